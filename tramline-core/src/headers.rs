@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The value of one header.
 ///
 /// Transports without typed headers carry everything as text; [`crate::wire`] says how each type
 /// is written there and read back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum HeaderValue {
     /// Any unicode text.
     Text(String),
@@ -110,7 +111,8 @@ impl From<Decimal> for HeaderValue {
 /// The headers of one message, sorted by name. Names are case-sensitive.
 ///
 /// Also an extractor: a handler that takes `Headers` gets those of the message it handles.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Headers(BTreeMap<String, HeaderValue>);
 
 impl Headers {

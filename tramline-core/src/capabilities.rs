@@ -1,0 +1,154 @@
+//! What a transport can do: one record of effective facts, compared with what an endpoint needs.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, time::Duration};
+
+/// Who does a thing. Drivers declare `Native` or `No`; the engine raises `No` to `ByBus` where it
+/// can do the thing itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// The broker.
+    Native,
+    /// The engine, with what the broker has.
+    ByBus,
+    /// Nobody: asking for it is refused.
+    No,
+}
+
+impl Support {
+    /// Whether the engine may ask the driver for it.
+    pub fn is_native(self) -> bool {
+        self == Self::Native
+    }
+}
+
+/// Which order a queue keeps. Each kind includes those before it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordering {
+    /// First in, first out as far as competing consumers and retries allow.
+    #[default]
+    None,
+    /// Messages of one key are handled one after the other.
+    PerKey,
+    /// All messages are handled one after the other.
+    PerQueue,
+}
+
+/// How a transport delays messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delay {
+    /// How exactly a due time is met.
+    pub resolution: Duration,
+    /// The longest delay; `None`: no bound.
+    pub max: Option<Duration>,
+}
+
+/// Which filters a transport applies by itself; the engine applies the others at the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterSupport {
+    /// [`crate::filter::Filter::Subject`].
+    pub subject: Support,
+    /// [`crate::filter::Filter::Headers`].
+    pub headers: Support,
+    /// [`crate::filter::Filter::Sql`].
+    pub sql: Support,
+}
+
+/// What a transport can do for one queue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Capabilities {
+    /// The strictest order it can keep.
+    pub ordering: Ordering,
+    /// A retry keeps its key locked across crashes.
+    pub key_lock: Support,
+    /// Messages that arrive later; `None`: refused.
+    pub delay: Option<Delay>,
+    /// A failed message comes back after a pause without a copy.
+    pub delayed_retry: Support,
+    /// A delayed message can be taken back.
+    pub cancel_scheduled: Support,
+    /// Dead letters are kept without a copy.
+    pub dead_letter: Support,
+    /// The broker counts deliveries.
+    pub deliveries: Support,
+    /// The broker drops or dead-letters what has expired.
+    pub expiry: Support,
+    /// Filters that the broker applies.
+    pub filters: FilterSupport,
+    /// Queues that hand out more important messages first.
+    pub priority: Support,
+    /// Queues that refuse messages when full.
+    pub length_max: Support,
+    /// Queues that drop messages with a key seen before.
+    pub dedup: Support,
+    /// Acks and publishing can join a transaction of a store on the same database.
+    pub shared_transaction: Support,
+    /// Messages can be found and taken out by id.
+    pub random_access: Support,
+    /// Messages can be looked at without taking them.
+    pub peek: Support,
+    /// Queues that are gone with their last consumer.
+    pub temporary_queues: Support,
+    /// The largest body; `None`: no bound.
+    pub body_bytes_max: Option<u64>,
+    /// The most bytes of headers; `None`: no bound.
+    pub header_bytes_max: Option<u64>,
+    /// How long a delivery may stay unsettled; `None`: no bound, leases are renewed.
+    pub hold_max: Option<Duration>,
+}
+
+/// What one endpoint asks of its transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Needs {
+    /// The order that it relies on.
+    pub ordering: Ordering,
+    /// Its retry policy has pauses that are not slept in place.
+    pub delayed_retry: bool,
+    /// Its queue has priorities.
+    pub priority: bool,
+    /// Its queue has a maximum length.
+    pub length_max: bool,
+    /// Its queue drops duplicates by key.
+    pub dedup: bool,
+    /// Its queue is gone with its last consumer.
+    pub temporary_queue: bool,
+}
+
+/// A need that a transport does not meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// The capability's name.
+    pub capability: &'static str,
+    /// What was asked for.
+    pub asked: &'static str,
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (capability `{}`)", self.asked, self.capability)
+    }
+}
+
+impl Capabilities {
+    /// Every need that is not met, so that start-up reports all of them at once.
+    pub fn unmet(&self, needs: &Needs) -> Vec<Unmet> {
+        let offered = |support: Support| support != Support::No;
+        let checks = [
+            (self.ordering >= needs.ordering, "ordering", "order by key or queue"),
+            (!needs.delayed_retry || offered(self.delayed_retry), "delayed_retry", "delayed retry"),
+            (!needs.priority || offered(self.priority), "priority", "priorities"),
+            (!needs.length_max || offered(self.length_max), "length_max", "a maximum length"),
+            (!needs.dedup || offered(self.dedup), "dedup", "deduplication"),
+            (
+                !needs.temporary_queue || offered(self.temporary_queues),
+                "temporary_queues",
+                "a temporary queue",
+            ),
+        ];
+        let unmet = checks.into_iter().filter(|(met, ..)| !met);
+        unmet.map(|(_, capability, asked)| Unmet { capability, asked }).collect()
+    }
+}

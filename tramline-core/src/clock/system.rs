@@ -1,0 +1,40 @@
+//! The machine's own clock and chance: the one place that reads them.
+
+use super::{Clock, Entropy, Timestamp};
+use crate::BoxFuture;
+use std::time::SystemTime;
+
+/// The machine's clock, with Tokio's timer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the time")]
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        // Tokio's timer does not go on while the machine is suspended, so the wall clock is asked
+        // again after each sleep.
+        Box::pin(async move {
+            loop {
+                let left = at.since(Self.now());
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left).await;
+            }
+        })
+    }
+}
+
+/// The machine's random numbers, from a generator seeded by the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn bits(&self) -> u128 {
+        rand::random()
+    }
+}

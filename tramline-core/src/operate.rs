@@ -1,0 +1,163 @@
+//! What operators can see and do: depths, dead letters, redrive.
+
+use crate::dead::DeathRecord;
+use crate::envelope::Envelope;
+use crate::filter::Filter;
+use crate::id::MessageId;
+use crate::name::{QueueName, QueueRef, TopicName};
+use crate::clock::Timestamp;
+use crate::topology::Subscription;
+use crate::{BoxFuture, Result};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// A figure that is known, or the reason why it is not. Never a false 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// The figure.
+    Known(u64),
+    /// Why there is none.
+    Unknown(&'static str),
+}
+
+impl Figure {
+    /// The figure, if it is known.
+    pub fn known(self) -> Option<u64> {
+        match self {
+            Self::Known(figure) => Some(figure),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(figure) => figure.fmt(f),
+            Self::Unknown(why) => write!(f, "unknown ({why})"),
+        }
+    }
+}
+
+/// How much is in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Can be taken now.
+    pub ready: Figure,
+    /// Taken and not settled.
+    pub leased: Figure,
+    /// Waits for its time.
+    pub delayed: Figure,
+    /// Dead letters.
+    pub dead: Figure,
+}
+
+/// One message that was looked at and not taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peeked {
+    /// Where it stands: pass the last one's as `after` to go on from there.
+    pub position: i64,
+    /// The message.
+    pub envelope: Arc<Envelope>,
+    /// How often handling it failed.
+    pub failures: u32,
+    /// When it becomes ready, if it is delayed.
+    pub due: Option<Timestamp>,
+    /// Why it died, for dead letters.
+    pub death: Option<DeathRecord>,
+}
+
+/// Which dead letters an operation is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Selection {
+    /// All of them.
+    All,
+    /// Those with these ids.
+    Ids(Vec<MessageId>),
+    /// Those that a filter lets through. `reason` and `error` are names like headers.
+    Matching(Filter),
+}
+
+/// A redrive: what, and how carefully.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redrive {
+    /// Which dead letters.
+    pub selection: Selection,
+    /// Only count them.
+    pub dry_run: bool,
+    /// At most so many a second.
+    pub rate: Option<u32>,
+}
+
+impl Redrive {
+    /// All dead letters, at once.
+    pub fn all() -> Self {
+        Self { selection: Selection::All, dry_run: false, rate: None }
+    }
+
+    /// The dead letters with these ids, at once.
+    pub fn ids(ids: impl IntoIterator<Item = MessageId>) -> Self {
+        Self { selection: Selection::Ids(ids.into_iter().collect()), dry_run: false, rate: None }
+    }
+}
+
+/// Dead letters that died alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadGroup {
+    /// The message's name.
+    pub name: String,
+    /// Why they died.
+    pub reason: String,
+    /// How many there are.
+    pub count: u64,
+    /// When the first and the last of them died.
+    pub failed: (Timestamp, Timestamp),
+}
+
+/// What operators can see and do. Used as an object only.
+///
+/// What a transport cannot do, it refuses with [`crate::ErrorKind::Unsupported`].
+pub trait Operate: Send + Sync {
+    /// The queues that are declared, by name.
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueName>>>;
+
+    /// Who subscribed to what.
+    fn subscriptions(&self) -> BoxFuture<'_, Result<Vec<Subscription>>>;
+
+    /// How much is in `queue`.
+    fn depth<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<Depth>>;
+
+    /// Up to `limit` messages that stand behind `after`, in order. Nothing is taken.
+    fn peek<'a>(
+        &'a self,
+        queue: &'a QueueRef,
+        after: Option<i64>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Peeked>>>;
+
+    /// The message with this id, wherever in the queue it is.
+    fn find<'a>(
+        &'a self,
+        queue: &'a QueueRef,
+        id: &'a MessageId,
+    ) -> BoxFuture<'a, Result<Option<Peeked>>>;
+
+    /// Dead letters, counted by name and reason.
+    fn groups<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<Vec<DeadGroup>>>;
+
+    /// Puts dead letters back into the queue that failed, never the topic: failures 0, expiry
+    /// cleared, the same id. Answers how many.
+    fn redrive<'a>(&'a self, queue: &'a QueueName, what: Redrive) -> BoxFuture<'a, Result<u64>>;
+
+    /// Removes everything that can be taken now. Answers how many.
+    fn purge<'a>(&'a self, queue: &'a QueueRef) -> BoxFuture<'a, Result<u64>>;
+
+    /// Ends a subscription. Answers whether there was one.
+    fn unsubscribe<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        topic: &'a TopicName,
+    ) -> BoxFuture<'a, Result<bool>>;
+
+    /// How long the oldest ready message has waited, if there is one and the transport knows.
+    fn age<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<Option<Duration>>>;
+}
