@@ -31,12 +31,16 @@ where
             rest = after;
             continue;
         }
-        let Some(item) = input.next() else { return rest.is_empty() };
+        let Some(item) = input.next() else {
+            return rest.is_empty();
+        };
         match rest {
             [Piece::One, after @ ..] => rest = after,
             [Piece::Exactly(wanted), after @ ..] if *wanted == item => rest = after,
             _ => {
-                let Some((after, from)) = &mut last_many else { return false };
+                let Some((after, from)) = &mut last_many else {
+                    return false;
+                };
                 from.next();
                 rest = after;
                 input = from.clone();

@@ -15,11 +15,31 @@ pub(super) enum Condition {
     Any(Vec<Condition>),
     All(Vec<Condition>),
     Not(Box<Condition>),
-    Compare { left: Operand, by: Comparison, right: Operand },
-    In { operand: Operand, items: Vec<Operand>, negated: bool },
-    Between { operand: Operand, low: Operand, high: Operand, negated: bool },
-    Like { operand: Operand, pattern: LikePattern, negated: bool },
-    IsNull { operand: Operand, negated: bool },
+    Compare {
+        left: Operand,
+        by: Comparison,
+        right: Operand,
+    },
+    In {
+        operand: Operand,
+        items: Vec<Operand>,
+        negated: bool,
+    },
+    Between {
+        operand: Operand,
+        low: Operand,
+        high: Operand,
+        negated: bool,
+    },
+    Like {
+        operand: Operand,
+        pattern: LikePattern,
+        negated: bool,
+    },
+    IsNull {
+        operand: Operand,
+        negated: bool,
+    },
     /// An operand that is a boolean by itself.
     Holds(Operand),
 }
@@ -30,7 +50,10 @@ pub(super) enum Operand {
     Name(NameIndex),
     Literal(Literal),
     Negative(Box<Operand>),
-    Arithmetic { first: Box<Operand>, rest: Vec<(Arithmetic, Operand)> },
+    Arithmetic {
+        first: Box<Operand>,
+        rest: Vec<(Arithmetic, Operand)>,
+    },
 }
 
 #[derive(Clone, Debug)]

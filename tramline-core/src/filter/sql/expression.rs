@@ -54,9 +54,13 @@ impl SqlExpression {
     ///
     /// What is not in the language, and what exceeds its bounds, with the position of the fault.
     pub fn parse(expression: &str) -> Result<Self, FilterError> {
-        let (condition, names) = parser::parse(expression)
-            .map_err(|fault| FilterError::in_sql(expression, fault))?;
-        Ok(Self { text: expression.to_owned(), condition, names })
+        let (condition, names) =
+            parser::parse(expression).map_err(|fault| FilterError::in_sql(expression, fault))?;
+        Ok(Self {
+            text: expression.to_owned(),
+            condition,
+            names,
+        })
     }
 
     /// Whether the expression is true for a message: neither false nor unknown.

@@ -89,15 +89,25 @@ mod tests {
             ("__é", '_', "_é", true),
         ] {
             let parsed = LikePattern::parse(pattern, Some(escape)).unwrap();
-            assert_eq!(parsed.matches(text), expected, "{pattern:?} {escape:?} and {text:?}");
+            assert_eq!(
+                parsed.matches(text),
+                expected,
+                "{pattern:?} {escape:?} and {text:?}"
+            );
         }
     }
 
     #[test]
     fn an_escape_before_anything_else_is_refused() {
         for pattern in ["!", "a!", "!a", "%!x%", "!!!", "! "] {
-            assert!(LikePattern::parse(pattern, Some('!')).is_err(), "{pattern:?}");
-            assert!(LikePattern::parse(pattern, Some('?')).is_ok(), "{pattern:?}");
+            assert!(
+                LikePattern::parse(pattern, Some('!')).is_err(),
+                "{pattern:?}"
+            );
+            assert!(
+                LikePattern::parse(pattern, Some('?')).is_ok(),
+                "{pattern:?}"
+            );
         }
     }
 
@@ -106,9 +116,7 @@ mod tests {
             ([], []) => true,
             (['%', rest @ ..], _) => (0..=text.len()).any(|taken| reference(rest, &text[taken..])),
             (['_', rest @ ..], [_, after @ ..]) => reference(rest, after),
-            ([wanted, rest @ ..], [first, after @ ..]) => {
-                wanted == first && reference(rest, after)
-            }
+            ([wanted, rest @ ..], [first, after @ ..]) => wanted == first && reference(rest, after),
             _ => false,
         }
     }
