@@ -1,2 +1,51 @@
-//! Placeholder.
-fn main() {}
+//! The project's own commands: `cargo xtask test` and `cargo xtask bench`.
+//!
+//! It starts programs and judges what they did; it links no crate of Tramline, so that it builds
+//! and reports even when they do not.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the terminal is its output"
+)]
+
+mod bench;
+mod kill;
+mod process_group;
+mod process_tree;
+mod test;
+mod workspace;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The project's own commands
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every check: style, documentation, tests, examples and the order service
+    Test(test::Arguments),
+    /// Compare a path with its hand-written twin in one release build
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let ended = match Arguments::parse().command {
+        Some(Command::Test(arguments)) => test::run(&arguments),
+        Some(Command::Bench(arguments)) => bench::run(&arguments),
+        None => Arguments::command()
+            .print_help()
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| format!("failed to print the help: {error}")),
+    };
+    ended.unwrap_or_else(|message| {
+        eprintln!("error: {message}");
+        ExitCode::from(2)
+    })
+}

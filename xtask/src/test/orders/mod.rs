@@ -1,0 +1,8 @@
+//! The order service: it places its orders, survives what is done to it, and must reconcile.
+
+mod parent;
+mod report;
+mod run;
+
+pub(crate) use parent::parent_killed;
+pub(crate) use run::{chaos, memory, plain};

@@ -1,0 +1,108 @@
+//! The steps of `cargo xtask test`, in their order.
+
+use super::outcome::Outcome;
+use super::{cargo_test, examples, orders, style};
+use crate::workspace::Workspace;
+
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) run: fn(&Workspace) -> Outcome,
+}
+
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        about: "the code is formatted",
+        run: style::formatted,
+    },
+    Step {
+        name: "clippy",
+        about: "clippy finds nothing to warn of",
+        run: style::linted,
+    },
+    Step {
+        name: "docs",
+        about: "the documentation builds without a warning",
+        run: style::documented,
+    },
+    Step {
+        name: "test",
+        about: "unit tests, conformance, documentation tests and tidy",
+        run: cargo_test::run,
+    },
+    Step {
+        name: "examples",
+        about: "every example of `tramline` runs",
+        run: examples::run,
+    },
+    Step {
+        name: "orders",
+        about: "the order service reconciles",
+        run: orders::plain,
+    },
+    Step {
+        name: "orders-chaos",
+        about: "… while its workers are killed",
+        run: orders::chaos,
+    },
+    Step {
+        name: "orders-memory",
+        about: "… on the in-memory transport",
+        run: orders::memory,
+    },
+    Step {
+        name: "orders-parent",
+        about: "… after its parent was killed in the middle and started again",
+        run: orders::parent_killed,
+    },
+];
+
+/// The steps named by `--only`, in the table's order; all of them when none is named.
+pub(crate) fn chosen<'a>(only: &[String], steps: &'a [Step]) -> Result<Vec<&'a Step>, String> {
+    let is_known = |name: &&String| steps.iter().any(|step| step.name == name.as_str());
+    let unknown: Vec<&str> = only
+        .iter()
+        .filter(|name| !is_known(name))
+        .map(String::as_str)
+        .collect();
+    if !unknown.is_empty() {
+        let known: Vec<&str> = steps.iter().map(|step| step.name).collect();
+        return Err(format!(
+            "--only: no step is named {}; known are: {}",
+            unknown.join(", "),
+            known.join(", ")
+        ));
+    }
+    let is_chosen = |step: &&Step| only.is_empty() || only.iter().any(|name| name == step.name);
+    Ok(steps.iter().filter(is_chosen).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(only: &[&str]) -> Result<Vec<&'static str>, String> {
+        let only: Vec<String> = only.iter().map(|name| (*name).to_owned()).collect();
+        Ok(chosen(&only, STEPS)?.iter().map(|step| step.name).collect())
+    }
+
+    #[test]
+    fn all_steps_run_when_none_is_named() {
+        assert_eq!(names(&[]).unwrap().len(), STEPS.len());
+    }
+
+    #[test]
+    fn named_steps_run_in_the_order_of_the_table() {
+        assert_eq!(names(&["orders", "fmt"]).unwrap(), ["fmt", "orders"]);
+    }
+
+    #[test]
+    fn an_unknown_step_is_refused_with_the_known_ones() {
+        let message = names(&["fmt", "lint"]).unwrap_err();
+        assert!(
+            message.contains("no step is named lint; known are: fmt, clippy"),
+            "{message}"
+        );
+    }
+}

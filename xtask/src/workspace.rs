@@ -1,0 +1,112 @@
+//! Where the workspace is, and how cargo is called in it.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub(crate) struct Workspace {
+    root: PathBuf,
+    cargo: PathBuf,
+}
+
+/// A program that cargo has built.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace this xtask was started in, as cargo tells it.
+    pub(crate) fn here() -> Result<Self, String> {
+        let told = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .ok_or_else(|| format!("{name} is not set; start it as `cargo xtask`"))
+        };
+        let package = told("CARGO_MANIFEST_DIR")?;
+        let root = package
+            .parent()
+            .ok_or_else(|| format!("failed to find the workspace above {}", package.display()))?;
+        Ok(Self {
+            root: root.to_owned(),
+            cargo: told("CARGO")?,
+        })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A cargo command that will run at the workspace's root, in the terminal's foreground, so
+    /// that Ctrl-C ends it too.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut command = Command::new(&self.cargo);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// Builds what the arguments select and returns every program among it.
+    pub(crate) fn build(&self, arguments: &[&str]) -> Result<Vec<Program>, String> {
+        let line = format!("cargo build {}", arguments.join(" "));
+        let built = self
+            .cargo()
+            .args([
+                "build",
+                "--quiet",
+                "--message-format=json-render-diagnostics",
+            ])
+            .args(arguments)
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| format!("failed to start `{line}`: {error}"))?;
+        if !built.status.success() {
+            return Err(format!("`{line}` failed; its errors are above"));
+        }
+        Ok(String::from_utf8_lossy(&built.stdout)
+            .lines()
+            .filter_map(program)
+            .collect())
+    }
+}
+
+/// The program that one line of cargo's JSON messages announces, if it announces one.
+fn program(line: &str) -> Option<Program> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let path = message.get("executable")?.as_str()?;
+    let name = message.pointer("/target/name")?.as_str()?;
+    Some(Program {
+        name: name.to_owned(),
+        path: path.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_about_an_executable_announces_a_program() {
+        let line = r#"{"reason":"compiler-artifact","target":{"name":"orders","kind":["bin"]},
+            "executable":"somewhere/release/orders"}"#;
+        let path = PathBuf::from("somewhere/release/orders");
+        assert_eq!(
+            program(line),
+            Some(Program {
+                name: "orders".to_owned(),
+                path
+            })
+        );
+    }
+
+    #[test]
+    fn a_message_about_a_library_announces_no_program() {
+        let line = r#"{"reason":"compiler-artifact","target":{"name":"core"},"executable":null}"#;
+        assert_eq!(program(line), None);
+        assert_eq!(
+            program(r#"{"reason":"build-finished","success":true}"#),
+            None
+        );
+        assert_eq!(program("no JSON at all"), None);
+    }
+}
