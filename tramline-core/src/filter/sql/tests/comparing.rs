@@ -1,7 +1,7 @@
 //! How values compare and calculate.
 
 use super::super::truth::Truth::{self, False, True, Unknown};
-use super::{assert_truths, truth};
+use super::asking::{assert_truths, truth};
 use crate::headers::{HeaderValue, Headers};
 use bytes::Bytes;
 

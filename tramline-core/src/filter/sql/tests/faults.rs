@@ -1,6 +1,6 @@
 //! What is refused, and where the fault is said to be.
 
-use super::SqlExpression;
+use super::super::expression::SqlExpression;
 
 fn assert_refused(rows: &[(&str, usize, &str)]) {
     for (expression, position, message) in rows {

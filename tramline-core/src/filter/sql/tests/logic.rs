@@ -1,7 +1,7 @@
 //! Three-valued logic, and the conditions that are more than a comparison.
 
 use super::super::truth::Truth::{False, True, Unknown};
-use super::{assert_truths, truth};
+use super::asking::{assert_truths, truth};
 use crate::headers::Headers;
 use bytes::Bytes;
 

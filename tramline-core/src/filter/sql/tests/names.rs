@@ -1,7 +1,8 @@
 //! What a name means.
 
+use super::super::expression::SqlExpression;
 use super::super::truth::Truth::{False, True, Unknown};
-use super::{SqlExpression, assert_truths};
+use super::asking::assert_truths;
 use crate::filter::Facts;
 use crate::headers::Headers;
 

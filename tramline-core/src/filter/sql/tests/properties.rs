@@ -1,7 +1,8 @@
 //! Properties over generated expressions, against references that share no code with the language.
 
+use super::super::expression::SqlExpression;
 use super::super::truth::Truth;
-use super::{SqlExpression, truth};
+use super::asking::truth;
 use crate::filter::Facts;
 use crate::headers::Headers;
 use proptest::prelude::*;
