@@ -1,0 +1,7 @@
+//! What scenarios are written with.
+
+pub(crate) mod consumer;
+pub(crate) mod message;
+pub(crate) mod run;
+pub(crate) mod scene;
+pub(crate) mod time;

@@ -1,0 +1,3 @@
+//! What is asked of every store, by topic.
+
+pub mod harness;
