@@ -109,3 +109,30 @@ impl<'e> Evaluation<'e> {
         Some(result)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::parser;
+    use super::*;
+    use crate::headers::Headers;
+
+    #[test]
+    fn the_body_is_read_only_for_a_name_that_is_no_header() {
+        let headers = Headers::from_iter([("region", "eu"), ("total", "5")]);
+        let facts = Facts::new("orders.placed", &headers, br#"{"tier": 1}"#);
+        for (text, reads_body) in [
+            ("TRUE", false),
+            ("region = 'eu' AND total > 1", false),
+            ("region = 'us' AND tier = 1", false),
+            ("region = 'eu' OR tier = 1", false),
+            ("EXISTS(region)", false),
+            ("region = 'eu' AND tier = 1", true),
+            ("absent IS NULL", true),
+        ] {
+            let (condition, names) = parser::parse(text).unwrap();
+            let evaluation = Evaluation::new(&names, &facts);
+            evaluation.condition(&condition);
+            assert_eq!(evaluation.fields.get().is_some(), reads_body, "{text}");
+        }
+    }
+}

@@ -245,6 +245,7 @@ fn long_chains_need_no_deep_stack() {
         (format!("{} = 1", chain("a", "*", 2000)), True),
         (chain("a=1", " AND ", 500), True),
         (chain("a=2", " OR ", 500), False),
+        (chain("(NOT a = -1)", " AND ", 200), True),
         (format!("a IN ({})", chain("2", ",", 1000)), False),
         (format!("{}a = 1{}", "(".repeat(62), ")".repeat(62)), True),
         (format!("{}a = 1", "NOT ".repeat(62)), True),
