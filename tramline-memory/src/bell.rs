@@ -1,0 +1,85 @@
+//! Who is woken when something happens to a queue, and why no wake-up is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Notify;
+
+/// What one queue's receivers and deliveries wait for.
+///
+/// A receiver registers first, looks into the queue second and sleeps third, so whatever is put
+/// there after its look finds it registered. One ready message rings for one receiver; a woken
+/// receiver that is dropped before it has looked hands its ring on, as [`Notify`] promises.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    /// Something can be taken, or will be earlier than anyone expects.
+    pub(crate) arrived: Notify,
+    evicted: Notify,
+    evictions: AtomicU64,
+}
+
+impl Bell {
+    /// How often the leases of this queue were ended from outside. A delivery whose number is not
+    /// this one has lost its lease.
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Acquire)
+    }
+
+    /// Counts an eviction; under the state's lock, so that deliveries are taken before or after.
+    pub(crate) fn count_eviction(&self) {
+        self.evictions.fetch_add(1, Ordering::Release);
+    }
+
+    /// Ends when leases that were given at `evictions` are ended from outside. Cancel-safe.
+    pub(crate) async fn evicted_since(&self, evictions: u64) {
+        // Rings for all are heard from the moment the future is made, before it is polled.
+        let evicted = self.evicted.notified();
+        if self.evictions() == evictions {
+            evicted.await;
+        }
+    }
+}
+
+/// Rings that were earned under the state's lock and are carried out after it.
+#[derive(Debug, Default)]
+pub(crate) struct Rings {
+    queues: Vec<(Arc<Bell>, Ring)>,
+    /// Rows were appended to the outbox.
+    pub(crate) appended: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ring {
+    /// So many messages became ready: one receiver for each.
+    Ready(u32),
+    /// A message became due earlier than every other: all receivers set their timers anew. A
+    /// single one would not do, because it may be dropped after it has set its own.
+    EarlierDue,
+    /// Leases were ended from outside.
+    Evicted,
+}
+
+impl Rings {
+    pub(crate) fn add(&mut self, bell: &Arc<Bell>, ring: Ring) {
+        if let Some((last, Ring::Ready(count))) = self.queues.last_mut()
+            && let Ring::Ready(more) = ring
+            && Arc::ptr_eq(last, bell)
+        {
+            *count += more;
+            return;
+        }
+        self.queues.push((bell.clone(), ring));
+    }
+
+    pub(crate) fn ring(self, appended: &Notify) {
+        for (bell, ring) in self.queues {
+            match ring {
+                Ring::Ready(count) => (0..count).for_each(|_| bell.arrived.notify_one()),
+                Ring::EarlierDue => bell.arrived.notify_waiters(),
+                Ring::Evicted => bell.evicted.notify_waiters(),
+            }
+        }
+        if self.appended {
+            appended.notify_one();
+        }
+    }
+}

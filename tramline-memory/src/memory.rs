@@ -1,0 +1,55 @@
+//! The handle.
+
+use crate::options::MemoryOptions;
+use crate::shared::Shared;
+use std::{fmt, sync::Arc};
+use tramline_core::name::{QueueName, QueueRef};
+
+/// A broker and a database in this process's memory. Clones are the same broker.
+///
+/// It is both a [`tramline_core::transport::Transport`] and a [`tramline_core::store::Store`], and
+/// the two share one database: a transaction takes the ack, the handler's writes and the messages
+/// it publishes all at once.
+///
+/// What is in it stays until the last handle, receiver and delivery is dropped.
+#[derive(Clone)]
+pub struct Memory {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Memory {
+    /// An empty memory with the machine's clock that offers everything it can natively.
+    pub fn new() -> Self {
+        Self::options().build()
+    }
+
+    /// An empty memory with another clock, or with less than it could offer.
+    pub fn options() -> MemoryOptions {
+        MemoryOptions::default()
+    }
+
+    /// For tests: as if the lease of every delivery from `queue`, and from its dead letters, had
+    /// ended. Answers how many did; of a queue that is not declared, none.
+    ///
+    /// The messages are back in their places when this returns. The deliveries learn it by
+    /// [`lost`](tramline_core::transport::Delivery::lost), and from then on every way to settle
+    /// them answers that the lease is lost.
+    pub fn expire_leases(&self, queue: &QueueName) -> usize {
+        let routes = self.shared.routes();
+        let both = [QueueRef::Main(queue.clone()), QueueRef::Dead(queue.clone())];
+        let numbers = both.iter().filter_map(|queue| routes.number(queue));
+        self.shared.change(|state| numbers.map(|number| state.evict(number)).sum())
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Memory({})", self.shared.database)
+    }
+}

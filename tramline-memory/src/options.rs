@@ -1,0 +1,70 @@
+//! How a memory is made.
+
+use crate::memory::Memory;
+use crate::shared::Shared;
+use std::{fmt, sync::Arc};
+use tramline_core::capabilities::Support;
+use tramline_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+
+/// How a [`Memory`] is made: `Memory::options().clock(…).build()`.
+#[must_use = "options make a memory by `build`"]
+#[derive(Clone)]
+pub struct MemoryOptions {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) delayed_retry: Support,
+    pub(crate) dead_letter: Support,
+}
+
+impl MemoryOptions {
+    /// Delays and ages are measured by `clock`. Default: the machine's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Messages that come without an id get one made of `entropy`. Default: the machine's.
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Refuses `Settlement::Retry`, as brokers do that can only send a copy: the engine's way for
+    /// those can then be tested without a broker.
+    pub fn without_native_retry(mut self) -> Self {
+        self.delayed_retry = Support::No;
+        self
+    }
+
+    /// Refuses `Settlement::DeadLetter`; dead letters are then an ordinary queue, to which anything
+    /// can be sent.
+    pub fn without_native_dead_letters(mut self) -> Self {
+        self.dead_letter = Support::No;
+        self
+    }
+
+    /// The memory, empty.
+    pub fn build(self) -> Memory {
+        Memory { shared: Arc::new(Shared::new(self)) }
+    }
+}
+
+impl Default for MemoryOptions {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            delayed_retry: Support::Native,
+            dead_letter: Support::Native,
+        }
+    }
+}
+
+impl fmt::Debug for MemoryOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryOptions")
+            .field("delayed_retry", &self.delayed_retry)
+            .field("dead_letter", &self.dead_letter)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,34 @@
+//! Sends.
+
+use crate::memory::Memory;
+use crate::posting::{Origin, Posting};
+use tramline_core::clock::Deadline;
+use tramline_core::transport::{Outgoing, Sender, Sent};
+
+/// Sends to the queues and topics of a [`Memory`].
+#[derive(Clone, Debug)]
+pub struct MemorySender {
+    memory: Memory,
+}
+
+impl MemorySender {
+    pub(crate) fn new(memory: &Memory) -> Self {
+        Self { memory: memory.clone() }
+    }
+}
+
+/// Never waits, so the deadline is always met. A batch becomes visible as a whole.
+impl Sender for MemorySender {
+    async fn send(&self, batch: &[Outgoing], _deadline: Deadline) -> Vec<Sent> {
+        let shared = &self.memory.shared;
+        let mut posting = Posting::new(shared, Origin::Sender);
+        let answer = |outgoing| match posting.add(outgoing) {
+            Ok(routed) => Sent::Accepted { routed: Some(routed) },
+            Err(error) => Sent::Refused(error),
+        };
+        let sent = batch.iter().map(answer).collect();
+        let posts = posting.finish();
+        shared.change(|state| state.post(posts));
+        sent
+    }
+}

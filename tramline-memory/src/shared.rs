@@ -1,0 +1,66 @@
+//! What all handles on one memory share, and the one way to change it.
+
+use crate::options::MemoryOptions;
+use crate::routes::Routes;
+use crate::state::State;
+use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Notify;
+use tramline_core::clock::Timestamp;
+use tramline_core::store::DatabaseId;
+
+pub(crate) struct Shared {
+    pub(crate) database: DatabaseId,
+    pub(crate) options: MemoryOptions,
+    /// Rung when rows were appended to the outbox.
+    pub(crate) appended: Notify,
+    /// Replaced as a whole, so that filters are evaluated on a snapshot and outside of any lock.
+    /// Taken before the state's lock, never under it.
+    routes: RwLock<Arc<Routes>>,
+    /// One lock for all queues and tables is what makes a transaction atomic. It is held for map
+    /// operations, and for the closures of transactions.
+    state: Mutex<State>,
+}
+
+impl Shared {
+    pub(crate) fn new(options: MemoryOptions) -> Self {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        Self {
+            database: DatabaseId::new(format!("memory:{number}")),
+            options,
+            appended: Notify::new(),
+            routes: RwLock::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.options.clock.now()
+    }
+
+    /// What is declared at this moment.
+    pub(crate) fn routes(&self) -> Arc<Routes> {
+        self.routes.read().clone()
+    }
+
+    /// Changes what is declared; one at a time.
+    pub(crate) fn declare<T>(&self, change: impl FnOnce(&mut Routes, &mut State) -> T) -> T {
+        let mut routes = self.routes.write();
+        let mut state = self.state.lock();
+        change(Arc::make_mut(&mut routes), &mut state)
+    }
+
+    /// Works on the state under its lock, and then, outside of it, wakes whoever has something to
+    /// do now.
+    pub(crate) fn change<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let (answer, rings) = {
+            let mut state = self.state.lock();
+            let answer = work(&mut state);
+            (answer, std::mem::take(&mut state.rings))
+        };
+        rings.ring(&self.appended);
+        answer
+    }
+}

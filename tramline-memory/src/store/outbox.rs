@@ -1,0 +1,193 @@
+//! Messages that wait for a relay.
+
+use crate::memory::Memory;
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+use tramline_core::clock::Timestamp;
+use tramline_core::store::{Outbox, OutboxRow, OutboxToken};
+use tramline_core::transport::Outgoing;
+use tramline_core::{BoxFuture, Result};
+
+/// The rows, in the order in which they were appended.
+#[derive(Debug, Default)]
+pub(crate) struct OutboxRows {
+    rows: BTreeMap<i64, Row>,
+    rows_ever: i64,
+    leases_ever: i64,
+}
+
+#[derive(Debug)]
+struct Row {
+    outgoing: Outgoing,
+    attempts: u32,
+    place: Place,
+}
+
+/// What a row waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// To be claimed, from then on; `None`: at once.
+    Waiting(Option<Timestamp>),
+    /// For its claimer, until then.
+    Claimed { lease: i64, until: Timestamp },
+    /// For an operator.
+    Parked,
+}
+
+impl Place {
+    /// When the row can be claimed. A parked one never: its key goes on without it.
+    fn due(self) -> Option<Timestamp> {
+        match self {
+            Self::Waiting(due) => Some(due.unwrap_or_default()),
+            Self::Claimed { until, .. } => Some(until),
+            Self::Parked => None,
+        }
+    }
+
+    fn lease(self) -> Option<i64> {
+        match self {
+            Self::Claimed { lease, .. } => Some(lease),
+            Self::Waiting(_) | Self::Parked => None,
+        }
+    }
+}
+
+impl OutboxRows {
+    pub(crate) fn append(&mut self, outgoing: Outgoing) {
+        self.rows_ever += 1;
+        let row = Row { outgoing, attempts: 0, place: Place::Waiting(None) };
+        self.rows.insert(self.rows_ever, row);
+    }
+
+    fn claim(&mut self, limit: u32, lease: Duration, now: Timestamp) -> Vec<OutboxRow> {
+        self.leases_ever += 1;
+        let mut held_keys: HashSet<&str> = HashSet::new();
+        let mut claimed = Vec::new();
+        for (&id, row) in &mut self.rows {
+            if claimed.len() >= limit as usize {
+                break;
+            }
+            let Some(due) = row.place.due() else { continue };
+            let key = row.outgoing.envelope.key.as_deref();
+            let is_behind = key.is_some_and(|key| held_keys.contains(key));
+            if is_behind || due > now {
+                held_keys.extend(key);
+                continue;
+            }
+            row.place = Place::Claimed { lease: self.leases_ever, until: now.after(lease) };
+            claimed.push(OutboxRow {
+                token: OutboxToken { row: id, lease: self.leases_ever },
+                outgoing: row.outgoing.clone(),
+                attempts: row.attempts,
+            });
+        }
+        claimed
+    }
+
+    /// The row, if it is still claimed under this lease.
+    fn claimed(&mut self, token: OutboxToken) -> Option<&mut Row> {
+        self.rows.get_mut(&token.row).filter(|row| row.place.lease() == Some(token.lease))
+    }
+
+    fn sent(&mut self, tokens: &[OutboxToken]) {
+        for token in tokens {
+            if self.claimed(*token).is_some() {
+                self.rows.remove(&token.row);
+            }
+        }
+    }
+
+    fn fail(&mut self, token: OutboxToken, place: Place) {
+        if let Some(row) = self.claimed(token) {
+            row.attempts += 1;
+            row.place = place;
+        }
+    }
+
+    fn release(&mut self) -> u64 {
+        let parked = self.rows.values_mut().filter(|row| row.place == Place::Parked);
+        let released = parked.map(|row| {
+            row.attempts = 0;
+            row.place = Place::Waiting(None);
+        });
+        released.count() as u64
+    }
+
+    fn depth(&self) -> (u64, u64) {
+        let parked = self.rows.values().filter(|row| row.place == Place::Parked).count() as u64;
+        (self.rows.len() as u64 - parked, parked)
+    }
+
+    /// Rows behind another of their key do not count: they are not due before it.
+    fn next_due(&self) -> Option<Timestamp> {
+        let mut keys_ahead: HashSet<&str> = HashSet::new();
+        let waiting = self.rows.values().filter_map(|row| Some((row, row.place.due()?)));
+        let first_of_key = waiting.filter(|(row, _)| {
+            let key = row.outgoing.envelope.key.as_deref();
+            key.is_none_or(|key| keys_ahead.insert(key))
+        });
+        first_of_key.map(|(_, due)| due).min()
+    }
+}
+
+/// The text of an error is kept nowhere: the relay has logged it, and nobody can ask for it.
+impl Outbox for Memory {
+    fn claim(
+        &self,
+        limit: u32,
+        lease: Duration,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<OutboxRow>>> {
+        self.later(move |outbox| outbox.claim(limit, lease, now))
+    }
+
+    fn sent<'a>(&'a self, rows: &'a [OutboxToken]) -> BoxFuture<'a, Result<()>> {
+        self.later(|outbox| outbox.sent(rows))
+    }
+
+    fn postpone<'a>(
+        &'a self,
+        row: OutboxToken,
+        until: Timestamp,
+        _error: &'a str,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.later(move |outbox| outbox.fail(row, Place::Waiting(Some(until))))
+    }
+
+    fn park<'a>(&'a self, row: OutboxToken, _error: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.later(move |outbox| outbox.fail(row, Place::Parked))
+    }
+
+    /// Released rows are announced by `appended`, so that a relay looks at once.
+    fn release(&self) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async {
+            Ok(self.shared.change(|state| {
+                let released = state.outbox.release();
+                state.rings.appended |= released > 0;
+                released
+            }))
+        })
+    }
+
+    fn depth(&self) -> BoxFuture<'_, Result<(u64, u64)>> {
+        self.later(|outbox| outbox.depth())
+    }
+
+    fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
+        self.later(|outbox| outbox.next_due())
+    }
+
+    fn appended(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.shared.appended.notified())
+    }
+}
+
+impl Memory {
+    /// Works on the rows once the future is polled; dropped before, it has done nothing.
+    fn later<'a, T: 'a>(
+        &'a self,
+        work: impl FnOnce(&mut OutboxRows) -> T + Send + 'a,
+    ) -> BoxFuture<'a, Result<T>> {
+        Box::pin(async move { Ok(self.shared.change(|state| work(&mut state.outbox))) })
+    }
+}

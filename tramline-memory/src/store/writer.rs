@@ -1,0 +1,60 @@
+//! Writes outside of handlers.
+
+use super::db::Db;
+use super::unit::{Unit, unconditional};
+use crate::memory::Memory;
+use tramline_core::Failure;
+use tramline_core::compose::Scope;
+use tramline_core::store::CommitError;
+
+/// What callers outside of handlers write and publish with: `bus.store(&memory)` answers one.
+#[derive(Clone, Debug)]
+pub struct MemoryWriter {
+    memory: Memory,
+    scope: Scope,
+}
+
+impl MemoryWriter {
+    pub(super) fn new(memory: &Memory, scope: Scope) -> Self {
+        Self { memory: memory.clone(), scope }
+    }
+
+    /// Runs `write` as a transaction: its changes and the messages that it publishes are all
+    /// there when this returns `Ok`, else none of them. Never waits, so it is cancel-safe.
+    ///
+    /// # Errors
+    /// [`CommitError::Handler`]: what `write` answered, its panic, or that a message goes to a
+    /// queue that is not there.
+    pub async fn write<T>(
+        &self,
+        write: impl Fn(&mut Db<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, CommitError> {
+        unconditional(&self.memory.shared, Unit::of(&self.scope), write)
+    }
+
+    /// Looks at what is committed. Cancel-safe.
+    pub async fn read<T>(&self, look: impl FnOnce(&Db<'_>) -> T) -> T {
+        self.memory.read(look).await
+    }
+}
+
+/// The store alone, without a bus.
+impl Memory {
+    /// Runs `write` as a transaction: its changes are all there when this returns `Ok`, else none
+    /// of them. It cannot publish; `bus.store(&memory).write(…)` can. Never waits, so it is
+    /// cancel-safe.
+    ///
+    /// # Errors
+    /// [`CommitError::Handler`]: what `write` answered, or its panic.
+    pub async fn write<T>(
+        &self,
+        write: impl Fn(&mut Db<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, CommitError> {
+        unconditional(&self.shared, Unit::default(), write)
+    }
+
+    /// Looks at what is committed. Cancel-safe.
+    pub async fn read<T>(&self, look: impl FnOnce(&Db<'_>) -> T) -> T {
+        self.shared.change(|state| look(&Db::new(&state.tables, None)))
+    }
+}

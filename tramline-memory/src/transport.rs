@@ -1,0 +1,76 @@
+//! The transport's contract.
+
+use crate::memory::Memory;
+use crate::receiver::MemoryReceiver;
+use crate::sender::MemorySender;
+use std::time::Duration;
+use tramline_core::Result;
+use tramline_core::capabilities::{Capabilities, Delay, FilterSupport, Ordering, Support};
+use tramline_core::clock::Deadline;
+use tramline_core::operate::Operate;
+use tramline_core::store::DatabaseId;
+use tramline_core::topology::{QueueSpec, Topology};
+use tramline_core::transport::{Source, Transport};
+
+impl Transport for Memory {
+    type Sender = MemorySender;
+    type Receiver = MemoryReceiver;
+
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn capabilities(&self, _queue: &QueueSpec) -> Capabilities {
+        Capabilities {
+            ordering: Ordering::None,
+            key_lock: Support::No,
+            delay: Some(Delay { resolution: Duration::from_micros(1), max: None }),
+            delayed_retry: self.shared.options.delayed_retry,
+            cancel_scheduled: Support::No,
+            dead_letter: self.shared.options.dead_letter,
+            deliveries: Support::Native,
+            expiry: Support::No,
+            filters: FilterSupport {
+                subject: Support::Native,
+                headers: Support::Native,
+                sql: Support::Native,
+            },
+            priority: Support::Native,
+            length_max: Support::No,
+            dedup: Support::No,
+            shared_transaction: Support::Native,
+            random_access: Support::Native,
+            peek: Support::Native,
+            temporary_queues: Support::No,
+            body_bytes_max: None,
+            header_bytes_max: None,
+            hold_max: None,
+        }
+    }
+
+    fn database(&self) -> Option<DatabaseId> {
+        Some(self.shared.database.clone())
+    }
+
+    async fn declare(&self, topology: &Topology) -> Result<()> {
+        self.shared.declare(|routes, state| routes.declare(topology, state))
+    }
+
+    async fn sender(&self) -> Result<MemorySender> {
+        Ok(MemorySender::new(self))
+    }
+
+    async fn receiver(&self, source: &Source) -> Result<MemoryReceiver> {
+        MemoryReceiver::new(self, source)
+    }
+
+    fn operate(&self) -> Option<&dyn Operate> {
+        Some(self)
+    }
+
+    /// Nothing is held by a handle: receivers and deliveries are their owner's, and the broker
+    /// itself goes with its last handle. Other handles are left as they are.
+    async fn close(&self, _deadline: Deadline) -> Result<()> {
+        Ok(())
+    }
+}
