@@ -159,7 +159,7 @@ impl Receiver for Box<dyn DynReceiver> {
 }
 
 /// A delivery as an object.
-pub trait DynDelivery: Send + 'static {
+pub trait DynDelivery: Send + Sync + 'static {
     /// [`Delivery::envelope`].
     fn envelope_dyn(&self) -> &Arc<Envelope>;
     /// [`Delivery::failures`].

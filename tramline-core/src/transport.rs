@@ -223,7 +223,7 @@ pub trait Receiver: Send + 'static {
 /// A dropped delivery is given back where the broker can, else when its lease, connection or
 /// assignment ends.
 #[must_use = "an unsettled delivery comes back"]
-pub trait Delivery: Send + 'static {
+pub trait Delivery: Send + Sync + 'static {
     /// The message. Its `via` is set only when it came straight through a topic.
     fn envelope(&self) -> &Arc<Envelope>;
 

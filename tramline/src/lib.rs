@@ -1,1 +1,60 @@
-//! Placeholder.
+//! Tramline: the message bus for Rust services.
+//!
+//! Publish typed messages, handle them in background workers, and never lose one. The same
+//! handlers run in memory and on a file; one URL decides.
+//!
+//! # The life of a message
+//!
+//! 1. [`Bus::publish`] or [`Bus::send`] makes an envelope of it and waits until the transport has
+//!    it ([`publish`])
+//! 2. inside of a handler, the [`Outbox`] or a store's transaction holds it until the handler has
+//!    succeeded ([`outbox`])
+//! 3. where the store is another database than the transport, a relay sends it on (`relay`)
+//! 4. an endpoint takes it from its queue (`endpoint/receive`)
+//! 5. and decides whether it is for this endpoint at all (`endpoint/admit`)
+//! 6. the work on it begins (`endpoint/process`; `endpoint/gather` for batches)
+//! 7. through the layers, the engine's and yours ([`pipeline`])
+//! 8. to the handler, with what that asks for ([`handler`])
+//! 9. how it ended decides what becomes of it, in a pure function (`endpoint/settlement`)
+//! 10. which is then done (`endpoint/settle`)
+//!
+//! What was not handled is in the dead-letter queue: [`dead_letters`]. How often something is
+//! tried says [`Retry`].
+
+mod bus;
+pub mod dead_letters;
+#[cfg(any(feature = "memory", feature = "sqlite"))]
+mod drivers;
+mod endpoint;
+pub mod handler;
+pub mod outbox;
+pub mod pipeline;
+pub mod publish;
+mod relay;
+mod retry;
+mod start;
+
+pub use bus::{Bus, Drained};
+pub use endpoint::Endpoint;
+pub use handler::{Attempt, Cancel, Item, State, Tx};
+pub use outbox::Outbox;
+pub use publish::Receipt;
+pub use retry::Retry;
+pub use start::{BusBuilder, StartError};
+
+pub use tramline_core::draft::Draft;
+pub use tramline_core::envelope::Envelope;
+pub use tramline_core::filter::Filter;
+pub use tramline_core::headers::{HeaderValue, Headers};
+pub use tramline_core::id::MessageId;
+pub use tramline_core::name::{QueueName, TopicName};
+pub use tramline_core::topology::QueueSpec;
+pub use tramline_core::{BoxFuture, Error, ErrorKind, Failure, Message, Result};
+
+/// The words and contracts that drivers implement.
+pub use tramline_core as core;
+
+#[cfg(feature = "memory")]
+pub use tramline_memory::{self as memory, Memory};
+#[cfg(feature = "sqlite")]
+pub use tramline_sqlite::{self as sqlite, Sqlite};

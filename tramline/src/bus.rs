@@ -1,0 +1,217 @@
+//! A running bus: publish, send, operate, stop.
+
+use crate::dead_letters::DeadLetters;
+use crate::publish::Unrouted;
+use crate::start::BusBuilder;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tramline_core::clock::Deadline;
+use tramline_core::compose::{Composer, Publishing, Scope};
+use tramline_core::erased::{DynSender, DynTransport};
+use tramline_core::name::QueueName;
+use tramline_core::operate::Operate;
+use tramline_core::store::Store;
+use tramline_core::transport::Transport;
+use tramline_core::{Error, ErrorKind, Result};
+
+/// A running bus. Clones are the same bus.
+///
+/// Dropping it stops nothing; [`Bus::drain`] does, and [`Bus::run`] on SIGTERM or ctrl-c.
+#[derive(Clone)]
+pub struct Bus(Arc<Running>);
+
+/// What a bus is made of while it runs.
+pub(crate) struct Running {
+    pub(crate) composer: Arc<Composer>,
+    pub(crate) transport: Arc<dyn DynTransport>,
+    pub(crate) sender: Arc<dyn DynSender>,
+    pub(crate) send_limit: Duration,
+    pub(crate) unrouted: Unrouted,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) killed: CancellationToken,
+    /// Receivers and relays.
+    pub(crate) loops: TaskTracker,
+    /// Messages at work.
+    pub(crate) at_work: TaskTracker,
+}
+
+/// What a drain has left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "work may have been cut short"]
+pub enum Drained {
+    /// Everything that was at work was finished.
+    Clean,
+    /// The limit was over: what still ran was dropped and its messages returned.
+    CutShort,
+}
+
+impl Bus {
+    /// A bus on the transport that `url` names: `memory:`, `sqlite:orders.db`.
+    ///
+    /// # Errors
+    /// An unknown scheme, or the transport cannot be had; the error says what to do.
+    #[cfg(any(feature = "memory", feature = "sqlite"))]
+    pub async fn connect(url: &str) -> Result<BusBuilder<Box<dyn DynTransport>>> {
+        Ok(Self::builder(crate::drivers::connect(url).await?))
+    }
+
+    /// A bus on `transport`.
+    pub fn builder<T: Transport>(transport: T) -> BusBuilder<T> {
+        BusBuilder::new(transport)
+    }
+
+    pub(crate) fn running(running: Running) -> Self {
+        Self(Arc::new(running))
+    }
+
+    /// What callers outside of handlers write to `store` with: their rows and the events that they
+    /// publish are one transaction.
+    pub fn store<S: Store>(&self, store: &S) -> S::Writer {
+        let publishing = publishing(&*self.0.transport, &store.database());
+        store.writer(Scope::outside(self.0.composer.clone(), publishing))
+    }
+
+    /// The transport's name, such as `sqlite`.
+    pub fn transport(&self) -> &'static str {
+        self.0.transport.name_dyn()
+    }
+
+    /// What operators can see and do.
+    ///
+    /// # Errors
+    /// The transport offers nothing.
+    pub fn operate(&self) -> Result<&dyn Operate> {
+        let name = self.transport();
+        self.0.transport.operate_dyn().ok_or_else(|| Error::unsupported("operations", name))
+    }
+
+    /// The dead letters of `queue`.
+    ///
+    /// # Errors
+    /// The name is not allowed.
+    pub fn dead_letters(&self, queue: &str) -> Result<DeadLetters> {
+        let name = QueueName::new(queue).map_err(|bad| {
+            Error::new(ErrorKind::Misconfigured, "look at dead letters").because(bad)
+        })?;
+        Ok(DeadLetters::of(self.0.transport.clone(), name))
+    }
+
+    /// Whether the bus was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.is_cancelled()
+    }
+
+    /// Stops gracefully: takes nothing new, finishes what runs within `limit`, settles it, returns
+    /// the rest to its queues, and closes the transport. A second call waits for the same end.
+    ///
+    /// # Errors
+    /// The transport could not be closed cleanly; nothing is lost, unsettled messages come back.
+    pub async fn drain(&self, limit: Duration) -> Result<Drained> {
+        let running = &*self.0;
+        let clock = &running.composer.clock;
+        let deadline = Deadline::after(clock.now(), limit);
+        running.stopping.cancel();
+        running.loops.close();
+        let finished = async {
+            running.loops.wait().await;
+            running.at_work.close();
+            running.at_work.wait().await;
+        };
+        tokio::pin!(finished);
+        let drained = tokio::select! {
+            biased;
+            () = &mut finished => Drained::Clean,
+            () = clock.sleep_until(deadline.0) => Drained::CutShort,
+        };
+        running.killed.cancel();
+        let grace = Deadline::after(clock.now(), GRACE);
+        if drained == Drained::CutShort {
+            tokio::select! {
+                biased;
+                () = finished => {}
+                () = clock.sleep_until(grace.0) => {
+                    tracing::warn!("some messages could not be returned in time; they come back \
+                        when their leases end");
+                }
+            }
+        }
+        running.transport.close_dyn(grace).await?;
+        Ok(drained)
+    }
+
+    /// Runs until SIGTERM or ctrl-c, then drains within `limit`.
+    ///
+    /// # Errors
+    /// As [`Bus::drain`]; or the signals cannot be listened to.
+    pub async fn run(&self, limit: Duration) -> Result<Drained> {
+        stop_signal().await.map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "listen for SIGTERM and ctrl-c").because(error)
+        })?;
+        tracing::info!("stopping");
+        self.drain(limit).await
+    }
+
+    pub(crate) fn inner(&self) -> &Running {
+        &self.0
+    }
+
+    pub(crate) fn composer(&self) -> &Arc<Composer> {
+        &self.0.composer
+    }
+
+    pub(crate) fn sender(&self) -> &dyn DynSender {
+        &*self.0.sender
+    }
+
+    pub(crate) fn unrouted(&self) -> &Unrouted {
+        &self.0.unrouted
+    }
+
+    /// Publishing goes on while handlers finish, and ends with the drain.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.killed.is_cancelled()
+    }
+
+    pub(crate) fn send_deadline(&self) -> Deadline {
+        Deadline::after(self.0.composer.clock.now(), self.0.send_limit)
+    }
+}
+
+/// What returning and closing may take when the limit is over.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Rows of queues where store and transport are one database, else rows of the outbox.
+pub(crate) fn publishing(
+    transport: &dyn DynTransport,
+    database: &tramline_core::store::DatabaseId,
+) -> Publishing {
+    if transport.database_dyn().as_ref() == Some(database) {
+        Publishing::Queues
+    } else {
+        Publishing::Outbox
+    }
+}
+
+#[cfg(unix)]
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+    }
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bus({})", self.transport())
+    }
+}

@@ -1,0 +1,39 @@
+//! The drivers behind cargo features, and which URL means which.
+
+use tramline_core::erased::DynTransport;
+use tramline_core::{Error, ErrorKind, Result};
+
+/// The transport that `url` names.
+pub(crate) async fn connect(url: &str) -> Result<Box<dyn DynTransport>> {
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+    match scheme {
+        #[cfg(feature = "memory")]
+        Some("memory") => memory(url),
+        #[cfg(feature = "sqlite")]
+        Some("sqlite") => Ok(Box::new(tramline_sqlite::Sqlite::from_url(url).await?)),
+        Some(scheme) => Err(unknown(scheme)),
+        None => Err(Error::new(ErrorKind::Misconfigured, format!("connect to {url:?}"))
+            .because("a URL begins with its scheme, such as `memory:` or `sqlite:orders.db`")),
+    }
+}
+
+#[cfg(feature = "memory")]
+fn memory(url: &str) -> Result<Box<dyn DynTransport>> {
+    if url != "memory:" {
+        return Err(Error::new(ErrorKind::Misconfigured, format!("connect to {url:?}"))
+            .because("nothing follows `memory:`"));
+    }
+    Ok(Box::new(tramline_memory::Memory::new()))
+}
+
+/// The scheme alone is named: the rest of a URL may hold a password.
+fn unknown(scheme: &str) -> Error {
+    let known = [
+        #[cfg(feature = "memory")]
+        "memory:",
+        #[cfg(feature = "sqlite")]
+        "sqlite:",
+    ];
+    Error::new(ErrorKind::Misconfigured, format!("connect to a URL with scheme `{scheme}:`"))
+        .because(format!("this build knows {}", known.join(" and ")))
+}

@@ -1,0 +1,127 @@
+//! Whether a delivery is for us: decided without side effects.
+
+use crate::handler::{Routed, Router};
+use std::collections::HashMap;
+use tramline_core::clock::Timestamp;
+use tramline_core::envelope::Envelope;
+use tramline_core::filter::Facts;
+use tramline_core::name::TopicName;
+use tramline_core::topology::CompiledRules;
+
+/// What becomes of a delivery before any handler sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// A handler gets it.
+    Handle,
+    /// It came through a topic and no rule of ours lets it through.
+    Filtered,
+    /// It has lost its meaning.
+    Expired,
+    /// Nobody here knows its type.
+    Unknown(String),
+}
+
+/// Decides about a message with so many recorded `failures`.
+///
+/// Rules are asked again only about what came straight through a topic: stale bindings do no
+/// harm then, and what was sent to the queue, retried or redriven is never filtered.
+pub(crate) fn admit(
+    envelope: &Envelope,
+    failures: u32,
+    rules: &HashMap<TopicName, CompiledRules>,
+    router: &Router,
+    now: Timestamp,
+) -> Admission {
+    if envelope.is_expired(now) {
+        return Admission::Expired;
+    }
+    if failures == 0
+        && let Some(via) = &envelope.via
+    {
+        let facts = Facts::new(&via.subject, &envelope.headers, &envelope.body);
+        let wanted = rules.get(&via.topic);
+        if !wanted.is_some_and(|rules| rules.matches(&via.subject, &facts)) {
+            return Admission::Filtered;
+        }
+    }
+    match router.route(envelope) {
+        Routed::To(_) => Admission::Handle,
+        Routed::Unknown(why) => Admission::Unknown(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::Route;
+    use crate::pipeline::{Context, Outcome, Step};
+    use std::sync::Arc;
+    use tramline_core::envelope::Via;
+    use tramline_core::filter::Filter;
+    use tramline_core::topology::Rule;
+
+    struct Nothing;
+    impl Step for Nothing {
+        async fn run(&self, _cx: &mut Context) -> Outcome {
+            Ok(())
+        }
+    }
+
+    fn decide(change: impl FnOnce(&mut Envelope), failures: u32) -> Admission {
+        let topic = TopicName::new("orders").unwrap();
+        let rule = Rule { subject: "orders.placed".into(), filter: Filter::sql("total > 10") };
+        let rules = HashMap::from([(topic.clone(), CompiledRules::compile(&[rule]).unwrap())]);
+        let mut router = Router::default();
+        router.add("orders.placed", Route { step: Arc::new(Nothing), version: 1 });
+        let mut envelope = Envelope {
+            name: Some("orders.placed".into()),
+            via: Some(Via { topic, subject: "orders.placed".into() }),
+            body: bytes::Bytes::from_static(br#"{"total":"11.00"}"#),
+            ..Envelope::default()
+        };
+        change(&mut envelope);
+        admit(&envelope, failures, &rules, &router, Timestamp::from_millis(100))
+    }
+
+    #[test]
+    fn what_a_rule_lets_through_is_handled() {
+        assert_eq!(decide(|_| (), 0), Admission::Handle);
+    }
+
+    #[test]
+    fn what_no_rule_lets_through_is_filtered() {
+        let cheap = |envelope: &mut Envelope| {
+            envelope.body = bytes::Bytes::from_static(br#"{"total":"9"}"#);
+        };
+        assert_eq!(decide(cheap, 0), Admission::Filtered);
+        assert_eq!(decide(cheap, 1), Admission::Handle, "a retry is never filtered");
+        let sent = |envelope: &mut Envelope| {
+            cheap(envelope);
+            envelope.via = None;
+        };
+        assert_eq!(decide(sent, 0), Admission::Handle, "a direct send is never filtered");
+    }
+
+    #[test]
+    fn a_topic_that_we_left_is_filtered() {
+        let elsewhere = |envelope: &mut Envelope| {
+            let topic = TopicName::new("stock").unwrap();
+            envelope.via = Some(Via { topic, subject: "orders.placed".into() });
+        };
+        assert_eq!(decide(elsewhere, 0), Admission::Filtered);
+    }
+
+    #[test]
+    fn expired_is_said_before_all_else() {
+        let late =
+            |envelope: &mut Envelope| envelope.expires_at = Some(Timestamp::from_millis(100));
+        assert_eq!(decide(late, 0), Admission::Expired);
+    }
+
+    #[test]
+    fn an_unknown_type_is_named() {
+        let unknown = |envelope: &mut Envelope| envelope.name = Some("orders.lost".into());
+        let Admission::Unknown(why) = decide(unknown, 1) else { panic!("it was known") };
+        assert!(why.contains("orders.lost"), "{why}");
+    }
+}

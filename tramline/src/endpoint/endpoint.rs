@@ -1,0 +1,307 @@
+//! What an application says about an endpoint. Faults are collected, and reported by `start()`.
+
+use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
+use crate::endpoint::gather::Gathering;
+use crate::endpoint::shared::{KeyOf, UnhandledPolicy};
+use crate::handler::{BatchHandler, BatchStep, Handler, HandlerStep, Requirements, Route, Router};
+use crate::pipeline::{BoxedLayer, Layer, Pipeline, Stack};
+use crate::retry::{Retries, Retry};
+use crate::{Failure, Message};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tramline_core::envelope::Envelope;
+use tramline_core::filter::Filter;
+use tramline_core::name::{QueueName, TopicName};
+use tramline_core::topology::{QueueSpec, Rule};
+
+/// A queue with its subscriptions, handlers and policies.
+///
+/// ```
+/// use std::time::Duration;
+/// use tramline::{Endpoint, Retry};
+/// # use serde::{Deserialize, Serialize};
+/// # use tramline::{Failure, Filter, Message};
+/// # #[derive(Serialize, Deserialize)] struct OrderPlaced { total: String }
+/// # impl Message for OrderPlaced { const NAME: &'static str = "orders.placed"; }
+/// # async fn greet_vip(_: OrderPlaced) -> Result<(), Failure> { Ok(()) }
+///
+/// let vip = Endpoint::new("vip")
+///     .subscribe_where::<OrderPlaced>(Filter::sql("total > 1000"))
+///     .retry(Retry::fixed(Duration::from_secs(1)).runs(3))
+///     .concurrency(4)
+///     .handle(greet_vip);
+/// ```
+#[must_use = "an endpoint is given to the bus by `.endpoint(…)`"]
+pub struct Endpoint {
+    pub(crate) name: String,
+    pub(crate) queue: Option<QueueName>,
+    pub(crate) spec: Option<QueueSpec>,
+    pub(crate) subscriptions: Vec<(String, Rule)>,
+    pub(crate) body: Body,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) layers: Vec<BoxedLayer>,
+    pub(crate) requirements: Vec<(&'static str, Requirements)>,
+    /// What is wrong and can be said already.
+    pub(crate) problems: Vec<String>,
+}
+
+/// Who handles the messages.
+pub(crate) enum Body {
+    Single(Router),
+    Batch { router: Router, step: Pipeline },
+}
+
+/// How the endpoint works.
+pub(crate) struct Behaviour {
+    pub(crate) retries: Retries,
+    pub(crate) concurrency: usize,
+    pub(crate) prefetch: Option<u32>,
+    pub(crate) time_limit: Option<Duration>,
+    pub(crate) transactional: bool,
+    pub(crate) unhandled: UnhandledPolicy,
+    pub(crate) idempotency_key: Option<KeyOf>,
+    pub(crate) gathering: Gathering,
+    pub(crate) hooks: Hooks,
+}
+
+/// How many handlers of one endpoint run at once, where it does not say.
+const CONCURRENCY_DEFAULT: usize = 16;
+/// How large batches are, where the endpoint does not say.
+const BATCH_SIZE_DEFAULT: usize = 100;
+
+impl Endpoint {
+    /// An endpoint called `name`, on the queue of that name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            queue: None,
+            spec: None,
+            subscriptions: Vec::new(),
+            body: Body::Single(Router::default()),
+            behaviour: Behaviour {
+                retries: Retries::default(),
+                concurrency: CONCURRENCY_DEFAULT,
+                prefetch: None,
+                time_limit: None,
+                transactional: false,
+                unhandled: UnhandledPolicy::default(),
+                idempotency_key: None,
+                gathering: Gathering { size_max: BATCH_SIZE_DEFAULT, wait: Duration::ZERO },
+                hooks: Hooks::default(),
+            },
+            layers: Vec::new(),
+            requirements: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Reads another queue than the one of its name; a foreign name is taken as it is.
+    pub fn queue(mut self, queue: QueueName) -> Self {
+        self.queue = Some(queue);
+        self
+    }
+
+    /// What is asked of the queue beyond its name: priorities and the like.
+    pub fn queue_spec(mut self, spec: QueueSpec) -> Self {
+        self.queue = Some(spec.name.clone());
+        self.spec = Some(spec);
+        self
+    }
+
+    /// Gets a copy of every `M` that is published.
+    pub fn subscribe<M: Message>(self) -> Self {
+        self.subscribe_where::<M>(Filter::All)
+    }
+
+    /// Gets a copy of every `M` that is published and passes `filter`.
+    pub fn subscribe_where<M: Message>(self, filter: Filter) -> Self {
+        self.subscribe_to(M::topic(), M::NAME, filter)
+    }
+
+    /// Gets a copy of everything on `topic` whose subject matches the pattern `subject` and which
+    /// passes `filter`.
+    pub fn subscribe_to(
+        mut self,
+        topic: impl Into<String>,
+        subject: impl Into<String>,
+        filter: Filter,
+    ) -> Self {
+        self.subscriptions.push((topic.into(), Rule { subject: subject.into(), filter }));
+        self
+    }
+
+    /// The retry policy; [`Retry::default`] if none is given.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.behaviour.retries.default = retry;
+        self
+    }
+
+    /// The retry policy for failures with an error of type `E` in their chain. The first policy
+    /// that is meant for an error counts.
+    pub fn retry_on<E: std::error::Error + 'static>(self, retry: Retry) -> Self {
+        self.retry_when(|failure| failure.find::<E>().is_some(), retry)
+    }
+
+    /// The retry policy for failures that `test` accepts.
+    pub fn retry_when(
+        mut self,
+        test: impl Fn(&Failure) -> bool + Send + Sync + 'static,
+        retry: Retry,
+    ) -> Self {
+        self.behaviour.retries.when(test, retry);
+        self
+    }
+
+    /// How many handlers run at once in this process; 16 if not said, at least 1.
+    pub fn concurrency(mut self, handlers: usize) -> Self {
+        self.behaviour.concurrency = handlers.max(1);
+        self
+    }
+
+    /// How many messages this process may hold unsettled; twice the concurrency and at least 100
+    /// if not said.
+    pub fn prefetch(mut self, messages: u32) -> Self {
+        self.behaviour.prefetch = Some(messages.max(1));
+        self
+    }
+
+    /// How long one run may take, the commit included; then it is dropped and counts as failed.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.behaviour.time_limit = Some(limit);
+        self
+    }
+
+    /// Handler's writes, published messages and, where store and transport are one database, the
+    /// ack are one transaction; else an inbox row is, so that effects happen once.
+    pub fn transactional(mut self) -> Self {
+        self.behaviour.transactional = true;
+        self
+    }
+
+    /// For how long a message of an unknown type or newer version waits, 15 minutes if not said,
+    /// and how often it is looked at, 10 seconds if not said.
+    pub fn unhandled_after(mut self, limit: Duration, pause: Duration) -> Self {
+        self.behaviour.unhandled = UnhandledPolicy { limit, pause };
+        self
+    }
+
+    /// Derives an idempotency key for messages whose sender set none.
+    pub fn idempotency_key(
+        mut self,
+        key_of: impl Fn(&Envelope) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.behaviour.idempotency_key = Some(Arc::new(key_of));
+        self
+    }
+
+    /// How large batches are, 100 if not said, and how long one waits for more when it is not
+    /// full, not at all if not said.
+    pub fn batch(mut self, size_max: usize, wait: Duration) -> Self {
+        self.behaviour.gathering = Gathering { size_max: size_max.max(1), wait };
+        self
+    }
+
+    /// Puts `layer` around the handlers, inside of the layers that were added before.
+    pub fn layer<L: Layer>(mut self, layer: L) -> Self {
+        self.layers.push(Box::new(move |inner: Pipeline| Arc::new(Stack::new(layer, inner))));
+        self
+    }
+
+    /// Told of every failed run, before the message is settled.
+    pub fn on_failure(mut self, hook: impl Fn(&FailureReport<'_>) + Send + Sync + 'static) -> Self {
+        self.behaviour.hooks.on_failure(hook);
+        self
+    }
+
+    /// Told of every message that went to the dead-letter queue, after it did.
+    pub fn on_dead_letter<F: Future<Output = ()> + Send + 'static>(
+        mut self,
+        hook: impl Fn(DeadLetterReport) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.behaviour.hooks.on_dead_letter(hook);
+        self
+    }
+
+    /// Handles the message that `handler` takes. An endpoint may have one handler for each of
+    /// several messages.
+    pub fn handle<H: Handler<Args>, Args: 'static>(mut self, handler: H) -> Self {
+        let name = H::Message::NAME;
+        self.require(name, |requirements| H::requires(requirements));
+        let step: Pipeline = Arc::new(HandlerStep::new(handler));
+        let route = Route { step, version: H::Message::VERSION };
+        match &mut self.body {
+            Body::Single(router) => {
+                if router.add(name, route) {
+                    self.problems.push(format!("two handlers for message {name}"));
+                }
+            }
+            Body::Batch { .. } => self.problems.push(mixed(name)),
+        }
+        self
+    }
+
+    /// Handles the message that `handler` takes, many at once. It is then the endpoint's only
+    /// handler.
+    pub fn handle_batch<H: BatchHandler<Args>, Args: 'static>(mut self, handler: H) -> Self {
+        let name = H::Message::NAME;
+        self.require(name, |requirements| H::requires(requirements));
+        let requirements = self.requirements.last().map(|(_, requirements)| requirements);
+        for what in requirements.into_iter().flat_map(|requirements| requirements.single.clone()) {
+            self.problems.push(format!("the batch handler for {name} cannot ask for {what}"));
+        }
+        let taken = match &self.body {
+            Body::Single(router) => !router.is_empty(),
+            Body::Batch { .. } => true,
+        };
+        if taken {
+            self.problems.push(mixed(name));
+        }
+        let step: Pipeline = Arc::new(BatchStep::new(handler));
+        let mut router = Router::default();
+        router.add(name, Route { step: step.clone(), version: H::Message::VERSION });
+        self.body = Body::Batch { router, step };
+        self
+    }
+
+    fn require(&mut self, message: &'static str, fill: impl FnOnce(&mut Requirements)) {
+        let mut requirements = Requirements::default();
+        fill(&mut requirements);
+        self.requirements.push((message, requirements));
+    }
+
+    pub(crate) fn router(&self) -> &Router {
+        match &self.body {
+            Body::Single(router) | Body::Batch { router, .. } => router,
+        }
+    }
+
+    /// The topics that it subscribes to, with the rules for each; bad names are reported.
+    pub(crate) fn rules(&self, problems: &mut Vec<String>) -> Vec<(TopicName, Vec<Rule>)> {
+        let mut topics: Vec<(TopicName, Vec<Rule>)> = Vec::new();
+        for (topic, rule) in &self.subscriptions {
+            match TopicName::new(topic) {
+                Err(bad) => problems.push(bad.to_string()),
+                Ok(topic) => match topics.iter_mut().find(|(known, _)| *known == topic) {
+                    Some((_, rules)) => rules.push(rule.clone()),
+                    None => topics.push((topic, vec![rule.clone()])),
+                },
+            }
+        }
+        topics
+    }
+}
+
+fn mixed(name: &str) -> String {
+    format!("a batch handler is the endpoint's only handler, and {name} is one more")
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let handles: Vec<_> = self.router().names().collect();
+        f.debug_struct("Endpoint")
+            .field("name", &self.name)
+            .field("handles", &handles)
+            .finish_non_exhaustive()
+    }
+}

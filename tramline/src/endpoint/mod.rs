@@ -1,0 +1,23 @@
+//! Where messages are handled: a queue, its subscriptions, its handlers and its policies.
+//!
+//! The way of a message through an endpoint: `receive` takes it, `admit` decides whether it is
+//! for us, `gather` makes batches, `process` runs the pipeline, `settlement` decides what becomes
+//! of it, and `settle` does that.
+
+mod admit;
+#[expect(clippy::module_inception, reason = "the builder itself, beside what it builds")]
+mod endpoint;
+mod gather;
+mod in_flight;
+mod process;
+mod receive;
+mod settle;
+mod settlement;
+mod shared;
+
+pub use endpoint::Endpoint;
+
+pub(crate) use endpoint::Body;
+pub(crate) use process::{EndpointPipeline, Inner};
+pub(crate) use receive::{Reception, receive};
+pub(crate) use shared::Shared;

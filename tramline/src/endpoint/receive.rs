@@ -1,0 +1,134 @@
+//! Takes messages as long as there are slots for them.
+
+use crate::endpoint::gather::{Gathering, gather, process_batch};
+use crate::endpoint::process::{EndpointPipeline, process};
+use crate::endpoint::shared::Shared;
+use crate::retry::Retry;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+use tramline_core::settlement::Settlement;
+use tramline_core::transport::{Delivery, Receiver, Source, Transport};
+
+/// A running endpoint's way in.
+pub(crate) struct Reception {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pipeline: Arc<EndpointPipeline>,
+    pub(crate) source: Source,
+    pub(crate) concurrency: usize,
+    /// Set for batch handlers.
+    pub(crate) gathering: Option<Gathering>,
+    /// Every message at work, so that a drain can wait for them.
+    pub(crate) at_work: TaskTracker,
+}
+
+/// Receives until the bus stops. A receiver that fails is replaced after a pause, for ever: only
+/// stopping ends it.
+pub(crate) async fn receive<T: Transport>(
+    reception: Reception,
+    transport: Arc<T>,
+    mut receiver: T::Receiver,
+) {
+    let slots = Arc::new(Semaphore::new(reception.concurrency));
+    let mut broken = 0;
+    loop {
+        let error = match take_all(&reception, &mut receiver, &slots, &mut broken).await {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        broken += 1;
+        let endpoint = &*reception.shared.name;
+        tracing::error!(endpoint, %error, "receiving failed; beginning again after a pause");
+        drop(receiver);
+        match begin_again(&reception, &*transport, &mut broken).await {
+            Some(next) => receiver = next,
+            None => return,
+        }
+    }
+}
+
+/// A new receiver; `None` if the bus stops first.
+async fn begin_again<T: Transport>(
+    reception: &Reception,
+    transport: &T,
+    broken: &mut u32,
+) -> Option<T::Receiver> {
+    let shared = &reception.shared;
+    loop {
+        let clock = &shared.composer.clock;
+        let pause = pause_before_receiving_again(*broken, shared.composer.entropy.fraction());
+        tokio::select! {
+            biased;
+            () = shared.stopping.cancelled() => return None,
+            () = clock.sleep_until(clock.now().after(pause)) => {}
+        }
+        match transport.receiver(&reception.source).await {
+            Ok(receiver) => return Some(receiver),
+            Err(error) => {
+                tracing::error!(endpoint = &*shared.name, %error, "cannot receive");
+                *broken = broken.saturating_add(1);
+            }
+        }
+    }
+}
+
+fn pause_before_receiving_again(broken: u32, fraction: f64) -> Duration {
+    let policy = Retry::exponential(Duration::from_millis(200)).max(Duration::from_secs(15));
+    // Half of each pause is certain, so that a broker on its knees is never hammered.
+    policy.runs(u32::MAX).pause(broken, 0.5 + fraction / 2.0).unwrap_or(Duration::from_secs(15))
+}
+
+/// Takes messages until the bus stops (`Ok`) or the receiver fails.
+async fn take_all<R: Receiver>(
+    reception: &Reception,
+    receiver: &mut R,
+    slots: &Arc<Semaphore>,
+    broken: &mut u32,
+) -> tramline_core::Result<()> {
+    let stopping = &reception.shared.stopping;
+    loop {
+        let slot = tokio::select! {
+            biased;
+            () = stopping.cancelled() => break,
+            slot = slots.clone().acquire_owned() => slot,
+        };
+        let Ok(slot) = slot else { break };
+        let next = tokio::select! {
+            biased;
+            () = stopping.cancelled() => break,
+            next = receiver.next() => next?,
+        };
+        let Some(delivery) = next else { break };
+        *broken = 0;
+        start_work(reception, receiver, delivery, slot).await;
+    }
+    give_back(receiver).await
+}
+
+async fn start_work<R: Receiver>(
+    reception: &Reception,
+    receiver: &mut R,
+    delivery: R::Delivery,
+    slot: OwnedSemaphorePermit,
+) {
+    let (shared, pipeline) = (reception.shared.clone(), reception.pipeline.clone());
+    match reception.gathering {
+        None => {
+            reception.at_work.spawn(process(shared, pipeline, delivery, slot));
+        }
+        Some(gathering) => {
+            let batch = gather(&shared, receiver, delivery, gathering).await;
+            reception.at_work.spawn(process_batch(shared, pipeline, batch, slot));
+        }
+    }
+}
+
+/// Takes nothing more and returns what was prefetched, untouched.
+async fn give_back<R: Receiver>(receiver: &mut R) -> tramline_core::Result<()> {
+    receiver.stop().await?;
+    while let Some(delivery) = receiver.next().await? {
+        delivery.settle(Settlement::Return).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Carries out what was decided: natively, or by a confirmed copy before the ack.
+
+use crate::endpoint::settlement::Action;
+use crate::endpoint::shared::Shared;
+use std::sync::Arc;
+use tramline_core::Result;
+use tramline_core::dead::History;
+use tramline_core::envelope::Envelope;
+use tramline_core::name::QueueRef;
+use tramline_core::settlement::{Settled, Settlement};
+use tramline_core::transport::{CopyOf, Delivery, Destination, Outgoing};
+
+/// Settles `delivery`. If that fails, the message comes back by itself: its lease, connection or
+/// assignment ends, so nothing is lost, and the failure is only told.
+pub(crate) async fn settle<D: Delivery>(shared: &Shared, delivery: D, action: Action) {
+    let how = match action {
+        Action::Settle(how) => how,
+        Action::Taken => return delivery.settled_by_store(),
+        Action::Forget => return drop(delivery),
+    };
+    let envelope = delivery.envelope().clone();
+    let death = match &how {
+        Settlement::DeadLetter { reason, failures, note } => {
+            Some((reason.clone(), *failures, note.as_ref().map(|note| note.error.clone())))
+        }
+        _ => None,
+    };
+    match carry_out(shared, delivery, how).await {
+        Ok(Settled::Done) => {
+            if let Some((reason, failures, error)) = death {
+                shared.report_dead(&envelope, reason, failures, error).await;
+            }
+        }
+        Ok(Settled::LeaseLost) => {
+            tracing::debug!(endpoint = &*shared.name, id = ?envelope.id, "the lease was lost");
+        }
+        Err(error) => {
+            tracing::error!(
+                endpoint = &*shared.name, id = ?envelope.id, %error,
+                "a message could not be settled and will come again"
+            );
+        }
+    }
+}
+
+async fn carry_out<D: Delivery>(shared: &Shared, delivery: D, how: Settlement) -> Result<Settled> {
+    let native = match &how {
+        Settlement::Retry { .. } => shared.capabilities.delayed_retry.is_native(),
+        Settlement::DeadLetter { .. } => shared.capabilities.dead_letter.is_native(),
+        Settlement::Ack | Settlement::Return => true,
+    };
+    if native {
+        return delivery.settle(how).await;
+    }
+    let copy = [copy(shared, &delivery, how)];
+    let sent = shared.sender.send_dyn(&copy, shared.send_deadline()).await;
+    // Dies the process here, the message is there twice: duplicated, never lost. Acked first, it
+    // would be lost.
+    match sent.into_iter().next().map(tramline_core::transport::Sent::into_result) {
+        Some(Ok(())) => delivery.settle(Settlement::Ack).await,
+        Some(Err(error)) => {
+            delivery.settle(Settlement::Return).await?;
+            Err(error)
+        }
+        None => delivery.settle(Settlement::Return).await,
+    }
+}
+
+/// The copy that stands for a native retry or dead letter. It goes to the queue and never to the
+/// topic, and it keeps the message's id.
+fn copy<D: Delivery>(shared: &Shared, delivery: &D, how: Settlement) -> Outgoing {
+    let mut history = History::new();
+    delivery.history().iter().cloned().for_each(|note| history.push(note));
+    let (to, due, copy) = match how {
+        Settlement::Retry { after, failures, note, marks } => {
+            note.into_iter().for_each(|note| history.push(note));
+            let due = (!after.is_zero()).then(|| shared.now().after(after));
+            (QueueRef::Main(shared.queue.clone()), due, CopyOf::Retry { failures, history, marks })
+        }
+        Settlement::DeadLetter { reason, failures, note } => {
+            note.into_iter().for_each(|note| history.push(note));
+            let copy = CopyOf::DeadLetter { reason, failures, history };
+            (QueueRef::Dead(shared.queue.clone()), None, copy)
+        }
+        Settlement::Ack | Settlement::Return => unreachable!("always native"),
+    };
+    let envelope = Envelope { via: None, ..(**delivery.envelope()).clone() };
+    let to = Destination::Queue(to);
+    Outgoing { to, envelope: Arc::new(envelope), due, copy: Some(copy) }
+}

@@ -1,0 +1,218 @@
+//! What becomes of a delivery: decided in a pure function.
+
+use crate::Failure;
+use crate::endpoint::shared::UnhandledPolicy;
+use crate::retry::Retries;
+use std::time::Duration;
+use tramline_core::clock::Timestamp;
+use tramline_core::dead::{FailureNote, Reason};
+use tramline_core::failure::Verdict;
+use tramline_core::settlement::{Marks, Settlement};
+
+/// How work on a delivery ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// Handled, and its effects are durable.
+    Handled,
+    /// Handled, and the ack was part of the store's transaction.
+    SettledByStore,
+    /// Not for us: no rule lets it through.
+    Filtered,
+    /// Its time was over.
+    Expired,
+    /// The handler failed.
+    Failed(Failure),
+    /// Nobody here knows its type.
+    Unknown(String),
+    /// Handled before.
+    Duplicate,
+    /// The sender's key came again with another body.
+    KeyReused,
+    /// Somebody else is at work on it.
+    Busy,
+    /// The bus stops, or nobody knows whether the commit went through.
+    Abandoned,
+    /// It is somebody else's now.
+    LeaseLost,
+}
+
+/// What is to be done about a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Settle it so.
+    Settle(Settlement),
+    /// The store has acked it.
+    Taken,
+    /// Let go of it: it is not ours.
+    Forget,
+}
+
+/// What is known about a delivery.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    /// Failures, those of this delivery included, but for the one in `Ending::Failed`.
+    pub(crate) failures: u32,
+    pub(crate) marks: Marks,
+    pub(crate) now: Timestamp,
+    /// The chance that jitter draws.
+    pub(crate) fraction: f64,
+}
+
+/// How long a message that somebody else is at work on stays away.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Decides.
+pub(crate) fn settlement(
+    ending: &Ending,
+    record: Record,
+    retries: &Retries,
+    unhandled: UnhandledPolicy,
+) -> Action {
+    let Record { failures, marks, now, .. } = record;
+    let dead = |reason, failures, note| Settlement::DeadLetter { reason, failures, note };
+    Action::Settle(match ending {
+        Ending::Handled | Ending::Filtered | Ending::Duplicate => Settlement::Ack,
+        Ending::SettledByStore => return Action::Taken,
+        Ending::LeaseLost => return Action::Forget,
+        Ending::Abandoned => Settlement::Return,
+        Ending::Expired => dead(Reason::Expired, failures, None),
+        Ending::Busy => Settlement::Retry { after: BUSY_PAUSE, failures, note: None, marks },
+        Ending::KeyReused => {
+            let text = "the idempotency key was used before, for another body".to_owned();
+            dead(Reason::KeyReused, failures, Some(note(now, failures, text)))
+        }
+        Ending::Unknown(why) => unknown(why, record, unhandled),
+        Ending::Failed(failure) => failed(failure, record, retries, unhandled),
+    })
+}
+
+fn failed(
+    failure: &Failure,
+    record: Record,
+    retries: &Retries,
+    unhandled: UnhandledPolicy,
+) -> Settlement {
+    let failures = record.failures.saturating_add(1);
+    let note = note(record.now, failures, failure.chain());
+    let reason = match failure.verdict() {
+        Verdict::Unhandled => return unknown(&failure.chain(), record, unhandled),
+        Verdict::DeadLetter(reason) => reason.clone(),
+        _ => match retries.policy(failure).pause(failures, record.fraction) {
+            Some(after) => {
+                let marks = record.marks;
+                return Settlement::Retry { after, failures, note: Some(note), marks };
+            }
+            None => Reason::Exhausted,
+        },
+    };
+    Settlement::DeadLetter { reason, failures, note: Some(note) }
+}
+
+/// A newer instance may know the type, so it waits, uncharged, but not for ever.
+fn unknown(why: &str, record: Record, policy: UnhandledPolicy) -> Settlement {
+    let Record { failures, mut marks, now, .. } = record;
+    let since = *marks.unhandled_since.get_or_insert(now);
+    if now.since(since) >= policy.limit {
+        let note = Some(note(now, failures, why.to_owned()));
+        return Settlement::DeadLetter { reason: Reason::Unhandled, failures, note };
+    }
+    Settlement::Retry { after: policy.pause, failures, note: None, marks }
+}
+
+fn note(at: Timestamp, failure: u32, error: String) -> FailureNote {
+    FailureNote { at, failure, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Retry;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn record(failures: u32) -> Record {
+        let marks = Marks { trials: 1, unhandled_since: None };
+        Record { failures, marks, now: Timestamp::from_millis(7), fraction: 1.0 }
+    }
+
+    fn decide(ending: Ending, record: Record) -> Action {
+        let retries = Retries { default: Retry::fixed(SECOND).runs(3), ..Retries::default() };
+        settlement(&ending, record, &retries, UnhandledPolicy::default())
+    }
+
+    #[test]
+    fn success_filtered_and_duplicate_are_acked() {
+        for ending in [Ending::Handled, Ending::Filtered, Ending::Duplicate] {
+            assert_eq!(decide(ending, record(0)), Action::Settle(Settlement::Ack));
+        }
+    }
+
+    #[test]
+    fn what_the_store_acked_is_not_settled_again_and_what_is_lost_is_left_alone() {
+        assert_eq!(decide(Ending::SettledByStore, record(0)), Action::Taken);
+        assert_eq!(decide(Ending::LeaseLost, record(0)), Action::Forget);
+    }
+
+    #[test]
+    fn abandoned_work_comes_back_untouched() {
+        assert_eq!(decide(Ending::Abandoned, record(2)), Action::Settle(Settlement::Return));
+    }
+
+    #[test]
+    fn a_failure_is_charged_and_retried_until_the_policy_ends() {
+        for failures in 0..2 {
+            let ending = Ending::Failed(Failure::retryable("gateway down"));
+            let Action::Settle(Settlement::Retry { after, failures: total, note, marks }) =
+                decide(ending, record(failures))
+            else {
+                panic!("not retried")
+            };
+            assert_eq!((after, total), (SECOND, failures + 1));
+            assert_eq!(note.unwrap().error, "gateway down");
+            assert_eq!(marks.trials, 1, "marks travel on");
+        }
+        let ending = Ending::Failed(Failure::retryable("gateway down"));
+        assert!(matches!(
+            decide(ending, record(2)),
+            Action::Settle(Settlement::DeadLetter { reason: Reason::Exhausted, failures: 3, .. })
+        ));
+    }
+
+    #[test]
+    fn a_permanent_failure_is_not_retried() {
+        let ending = Ending::Failed(Failure::permanent("nothing to charge"));
+        assert!(matches!(
+            decide(ending, record(0)),
+            Action::Settle(Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, .. })
+        ));
+    }
+
+    #[test]
+    fn an_unknown_type_waits_uncharged_and_dies_after_its_limit() {
+        let unknown = || Ending::Unknown("no handler for message x".to_owned());
+        let Action::Settle(Settlement::Retry { failures: 4, note: None, marks, .. }) =
+            decide(unknown(), record(4))
+        else {
+            panic!("it does not wait")
+        };
+        assert_eq!(marks.unhandled_since, Some(Timestamp::from_millis(7)));
+        let late =
+            Record { marks, now: Timestamp::from_millis(7).after(900 * SECOND), ..record(4) };
+        assert!(matches!(
+            decide(unknown(), late),
+            Action::Settle(Settlement::DeadLetter { reason: Reason::Unhandled, failures: 4, .. })
+        ));
+    }
+
+    #[test]
+    fn a_reused_key_and_an_expired_message_die_uncharged() {
+        for (ending, word) in [(Ending::KeyReused, "key reused"), (Ending::Expired, "expired")] {
+            let Action::Settle(Settlement::DeadLetter { reason, failures, .. }) =
+                decide(ending, record(1))
+            else {
+                panic!("{word} does not die")
+            };
+            assert_eq!((reason.as_str(), failures), (word, 1));
+        }
+    }
+}

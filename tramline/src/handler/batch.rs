@@ -1,0 +1,150 @@
+//! Handlers of many messages at once.
+
+use crate::handler::extract::{FromContext, Requirements};
+use crate::handler::handler::IntoOutcome;
+use crate::outbox::Buffer;
+use crate::pipeline::{Context, Incoming, Outcome, Step};
+use crate::{Failure, Message, MessageId};
+use parking_lot::Mutex;
+use std::marker::PhantomData;
+use tramline_core::compose::{Parent, Publishing, Scope, Target};
+use tramline_core::draft::IntoDraft;
+use tramline_core::name::QueueName;
+
+/// One message of a batch.
+pub struct Item<M> {
+    /// The message.
+    pub message: M,
+    /// Its id.
+    pub id: MessageId,
+    /// Which run of this message it is: its failures + 1.
+    pub attempt: u32,
+    scope: Scope,
+    buffer: Buffer,
+    ordinal: Mutex<u32>,
+}
+
+impl<M> Item<M> {
+    /// Publishes an event that this item causes. It leaves with the batch's transaction, or after
+    /// the handler's success where there is none.
+    ///
+    /// # Errors
+    /// A permanent failure: the event cannot be encoded, or a name or header is not allowed.
+    pub fn publish<'a>(&self, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
+        self.push(draft, Target::Subscribers)
+    }
+
+    /// Sends a command that this item causes to exactly one queue.
+    ///
+    /// # Errors
+    /// As [`Item::publish`], and for a bad queue name.
+    pub fn send<'a>(&self, queue: &str, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
+        let queue = QueueName::new(queue).map_err(Failure::permanent)?;
+        self.push(draft, Target::Queue(queue))
+    }
+
+    fn push<'a>(&self, draft: impl IntoDraft<'a>, target: Target) -> Result<(), Failure> {
+        let mut outgoing = self.scope.compose(draft, target)?;
+        // Counted for each item, so that ids do not depend on who else is in the batch.
+        self.scope.number(&mut outgoing, &mut self.ordinal.lock());
+        self.buffer.push(outgoing);
+        Ok(())
+    }
+}
+
+impl<M: std::fmt::Debug> std::fmt::Debug for Item<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Item")
+            .field("id", &self.id)
+            .field("attempt", &self.attempt)
+            .field("message", &self.message)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An async function that handles a batch: `async fn(items: Vec<Item<M>>, …extractors)`.
+///
+/// If it fails, the batch is halved at once and each half tried by itself, until the message that
+/// it fails with is alone.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a batch handler",
+    note = "write `async fn(items: Vec<Item<M>>, …extractors) -> Result<(), Failure>`"
+)]
+pub trait BatchHandler<Args>: Send + Sync + 'static {
+    /// What it handles.
+    type Message: Message;
+
+    /// Handles `items`, of which there is at least one.
+    fn call(
+        &self,
+        items: Vec<Item<Self::Message>>,
+        cx: &mut Context,
+    ) -> impl Future<Output = Outcome> + Send;
+
+    /// What its extractors need, checked when the bus starts.
+    fn requires(requirements: &mut Requirements);
+}
+
+macro_rules! batch_handler {
+    ($($Arg:ident),*) => {
+        impl<F, Fut, M, $($Arg,)*> BatchHandler<(M, $($Arg,)*)> for F
+        where
+            F: Fn(Vec<Item<M>>, $($Arg),*) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output: IntoOutcome> + Send,
+            M: Message,
+            $($Arg: FromContext,)*
+        {
+            type Message = M;
+
+            #[allow(non_snake_case, unused_variables, reason = "one name for each extractor")]
+            async fn call(&self, items: Vec<Item<M>>, cx: &mut Context) -> Outcome {
+                $(let $Arg = $Arg::from_context(cx).await?;)*
+                self(items, $($Arg),*).await.into_outcome()
+            }
+
+            #[allow(unused_variables, reason = "there may be no extractor")]
+            fn requires(requirements: &mut Requirements) {
+                $($Arg::requires(requirements);)*
+            }
+        }
+    };
+}
+
+batch_handler!();
+batch_handler!(A);
+batch_handler!(A, B);
+batch_handler!(A, B, C);
+batch_handler!(A, B, C, D);
+
+/// Decodes the batch and calls the handler.
+pub(crate) struct BatchStep<H, Args>(H, PhantomData<fn() -> Args>);
+
+impl<H, Args> BatchStep<H, Args> {
+    pub(crate) fn new(handler: H) -> Self {
+        Self(handler, PhantomData)
+    }
+}
+
+impl<H: BatchHandler<Args>, Args: 'static> Step for BatchStep<H, Args> {
+    async fn run(&self, cx: &mut Context) -> Outcome {
+        let items = cx.messages().map(|message| item(cx, message)).collect::<Result<_, _>>()?;
+        self.0.call(items, cx).await
+    }
+}
+
+fn item<M: Message>(cx: &Context, incoming: &Incoming) -> Result<Item<M>, Failure> {
+    let composer = cx.shared.composer.clone();
+    let parent = Parent {
+        id: incoming.id.clone(),
+        envelope: incoming.envelope.clone(),
+        endpoint: cx.shared.name.clone(),
+    };
+    Ok(Item {
+        message: composer.encoding.decode(&incoming.envelope.body)?,
+        id: incoming.id.clone(),
+        attempt: incoming.failures.saturating_add(1),
+        scope: Scope { composer, parent: Some(parent), publishing: Publishing::Outbox },
+        buffer: cx.buffer.clone(),
+        ordinal: Mutex::new(0),
+    })
+}

@@ -1,0 +1,18 @@
+//! Handlers: plain async functions, the message first, then extractors.
+
+mod batch;
+pub mod extract;
+mod extractors;
+#[expect(clippy::module_inception, reason = "the trait itself, beside its relatives")]
+mod handler;
+mod router;
+
+pub use batch::{BatchHandler, Item};
+pub use extract::{FromContext, Requirements};
+pub use extractors::{Attempt, Cancel, State, Tx};
+pub use handler::{Handler, IntoOutcome};
+
+pub(crate) use batch::BatchStep;
+pub(crate) use extractors::States;
+pub(crate) use handler::HandlerStep;
+pub(crate) use router::{Route, Routed, Router};

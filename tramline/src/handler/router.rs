@@ -1,0 +1,126 @@
+//! Which handler a message goes to: by its name.
+
+use crate::Failure;
+use crate::pipeline::{Context, Outcome, Pipeline, Step};
+use std::collections::HashMap;
+use tramline_core::envelope::Envelope;
+
+/// A handler and what it knows.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) step: Pipeline,
+    /// The newest version of the body that it can read.
+    pub(crate) version: u32,
+}
+
+/// The handlers of one endpoint, by message name.
+#[derive(Clone, Default)]
+pub(crate) struct Router(HashMap<&'static str, Route>);
+
+/// Whether anybody here handles a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Routed {
+    /// Yes.
+    To(&'static str),
+    /// No, for this reason; a newer instance may.
+    Unknown(String),
+}
+
+impl Router {
+    /// Adds a handler; answers whether there was one for that message already.
+    pub(crate) fn add(&mut self, name: &'static str, route: Route) -> bool {
+        self.0.insert(name, route).is_some()
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.0.keys().copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Who handles a message like this: the handler of its name; without a name, that of the
+    /// subject it came under, else the only one there is.
+    pub(crate) fn route(&self, envelope: &Envelope) -> Routed {
+        let subject = || envelope.via.as_ref().map(|via| &*via.subject);
+        let known = match envelope.name.as_deref() {
+            Some(name) => self.0.get_key_value(name),
+            None => {
+                let by_subject = subject().and_then(|subject| self.0.get_key_value(subject));
+                by_subject.or_else(|| if self.0.len() == 1 { self.0.iter().next() } else { None })
+            }
+        };
+        let Some((name, route)) = known else {
+            let name = envelope.name.as_deref().or_else(subject).unwrap_or("without a name");
+            return Routed::Unknown(format!("no handler for message {name}"));
+        };
+        if envelope.version > route.version {
+            let (version, newest) = (envelope.version, route.version);
+            return Routed::Unknown(format!(
+                "message {name} is of version {version}, and this handler knows up to {newest}"
+            ));
+        }
+        Routed::To(name)
+    }
+}
+
+impl Step for Router {
+    async fn run(&self, cx: &mut Context) -> Outcome {
+        match self.route(cx.envelope()) {
+            Routed::To(name) => self.0[name].step.run(cx).await,
+            Routed::Unknown(why) => Err(Failure::unhandled(why)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tramline_core::envelope::Via;
+    use tramline_core::name::TopicName;
+
+    struct Nothing;
+    impl Step for Nothing {
+        async fn run(&self, _cx: &mut Context) -> Outcome {
+            Ok(())
+        }
+    }
+
+    fn router(names: &[&'static str]) -> Router {
+        let mut router = Router::default();
+        for name in names {
+            router.add(name, Route { step: Arc::new(Nothing), version: 2 });
+        }
+        router
+    }
+
+    fn named(name: &'static str, version: u32) -> Envelope {
+        Envelope { name: Some(name.into()), version, ..Envelope::default() }
+    }
+
+    #[test]
+    fn a_message_goes_to_the_handler_of_its_name() {
+        let router = router(&["a", "b"]);
+        assert_eq!(router.route(&named("b", 1)), Routed::To("b"));
+        assert!(matches!(router.route(&named("c", 1)), Routed::Unknown(_)));
+    }
+
+    #[test]
+    fn a_newer_version_is_unknown_and_an_older_one_is_not() {
+        let router = router(&["a"]);
+        assert_eq!(router.route(&named("a", 2)), Routed::To("a"));
+        assert!(matches!(router.route(&named("a", 3)), Routed::Unknown(_)));
+    }
+
+    #[test]
+    fn a_message_without_a_name_goes_by_subject_else_to_the_only_handler() {
+        let nameless = Envelope::default();
+        assert_eq!(router(&["a"]).route(&nameless), Routed::To("a"));
+        assert!(matches!(router(&["a", "b"]).route(&nameless), Routed::Unknown(_)));
+        let via = Via { topic: TopicName::new("t").unwrap(), subject: "b".into() };
+        let subjected = Envelope { via: Some(via), ..Envelope::default() };
+        assert_eq!(router(&["a", "b"]).route(&subjected), Routed::To("b"));
+    }
+}

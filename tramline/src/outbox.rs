@@ -1,0 +1,101 @@
+//! What a handler publishes leaves only if it succeeds.
+
+use crate::Failure;
+use crate::handler::{FromContext, Requirements};
+use crate::pipeline::Context;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tramline_core::compose::{Parent, Publishing, Scope, Target};
+use tramline_core::draft::IntoDraft;
+use tramline_core::name::QueueName;
+use tramline_core::transport::Outgoing;
+
+/// Collects messages while a handler runs.
+///
+/// In a transactional endpoint they are part of the transaction; elsewhere they are sent after
+/// the handler has succeeded and before the message is acked, so at least once. Their ids are
+/// derived from the handled message: a handler that runs twice publishes the same ids.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use tramline::{Failure, Message, Outbox};
+/// # #[derive(Serialize, Deserialize)] struct OrderPlaced { id: u64 }
+/// # impl Message for OrderPlaced { const NAME: &'static str = "orders.placed"; }
+/// # #[derive(Serialize, Deserialize)] struct OrderPaid { id: u64 }
+/// # impl Message for OrderPaid { const NAME: &'static str = "orders.paid"; }
+/// use tramline::Draft;
+///
+/// async fn pay(order: OrderPlaced, outbox: Outbox) -> Result<(), Failure> {
+///     let paid = OrderPaid { id: order.id };
+///     outbox.publish(Draft::of(&paid).key(order.id.to_string()))
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Outbox {
+    scope: Scope,
+    buffer: Buffer,
+}
+
+impl Outbox {
+    /// Publishes an event, `&event` or a [`crate::Draft`] of it.
+    ///
+    /// # Errors
+    /// A permanent failure: the event cannot be encoded, or a name or header is not allowed.
+    pub fn publish<'a>(&self, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
+        self.buffer.push(self.scope.compose(draft, Target::Subscribers)?);
+        Ok(())
+    }
+
+    /// Sends a command to exactly one queue.
+    ///
+    /// # Errors
+    /// As [`Outbox::publish`], and for a bad queue name.
+    pub fn send<'a>(&self, queue: &str, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
+        let queue = QueueName::new(queue).map_err(Failure::permanent)?;
+        self.buffer.push(self.scope.compose(draft, Target::Queue(queue))?);
+        Ok(())
+    }
+}
+
+impl FromContext for Outbox {
+    async fn from_context(cx: &mut Context) -> Result<Self, Failure> {
+        Ok(Self { scope: scope(cx), buffer: cx.buffer.clone() })
+    }
+    fn requires(requirements: &mut Requirements) {
+        requirements.single_message("Outbox (use `item.publish`)");
+    }
+}
+
+/// The scope of a message that is handled outside of any transaction.
+pub(crate) fn scope(cx: &Context) -> Scope {
+    let parent = Parent {
+        id: cx.message.id.clone(),
+        envelope: cx.message.envelope.clone(),
+        endpoint: cx.shared.name.clone(),
+    };
+    let composer = cx.shared.composer.clone();
+    Scope { composer, parent: Some(parent), publishing: Publishing::Outbox }
+}
+
+/// The messages of one run. Clones are the same buffer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Buffer(Arc<Mutex<Vec<Outgoing>>>);
+
+impl Buffer {
+    pub(crate) fn push(&self, outgoing: Outgoing) {
+        self.0.lock().push(outgoing);
+    }
+
+    pub(crate) fn take(&self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.0.lock())
+    }
+
+    /// A new buffer for the next run: whoever still holds the old one writes into the void.
+    pub(crate) fn clear(&mut self) {
+        if Arc::strong_count(&self.0) > 1 {
+            self.0 = Arc::default();
+        } else {
+            self.0.lock().clear();
+        }
+    }
+}

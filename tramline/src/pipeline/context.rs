@@ -1,0 +1,149 @@
+//! What handlers, extractors and layers can know about the message at hand.
+
+use crate::MessageId;
+use crate::endpoint::Shared;
+use crate::outbox::Buffer;
+use parking_lot::Mutex;
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tramline_core::envelope::Envelope;
+use tramline_core::erased::DynTx;
+use tramline_core::store::Sighting;
+use tramline_core::transport::Ticket;
+
+/// A message at work: one for each delivery, whatever the number of runs.
+pub struct Context {
+    pub(crate) shared: Arc<Shared>,
+    /// The message; of a batch, the first.
+    pub(crate) message: Incoming,
+    /// The rest of a batch.
+    pub(crate) others: Vec<Incoming>,
+    pub(crate) buffer: Buffer,
+    pub(crate) tx: Option<Loan>,
+    /// Made when a handler asks for it: most do not.
+    cancel: Option<CancellationToken>,
+    pub(crate) disposition: Disposition,
+    slots: HashMap<TypeId, Box<dyn Any + Send>>,
+}
+
+/// One message of a context.
+#[derive(Clone, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) envelope: Arc<Envelope>,
+    pub(crate) id: MessageId,
+    /// All failures so far: those recorded and those of this delivery.
+    pub(crate) failures: u32,
+    pub(crate) ticket: Option<Ticket>,
+    /// Set when the transaction must write an inbox row.
+    pub(crate) sighting: Option<Sighting>,
+}
+
+/// An open transaction that handlers borrow and give back.
+pub(crate) type Loan = Arc<Mutex<Option<DynTx>>>;
+
+/// What a transaction made of the delivery. Normal answers, so none of them is an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// Nothing yet: the engine settles as the outcome says.
+    #[default]
+    Open,
+    /// The ack was part of the transaction.
+    SettledByStore,
+    /// These messages, by index, were refused, and nothing was committed.
+    Refused(Vec<(usize, tramline_core::store::Refusal)>),
+    /// Nobody knows whether it was committed.
+    Unknown,
+}
+
+impl Context {
+    pub(crate) fn new(shared: Arc<Shared>, message: Incoming, others: Vec<Incoming>) -> Self {
+        Self {
+            shared,
+            message,
+            others,
+            buffer: Buffer::default(),
+            tx: None,
+            cancel: None,
+            disposition: Disposition::Open,
+            slots: HashMap::new(),
+        }
+    }
+
+    /// The endpoint at work.
+    pub fn endpoint(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The message; of a batch, the first.
+    pub fn envelope(&self) -> &Arc<Envelope> {
+        &self.message.envelope
+    }
+
+    /// The message's id; of a batch, the first one's. A message that came without one has an id
+    /// for the time of this delivery.
+    pub fn message_id(&self) -> &MessageId {
+        &self.message.id
+    }
+
+    /// Which run of the message this is: its failures + 1.
+    pub fn attempt(&self) -> u32 {
+        self.message.failures.saturating_add(1)
+    }
+
+    /// How many messages are at work together: 1, or the size of the batch.
+    pub fn batch_len(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// Keeps a value of the user's for layers and extractors further in; answers the one it
+    /// replaces.
+    pub fn insert<T: Send + 'static>(&mut self, value: T) -> Option<T> {
+        let old = self.slots.insert(TypeId::of::<T>(), Box::new(value))?;
+        old.downcast().ok().map(|old| *old)
+    }
+
+    /// A value that a layer further out has kept.
+    pub fn get<T: Send + 'static>(&self) -> Option<&T> {
+        self.slots.get(&TypeId::of::<T>())?.downcast_ref()
+    }
+
+    /// The user's state of type `T`.
+    pub fn state<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.shared.states.get()
+    }
+
+    /// What tells a handler that its work is in vain.
+    pub(crate) fn cancel_token(&mut self) -> CancellationToken {
+        self.cancel.get_or_insert_with(|| self.shared.killed.child_token()).clone()
+    }
+
+    /// The work is in vain.
+    pub(crate) fn cancel(&mut self) {
+        if let Some(token) = self.cancel.take() {
+            token.cancel();
+        }
+    }
+
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &Incoming> {
+        std::iter::once(&self.message).chain(&self.others)
+    }
+
+    /// A clean slate for another run of the handler.
+    pub(crate) fn begin_run(&mut self) {
+        self.buffer.clear();
+        self.tx = None;
+        self.disposition = Disposition::Open;
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("endpoint", &self.shared.name)
+            .field("message", &self.message)
+            .field("others", &self.others.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,16 @@
+//! The engine's own layers, from the outside in: trace, metrics, retry in place, time limit, panic,
+//! transaction. The user's layers go inside of them.
+
+mod metrics;
+mod panic;
+mod retry_in_place;
+mod time_limit;
+mod trace;
+mod transaction;
+
+pub(crate) use metrics::Metrics;
+pub(crate) use panic::{CatchPanic, caught};
+pub(crate) use retry_in_place::RetryInPlace;
+pub(crate) use time_limit::TimeLimit;
+pub(crate) use trace::Trace;
+pub(crate) use transaction::Transaction;

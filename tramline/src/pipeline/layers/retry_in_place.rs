@@ -1,0 +1,81 @@
+//! Short pauses are slept in place; longer ones go back through the transport.
+
+use crate::Failure;
+use crate::endpoint::Shared;
+use crate::pipeline::{Context, Layer, Outcome, Step};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tramline_core::failure::Verdict;
+
+/// The longest single pause in place.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The most that one delivery may pause in place altogether.
+const DELIVERY_PAUSES_MAX: Duration = Duration::from_secs(5);
+
+/// Runs the rest again after a short pause, as long as at most half the slots pause. No
+/// transaction is open meanwhile: that layer is further in.
+pub(crate) struct RetryInPlace {
+    sleepers: Semaphore,
+}
+
+impl RetryInPlace {
+    pub(crate) fn new(concurrency: usize) -> Self {
+        Self { sleepers: Semaphore::new(concurrency / 2) }
+    }
+
+    /// Sleeps `pause`, or answers at once that it must not: too long, too many pause already, or
+    /// the bus stops.
+    async fn sleep(&self, shared: &Shared, pause: Duration) -> Slept {
+        if pause.is_zero() {
+            return if shared.stopping.is_cancelled() { Slept::MustNot } else { Slept::Done };
+        }
+        let Ok(_place) = self.sleepers.try_acquire() else { return Slept::MustNot };
+        let clock = &shared.composer.clock;
+        let awake = clock.sleep_until(clock.now().after(pause));
+        tokio::select! {
+            biased;
+            () = shared.stopping.cancelled() => Slept::MustNot,
+            () = awake => Slept::Done,
+        }
+    }
+}
+
+enum Slept {
+    Done,
+    MustNot,
+}
+
+impl Layer for RetryInPlace {
+    async fn around<N: Step>(&self, cx: &mut Context, next: &N) -> Outcome {
+        let mut slept = Duration::ZERO;
+        loop {
+            cx.begin_run();
+            let failure = match next.run(cx).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            let Some(pause) = pause(cx, &failure) else { return Err(failure) };
+            slept += pause;
+            if pause > PAUSE_MAX || slept > DELIVERY_PAUSES_MAX {
+                return Err(failure);
+            }
+            let shared = cx.shared.clone();
+            match self.sleep(&shared, pause).await {
+                Slept::MustNot => return Err(failure),
+                Slept::Done => {
+                    cx.message.failures += 1;
+                    shared.report(&cx.message, &failure);
+                }
+            }
+        }
+    }
+}
+
+/// The pause before the next run; `None` if there is none or it is not ours to give.
+fn pause(cx: &Context, failure: &Failure) -> Option<Duration> {
+    if *failure.verdict() != Verdict::Retry {
+        return None;
+    }
+    let fraction = cx.shared.composer.entropy.fraction();
+    cx.shared.retries.policy(failure).pause(cx.message.failures + 1, fraction)
+}

@@ -1,0 +1,109 @@
+//! Handler's writes, published messages, inbox row and ack in one transaction.
+
+use crate::Failure;
+use crate::pipeline::{Context, Disposition, Layer, Outcome, Step};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tramline_core::compose::{Parent, Publishing, Scope};
+use tramline_core::erased::DynStore;
+use tramline_core::store::{CommitError, Committed, Condition, Refusal};
+
+/// Opens a transaction for each run and commits it when the handler has succeeded.
+pub(crate) struct Transaction {
+    pub(crate) store: Arc<dyn DynStore>,
+    pub(crate) publishing: Publishing,
+}
+
+impl Layer for Transaction {
+    async fn around<N: Step>(&self, cx: &mut Context, next: &N) -> Outcome {
+        let tx = self.store.begin_dyn(self.scope(cx)).await.map_err(Failure::retryable)?;
+        let loan = Arc::new(Mutex::new(Some(tx)));
+        cx.tx = Some(loan.clone());
+        next.run(cx).await?;
+        let Some(tx) = loan.lock().take() else {
+            let text = "the transaction was not given back: `Tx` moved into a task that still runs";
+            return Err(Failure::retryable(text));
+        };
+        let (conditions, owners) = self.conditions(cx);
+        let acks = conditions.iter().any(|condition| matches!(condition, Condition::Ack(_)));
+        let buffered = cx.buffer.take();
+        match self.store.commit_dyn(tx, conditions, buffered).await {
+            Ok(Committed::Done) => {
+                if acks {
+                    cx.disposition = Disposition::SettledByStore;
+                }
+                Ok(())
+            }
+            Ok(Committed::Refused(refusals)) => {
+                cx.disposition = Disposition::Refused(by_message(&refusals, &owners));
+                Ok(())
+            }
+            Err(CommitError::Handler(failure)) => Err(failure),
+            Err(CommitError::Store(error)) => Err(Failure::retryable(error)),
+            Err(CommitError::Unknown(error)) => {
+                tracing::warn!(endpoint = cx.endpoint(), %error, "the answer to a commit was lost");
+                cx.disposition = Disposition::Unknown;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Transaction {
+    /// Items of a batch publish each for themselves, so a batch as a whole has no parent.
+    fn scope(&self, cx: &Context) -> Scope {
+        let parent = cx.others.is_empty().then(|| Parent {
+            id: cx.message.id.clone(),
+            envelope: cx.message.envelope.clone(),
+            endpoint: cx.shared.name.clone(),
+        });
+        Scope { composer: cx.shared.composer.clone(), parent, publishing: self.publishing }
+    }
+
+    /// The conditions, and beside each the index of the message that it is about.
+    fn conditions(&self, cx: &Context) -> (Vec<Condition>, Vec<usize>) {
+        let database = self.store.database_dyn();
+        let mut conditions = Vec::with_capacity(2 * cx.batch_len());
+        let mut owners = Vec::with_capacity(conditions.capacity());
+        for (index, message) in cx.messages().enumerate() {
+            let ticket = message.ticket.as_ref().filter(|ticket| ticket.database == database);
+            let ack = ticket.cloned().map(Condition::Ack);
+            let admit = message.sighting.clone().map(Condition::Admit);
+            for condition in ack.into_iter().chain(admit) {
+                conditions.push(condition);
+                owners.push(index);
+            }
+        }
+        (conditions, owners)
+    }
+}
+
+/// One refusal for each message. A lost lease outweighs the rest: the message is not ours to
+/// settle any more.
+fn by_message(refusals: &[(usize, Refusal)], owners: &[usize]) -> Vec<(usize, Refusal)> {
+    let mut found: Vec<(usize, Refusal)> = Vec::new();
+    for (condition, refusal) in refusals {
+        let Some(&message) = owners.get(*condition) else { continue };
+        match found.iter_mut().find(|(known, _)| *known == message) {
+            Some((_, known)) if *refusal == Refusal::LeaseLost => *known = *refusal,
+            Some(_) => {}
+            None => found.push((message, *refusal)),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_lease_outweighs_other_refusals_of_the_same_message() {
+        let refusals = [(1, Refusal::Duplicate), (2, Refusal::Duplicate), (3, Refusal::LeaseLost)];
+        let owners = [0, 0, 1, 1];
+        assert_eq!(
+            by_message(&refusals, &owners),
+            [(0, Refusal::Duplicate), (1, Refusal::LeaseLost)]
+        );
+    }
+}

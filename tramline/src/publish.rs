@@ -1,0 +1,162 @@
+//! Publishing and sending from outside of handlers: each call ends when the broker has answered.
+
+use crate::bus::Bus;
+use crate::{BoxFuture, Failure, Message, MessageId};
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use tramline_core::compose::{Publishing, Scope, Target};
+use tramline_core::draft::{Dispatch, Draft, IntoDraft};
+use tramline_core::name::QueueName;
+use tramline_core::transport::{Destination, Outgoing, Sent};
+use tramline_core::{Error, ErrorKind, Result};
+
+/// What is known about a message that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its id.
+    pub id: MessageId,
+    /// Whether any queue got it, where the transport says so. An event that nobody subscribed to
+    /// is no error; it is counted and warned of.
+    pub routed: Option<bool>,
+}
+
+/// Sends a draft through a bus when it is awaited.
+#[derive(Debug)]
+pub struct ThroughBus<'a> {
+    bus: &'a Bus,
+    to: To,
+}
+
+#[derive(Debug)]
+enum To {
+    Subscribers,
+    Queue(String),
+}
+
+impl Dispatch for ThroughBus<'_> {
+    type Output = Result<Receipt>;
+
+    fn dispatch<'a, M: Message>(self, draft: Draft<'a, M>) -> BoxFuture<'a, Result<Receipt>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let outgoing = self.bus.compose(draft, &self.to)?;
+            let mut receipts = self.bus.send_batch(vec![outgoing]).await;
+            receipts.pop().unwrap_or_else(|| Err(Error::closed("the bus")))
+        })
+    }
+}
+
+impl Bus {
+    /// Publishes an event: every queue that subscribed to it gets a copy. Add options, then
+    /// `.await`.
+    ///
+    /// Ends when the message is as durable as the transport makes it. Not cancel-safe: dropped,
+    /// the message may or may not have been published.
+    pub fn publish<'a, M: Message>(&'a self, event: &'a M) -> Draft<'a, M, ThroughBus<'a>> {
+        Draft::of(event).through(ThroughBus { bus: self, to: To::Subscribers })
+    }
+
+    /// Sends a command to exactly one queue, which must exist. Add options, then `.await`.
+    ///
+    /// Ends and is cancelled as [`Bus::publish`].
+    pub fn send<'a, M: Message>(
+        &'a self,
+        queue: &str,
+        command: &'a M,
+    ) -> Draft<'a, M, ThroughBus<'a>> {
+        Draft::of(command).through(ThroughBus { bus: self, to: To::Queue(queue.to_owned()) })
+    }
+
+    /// Publishes many events at once; one answer for each, in order.
+    pub async fn publish_all<'a, D: IntoDraft<'a>>(
+        &self,
+        events: impl IntoIterator<Item = D>,
+    ) -> Vec<Result<Receipt>> {
+        self.all(events, &To::Subscribers).await
+    }
+
+    /// Sends many commands to one queue; one answer for each, in order.
+    pub async fn send_all<'a, D: IntoDraft<'a>>(
+        &self,
+        queue: &str,
+        commands: impl IntoIterator<Item = D>,
+    ) -> Vec<Result<Receipt>> {
+        self.all(commands, &To::Queue(queue.to_owned())).await
+    }
+
+    /// Those that cannot be composed are answered with their fault, the others are sent.
+    async fn all<'a, D: IntoDraft<'a>>(
+        &self,
+        drafts: impl IntoIterator<Item = D>,
+        to: &To,
+    ) -> Vec<Result<Receipt>> {
+        let composed: Vec<_> = drafts.into_iter().map(|draft| self.compose(draft, to)).collect();
+        let mut batch = Vec::with_capacity(composed.len());
+        let places: Vec<Result<()>> =
+            composed.into_iter().map(|outgoing| outgoing.map(|o| batch.push(o))).collect();
+        let mut receipts = self.send_batch(batch).await.into_iter();
+        let unanswered = || Err(Error::closed("the bus"));
+        let answer =
+            |place: Result<()>| place.and_then(|()| receipts.next().unwrap_or_else(unanswered));
+        places.into_iter().map(answer).collect()
+    }
+
+    fn compose<'a>(&self, draft: impl IntoDraft<'a>, to: &To) -> Result<Outgoing> {
+        let target = match to {
+            To::Subscribers => Target::Subscribers,
+            To::Queue(queue) => Target::Queue(QueueName::new(queue).map_err(|bad| {
+                Error::new(ErrorKind::Misconfigured, "send a message").because(bad)
+            })?),
+        };
+        let scope = Scope::outside(self.composer().clone(), Publishing::Queues);
+        scope.compose(draft, target).map_err(|failure: Failure| {
+            Error::new(ErrorKind::Refused, "send a message").because(failure.to_string())
+        })
+    }
+
+    async fn send_batch(&self, batch: Vec<Outgoing>) -> Vec<Result<Receipt>> {
+        if batch.is_empty() {
+            return Vec::new();
+        }
+        if self.is_closed() {
+            return batch.iter().map(|_| Err(Error::closed("the bus"))).collect();
+        }
+        let sent = self.sender().send_dyn(&batch, self.send_deadline()).await;
+        let answers = batch.iter().zip(sent);
+        answers.map(|(outgoing, sent)| self.receipt(outgoing, sent)).collect()
+    }
+
+    fn receipt(&self, outgoing: &Outgoing, sent: Sent) -> Result<Receipt> {
+        let routed = match sent {
+            Sent::Accepted { routed } => routed,
+            Sent::Refused(error) | Sent::Unknown(error) => return Err(error),
+        };
+        if routed == Some(false) {
+            self.unrouted().count(&outgoing.to);
+        }
+        let id = outgoing.envelope.id.clone().ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, format!("send to {}: it has no id", outgoing.to))
+        })?;
+        Ok(Receipt { id, routed })
+    }
+}
+
+/// Events that no queue had subscribed to.
+#[derive(Debug, Default)]
+pub(crate) struct Unrouted(Mutex<HashSet<String>>);
+
+impl Unrouted {
+    /// Counts one, and warns of each kind once.
+    fn count(&self, to: &Destination) {
+        const KINDS_MAX: usize = 1000;
+        metrics::counter!("tramline_unrouted_total").increment(1);
+        let kind = to.to_string();
+        let mut warned = self.0.lock();
+        if warned.len() < KINDS_MAX && !warned.contains(&kind) {
+            tracing::warn!(to = %kind, "published, and no queue has subscribed to it");
+            warned.insert(kind);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! From what an application says to a running bus: everything is checked first, and everything
+//! that is wrong is reported at once.
+
+mod check;
+mod error;
+
+pub use error::StartError;
+
+use crate::Message;
+use crate::bus::{Bus, Running, publishing};
+use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
+use crate::endpoint::{Body, Endpoint, EndpointPipeline, Reception, Shared, receive};
+use crate::handler::States;
+use crate::pipeline::layers::{CatchPanic, Metrics, RetryInPlace, TimeLimit, Trace, Transaction};
+use crate::pipeline::{Pipeline, Stack};
+use crate::publish::Unrouted;
+use crate::relay::{Relay, relay};
+use check::Checked;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tramline_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use tramline_core::codec::{Codec, Encoding};
+use tramline_core::compose::{Composer, Publishing};
+use tramline_core::erased::{DynSender, DynStore};
+use tramline_core::transport::{Source, Transport};
+
+/// For how long an inbox remembers, where the application does not say.
+const INBOX_RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long a send may wait for the broker, where the application does not say.
+const SEND_LIMIT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Collects what a bus is made of; [`BusBuilder::start`] checks and starts it.
+#[must_use = "a bus runs when it is started"]
+pub struct BusBuilder<T> {
+    transport: T,
+    endpoints: Vec<Endpoint>,
+    states: States,
+    stores: Vec<Arc<dyn DynStore>>,
+    published: Vec<&'static str>,
+    encoding: Encoding,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    hooks: Hooks,
+    send_limit: Duration,
+    inbox_retention: Duration,
+}
+
+impl<T: Transport> BusBuilder<T> {
+    pub(crate) fn new(transport: T) -> Self {
+        Self {
+            transport,
+            endpoints: Vec::new(),
+            states: States::default(),
+            stores: Vec::new(),
+            published: Vec::new(),
+            encoding: Encoding::Json,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            hooks: Hooks::default(),
+            send_limit: SEND_LIMIT_DEFAULT,
+            inbox_retention: INBOX_RETENTION_DEFAULT,
+        }
+    }
+
+    /// Adds an endpoint.
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Shares `state` with handlers, which ask for it by `State<S>`. One of each type.
+    pub fn state<S: Clone + Send + Sync + 'static>(mut self, state: S) -> Self {
+        self.states.insert(state);
+        self
+    }
+
+    /// Adds a store, for transactional endpoints and for [`Bus::store`]. If it is on another
+    /// database than the transport, a relay sends what is published in its transactions.
+    pub fn store<S: tramline_core::store::Store>(mut self, store: S) -> Self {
+        self.stores.push(Arc::new(store));
+        self
+    }
+
+    /// Says that this process publishes `M`: its topic is declared before work is accepted.
+    pub fn publishes<M: Message>(mut self) -> Self {
+        self.published.push(M::topic());
+        self
+    }
+
+    /// Writes and reads bodies in another format than JSON.
+    pub fn codec(mut self, codec: impl Codec) -> Self {
+        self.encoding = Encoding::Other(Arc::new(codec));
+        self
+    }
+
+    /// Takes the time from `clock`; the machine's own if not said.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Makes ids and jitter from `entropy`; the machine's own if not said.
+    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
+        self.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// How long publishing and sending wait for the broker; 30 seconds if not said.
+    pub fn send_limit(mut self, limit: Duration) -> Self {
+        self.send_limit = limit;
+        self
+    }
+
+    /// For how long inboxes remember what was handled; 7 days if not said. Must be longer than all
+    /// pauses of any transactional endpoint's retry policy together.
+    pub fn inbox_retention(mut self, retention: Duration) -> Self {
+        self.inbox_retention = retention;
+        self
+    }
+
+    /// Told of every failed run of every endpoint, before the endpoint's own callback.
+    pub fn on_failure(mut self, hook: impl Fn(&FailureReport<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.on_failure(hook);
+        self
+    }
+
+    /// Told of every message that went to a dead-letter queue.
+    pub fn on_dead_letter<F: Future<Output = ()> + Send + 'static>(
+        mut self,
+        hook: impl Fn(DeadLetterReport) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.on_dead_letter(hook);
+        self
+    }
+
+    /// Checks everything, declares queues, topics and subscriptions, and begins to receive.
+    ///
+    /// # Errors
+    /// [`StartError`] lists everything that is wrong, not the first fault only. Nothing is
+    /// declared then, unless it is the transport itself that failed.
+    pub async fn start(mut self) -> Result<Bus, StartError> {
+        let checked = check::check(&self)?;
+        let transport = Arc::new(self.transport);
+        let failed = |error: tramline_core::Error| StartError::of(vec![error.to_string()]);
+        transport.declare(&checked.topology).await.map_err(failed)?;
+        let sender: Arc<dyn DynSender> = Arc::new(transport.sender().await.map_err(failed)?);
+        let bus = Bus::running(Running {
+            composer: Arc::new(Composer {
+                encoding: self.encoding,
+                clock: self.clock,
+                entropy: self.entropy,
+            }),
+            transport: transport.clone(),
+            sender,
+            send_limit: self.send_limit,
+            unrouted: Unrouted::default(),
+            stopping: CancellationToken::new(),
+            killed: CancellationToken::new(),
+            loops: TaskTracker::new(),
+            at_work: TaskTracker::new(),
+        });
+        self.states.insert(bus.clone());
+        let plan = Plan { bus: &bus, states: Arc::new(self.states), hooks: &self.hooks };
+        let mut receptions = Vec::with_capacity(checked.endpoints.len());
+        for (endpoint, checked) in self.endpoints.into_iter().zip(checked.endpoints) {
+            let reception = plan.reception(endpoint, checked);
+            // All receivers are there before any handler runs, so that a failure leaves no half.
+            let receiver = transport.receiver(&reception.source).await.map_err(failed)?;
+            receptions.push((reception, receiver));
+        }
+        for (reception, receiver) in receptions {
+            bus.inner().loops.spawn(receive(reception, transport.clone(), receiver));
+        }
+        for store in self.stores {
+            bus.start_store_keeping(store, self.inbox_retention);
+        }
+        Ok(bus)
+    }
+}
+
+/// What every endpoint is built from.
+struct Plan<'a> {
+    bus: &'a Bus,
+    states: Arc<States>,
+    hooks: &'a Hooks,
+}
+
+impl Plan<'_> {
+    fn reception(&self, endpoint: Endpoint, checked: Checked) -> Reception {
+        let Endpoint { name, body, behaviour, layers, .. } = endpoint;
+        let running = self.bus.inner();
+        let batch = matches!(body, Body::Batch { .. });
+        let router = match &body {
+            Body::Single(router) | Body::Batch { router, .. } => router.clone(),
+        };
+        let shared = Arc::new(Shared {
+            name: name.into(),
+            queue: checked.spec.name.clone(),
+            composer: running.composer.clone(),
+            states: self.states.clone(),
+            retries: behaviour.retries,
+            router,
+            rules: checked.rules,
+            capabilities: checked.capabilities,
+            sender: running.sender.clone(),
+            send_limit: running.send_limit,
+            store: checked.store.clone(),
+            in_flight: Default::default(),
+            unhandled: behaviour.unhandled,
+            idempotency_key: behaviour.idempotency_key,
+            hooks: self.hooks.and(&behaviour.hooks),
+            stopping: running.stopping.clone(),
+            killed: running.killed.clone(),
+        });
+        let transaction = checked.store.map(|store| Transaction {
+            publishing: publishing(&*running.transport, &store.database_dyn()),
+            store,
+        });
+        let layered = inner(body, layers);
+        let concurrency = behaviour.concurrency;
+        let retry_in_place = (!batch).then(|| RetryInPlace::new(concurrency));
+        let limit = behaviour.time_limit.map(TimeLimit);
+        let metrics = Metrics::new(&shared.name, running.composer.clock.clone());
+        let pipeline = Stack::new(CatchPanic, Stack::new(transaction, layered));
+        let pipeline = Stack::new(retry_in_place, Stack::new(limit, pipeline));
+        let pipeline: EndpointPipeline = Stack::new(Trace, Stack::new(metrics, pipeline));
+        let gathering = batch.then_some(behaviour.gathering);
+        let prefetch = behaviour.prefetch.unwrap_or_else(|| {
+            let batch_size = gathering.map_or(1, |gathering| gathering.size_max);
+            let twice = 2 * concurrency.saturating_mul(batch_size);
+            u32::try_from(twice.clamp(PREFETCH_MIN, PREFETCH_MAX)).unwrap_or(u32::MAX)
+        });
+        Reception {
+            source: Source {
+                spec: checked.spec.clone(),
+                subscriptions: checked.subscriptions,
+                ..Source::of(tramline_core::name::QueueRef::Main(checked.spec.name), prefetch)
+            },
+            shared,
+            pipeline: Arc::new(pipeline),
+            concurrency,
+            gathering,
+            at_work: running.at_work.clone(),
+        }
+    }
+}
+
+const PREFETCH_MIN: usize = 100;
+const PREFETCH_MAX: usize = 10_000;
+
+/// The handlers inside of the user's layers, the first layer outermost.
+fn inner(body: Body, layers: Vec<crate::pipeline::BoxedLayer>) -> crate::endpoint::Inner {
+    use crate::endpoint::Inner;
+    let step: Pipeline = match body {
+        Body::Single(router) if layers.is_empty() => return Inner::Router(router),
+        Body::Single(router) => Arc::new(router),
+        Body::Batch { step, .. } => step,
+    };
+    Inner::Layered(layers.into_iter().rev().fold(step, |inner, layer| layer(inner)))
+}
+
+impl Bus {
+    /// Relays what `store` publishes, if it is elsewhere, and prunes its inbox.
+    fn start_store_keeping(&self, store: Arc<dyn DynStore>, retention: Duration) {
+        let running = self.inner();
+        if publishing(&*running.transport, &store.database_dyn()) == Publishing::Outbox {
+            running.loops.spawn(relay(Relay {
+                store: store.clone(),
+                sender: running.sender.clone(),
+                composer: running.composer.clone(),
+                send_limit: running.send_limit,
+                stopping: running.stopping.clone(),
+            }));
+        }
+        let (composer, stopping) = (running.composer.clone(), running.stopping.clone());
+        running.loops.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => {}
+                () = prune_inbox(&*store, &composer, retention) => {}
+            }
+        });
+    }
+}
+
+/// Forgets what is older than `retention`, a little at a time.
+async fn prune_inbox(store: &dyn DynStore, composer: &Composer, retention: Duration) {
+    const EVERY: Duration = Duration::from_secs(60);
+    const ROWS_AT_ONCE: u32 = 1000;
+    loop {
+        let now = composer.clock.now();
+        match store.prune_inbox_dyn(now.before(retention), ROWS_AT_ONCE).await {
+            Ok(pruned) if pruned >= u64::from(ROWS_AT_ONCE) => continue,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the inbox could not be pruned"),
+        }
+        composer.clock.sleep_until(now.after(EVERY)).await;
+    }
+}
+
+impl<T> fmt::Debug for BusBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BusBuilder").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}

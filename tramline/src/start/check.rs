@@ -1,0 +1,288 @@
+//! Everything that can be checked before anything is declared.
+
+use super::{BusBuilder, StartError};
+use crate::bus::Bus;
+use crate::endpoint::Endpoint;
+use std::any::TypeId;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tramline_core::capabilities::{Capabilities, Needs, Support};
+use tramline_core::erased::DynStore;
+use tramline_core::filter::Filter;
+use tramline_core::name::{self, QueueName, TopicName};
+use tramline_core::topology::{CompiledRules, QueueSpec, Rule, Subscription, Topology};
+use tramline_core::transport::Transport;
+
+/// The whole bus, checked.
+pub(super) struct CheckedBus {
+    pub(super) topology: Topology,
+    pub(super) endpoints: Vec<Checked>,
+}
+
+/// One endpoint, checked.
+pub(super) struct Checked {
+    pub(super) spec: QueueSpec,
+    pub(super) subscriptions: Vec<Subscription>,
+    pub(super) rules: HashMap<TopicName, CompiledRules>,
+    pub(super) capabilities: Capabilities,
+    pub(super) store: Option<Arc<dyn DynStore>>,
+}
+
+/// Checks `bus`.
+pub(super) fn check<T: Transport>(bus: &BusBuilder<T>) -> Result<CheckedBus, StartError> {
+    let mut problems = Vec::new();
+    let mut topology = Topology::default();
+    for topic in &bus.published {
+        match TopicName::new(topic) {
+            Ok(topic) => add_topic(&mut topology, topic),
+            Err(bad) => problems.push(bad.to_string()),
+        }
+    }
+    let mut queues = HashSet::new();
+    let mut names = HashSet::new();
+    let mut endpoints = Vec::with_capacity(bus.endpoints.len());
+    for endpoint in &bus.endpoints {
+        let mut found = endpoint.problems.clone();
+        if !names.insert(&endpoint.name) {
+            found.push("there is another endpoint of this name".to_owned());
+        }
+        let checked = check_endpoint(bus, endpoint, &mut found);
+        let said = found.into_iter().map(|what| format!("endpoint {}: {what}", endpoint.name));
+        problems.extend(said);
+        if let Some(checked) = checked {
+            if !queues.insert(checked.spec.name.clone()) {
+                problems.push(format!(
+                    "endpoint {}: queue {} is read by another endpoint of this bus",
+                    endpoint.name, checked.spec.name
+                ));
+            }
+            topology.queues.push(checked.spec.clone());
+            for subscription in &checked.subscriptions {
+                add_topic(&mut topology, subscription.topic.clone());
+                topology.subscriptions.push(subscription.clone());
+            }
+            endpoints.push(checked);
+        }
+    }
+    if problems.is_empty() {
+        Ok(CheckedBus { topology, endpoints })
+    } else {
+        Err(StartError::of(problems))
+    }
+}
+
+fn add_topic(topology: &mut Topology, topic: TopicName) {
+    if !topology.topics.contains(&topic) {
+        topology.topics.push(topic);
+    }
+}
+
+fn check_endpoint<T: Transport>(
+    bus: &BusBuilder<T>,
+    endpoint: &Endpoint,
+    problems: &mut Vec<String>,
+) -> Option<Checked> {
+    if let Err(bad) = name::check("endpoint", &endpoint.name) {
+        problems.push(bad.to_string());
+    }
+    if endpoint.router().is_empty() {
+        problems.push("it has no handler".to_owned());
+    }
+    check_message_names(endpoint, problems);
+    let spec = spec(endpoint, problems);
+    let rules = rules(endpoint, problems);
+    check_states(bus, endpoint, problems);
+    let store = store(bus, endpoint, problems);
+    check_batch(endpoint, problems);
+    let (spec, (rules, compiled)) = (spec?, rules);
+    let capabilities = raise(bus.transport.capabilities(&spec));
+    for unmet in capabilities.unmet(&needs(endpoint, &spec)) {
+        problems.push(format!("{} does not offer {unmet}", bus.transport.name()));
+    }
+    check_retention(bus, endpoint, problems);
+    warn_of_filters_at_the_endpoint(endpoint, &capabilities, bus.transport.name());
+    let queue = spec.name.clone();
+    let subscription = |(topic, rules)| Subscription { queue: queue.clone(), topic, rules };
+    let subscriptions = rules.into_iter().map(subscription).collect();
+    Some(Checked { spec, subscriptions, rules: compiled, capabilities, store })
+}
+
+fn check_message_names(endpoint: &Endpoint, problems: &mut Vec<String>) {
+    for name in endpoint.router().names() {
+        if let Err(bad) = name::check("message", name) {
+            problems.push(bad.to_string());
+        }
+    }
+}
+
+fn spec(endpoint: &Endpoint, problems: &mut Vec<String>) -> Option<QueueSpec> {
+    if let Some(spec) = &endpoint.spec {
+        return Some(spec.clone());
+    }
+    if let Some(queue) = &endpoint.queue {
+        return Some(QueueSpec::new(queue.clone()));
+    }
+    match QueueName::new(&endpoint.name) {
+        Ok(name) => Some(QueueSpec::new(name)),
+        Err(bad) => {
+            problems.push(bad.to_string());
+            None
+        }
+    }
+}
+
+type Rules = (Vec<(TopicName, Vec<Rule>)>, HashMap<TopicName, CompiledRules>);
+
+fn rules(endpoint: &Endpoint, problems: &mut Vec<String>) -> Rules {
+    let topics = endpoint.rules(problems);
+    let mut compiled = HashMap::new();
+    for (topic, rules) in &topics {
+        match CompiledRules::compile(rules) {
+            Ok(rules) => {
+                compiled.insert(topic.clone(), rules);
+            }
+            Err(faults) => problems.extend(faults.iter().map(ToString::to_string)),
+        }
+    }
+    (topics, compiled)
+}
+
+fn check_states<T>(bus: &BusBuilder<T>, endpoint: &Endpoint, problems: &mut Vec<String>) {
+    for (message, requirements) in &endpoint.requirements {
+        for (state, name) in &requirements.states {
+            // The bus registers itself when it starts.
+            if *state != TypeId::of::<Bus>() && !bus.states.has(*state) {
+                problems.push(format!(
+                    "the handler for {message} asks for State<{name}>, which is not registered: \
+                     add `.state(…)` to the bus"
+                ));
+            }
+        }
+    }
+}
+
+/// The store of a transactional endpoint: the one its handlers ask for, else the only one.
+fn store<T>(
+    bus: &BusBuilder<T>,
+    endpoint: &Endpoint,
+    problems: &mut Vec<String>,
+) -> Option<Arc<dyn DynStore>> {
+    let asked = endpoint.requirements.iter().flat_map(|(message, requirements)| {
+        requirements.transactions.iter().map(move |(tx, store)| (message, *tx, *store))
+    });
+    let mut chosen: Option<Arc<dyn DynStore>> = None;
+    for (message, tx, name) in asked {
+        if !endpoint.behaviour.transactional {
+            problems.push(format!(
+                "the handler for {message} asks for Tx<{name}>, and the endpoint is not \
+                 `.transactional()`"
+            ));
+            continue;
+        }
+        let matching: Vec<_> = bus.stores.iter().filter(|store| store.tx_type() == tx).collect();
+        match matching.as_slice() {
+            [] => problems.push(format!(
+                "the handler for {message} asks for Tx<{name}>, and no such store is registered: \
+                 add `.store(…)` to the bus"
+            )),
+            [store] => match &chosen {
+                Some(other) if other.database_dyn() != store.database_dyn() => {
+                    problems.push("its handlers ask for transactions of two stores".to_owned());
+                }
+                _ => chosen = Some((*store).clone()),
+            },
+            _ => problems.push(format!(
+                "the handler for {message} asks for Tx<{name}>, and several such stores are \
+                 registered"
+            )),
+        }
+    }
+    if !endpoint.behaviour.transactional || chosen.is_some() {
+        return chosen;
+    }
+    match bus.stores.as_slice() {
+        [store] => return Some(store.clone()),
+        [] => problems.push(
+            "it is `.transactional()`, and no store is registered: add `.store(…)` to the bus"
+                .to_owned(),
+        ),
+        _ => problems.push(
+            "it is `.transactional()`, several stores are registered, and no handler says by \
+             `Tx<…>` which one it is"
+                .to_owned(),
+        ),
+    }
+    None
+}
+
+fn check_batch(endpoint: &Endpoint, problems: &mut Vec<String>) {
+    let (size, prefetch) = (endpoint.behaviour.gathering.size_max, endpoint.behaviour.prefetch);
+    let batch = matches!(endpoint.body, crate::endpoint::Body::Batch { .. });
+    if let (true, Some(prefetch)) = (batch, prefetch)
+        && size > prefetch as usize
+    {
+        problems.push(format!("batches of {size} never fill with a prefetch of {prefetch}"));
+    }
+}
+
+/// What the engine does itself where the transport does not.
+fn raise(mut capabilities: Capabilities) -> Capabilities {
+    if capabilities.delayed_retry == Support::No && capabilities.delay.is_some() {
+        capabilities.delayed_retry = Support::ByBus;
+    }
+    let filters = &mut capabilities.filters;
+    for support in [
+        &mut capabilities.dead_letter,
+        &mut capabilities.expiry,
+        &mut filters.subject,
+        &mut filters.headers,
+        &mut filters.sql,
+    ] {
+        if *support == Support::No {
+            *support = Support::ByBus;
+        }
+    }
+    capabilities
+}
+
+fn needs(endpoint: &Endpoint, spec: &QueueSpec) -> Needs {
+    let pauses = endpoint.behaviour.retries.all().map(|retry| retry.pause_max());
+    Needs {
+        ordering: spec.ordering,
+        delayed_retry: pauses.max().unwrap_or_default() > Duration::ZERO,
+        priority: spec.priority_max.is_some(),
+        length_max: spec.length_max.is_some(),
+        dedup: spec.dedup_window.is_some(),
+        temporary_queue: spec.temporary,
+    }
+}
+
+/// A message that is still being retried must still be known.
+fn check_retention<T>(bus: &BusBuilder<T>, endpoint: &Endpoint, problems: &mut Vec<String>) {
+    if !endpoint.behaviour.transactional {
+        return;
+    }
+    let pauses = endpoint.behaviour.retries.all().map(|retry| retry.pauses_total());
+    let (pauses, retention) = (pauses.max().unwrap_or_default(), bus.inbox_retention);
+    if pauses > retention {
+        problems.push(format!(
+            "its retries may pause {pauses:?} together, and the inbox forgets after {retention:?}"
+        ));
+    }
+}
+
+fn warn_of_filters_at_the_endpoint(endpoint: &Endpoint, can: &Capabilities, transport: &str) {
+    for (_, rule) in &endpoint.subscriptions {
+        let support = match &rule.filter {
+            Filter::All => continue,
+            Filter::Subject(_) => can.filters.subject,
+            Filter::Headers(_) => can.filters.headers,
+            Filter::Sql(_) => can.filters.sql,
+        };
+        if support == Support::ByBus {
+            let (endpoint, filter) = (&endpoint.name, &rule.filter);
+            tracing::info!(endpoint, %filter, transport, "filtered at the endpoint, not the broker");
+        }
+    }
+}
