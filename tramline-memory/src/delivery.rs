@@ -45,7 +45,7 @@ impl Delivery for MemoryDelivery {
     }
 
     fn failures(&self) -> u32 {
-        self.row.record.failures
+        self.row.record.failures()
     }
 
     fn deliveries(&self) -> Option<u32> {
@@ -53,11 +53,11 @@ impl Delivery for MemoryDelivery {
     }
 
     fn history(&self) -> &[FailureNote] {
-        self.row.record.history.notes()
+        self.row.record.history()
     }
 
     fn marks(&self) -> Marks {
-        self.row.record.marks
+        self.row.record.marks()
     }
 
     fn ticket(&self) -> Option<Ticket> {
@@ -77,7 +77,7 @@ impl Delivery for MemoryDelivery {
         let consumer = self.lease.consumer();
         match consumer.memory.shared.change(|state| state.mark_trial(self.lease.claim())) {
             Settled::Done => {
-                self.row.record.marks.trials += 1;
+                self.row.count_trial();
                 Ok(())
             }
             Settled::LeaseLost => {

@@ -199,7 +199,7 @@ fn peeked(position: i64, row: &Row, place: Place) -> Peeked {
     Peeked {
         position,
         envelope: row.envelope.clone(),
-        failures: row.record.failures,
+        failures: row.record.failures(),
         due: match place {
             Place::Delayed(due) => Some(due),
             Place::Ready | Place::Leased(_) => None,

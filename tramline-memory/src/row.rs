@@ -29,6 +29,12 @@ impl Row {
         }
     }
 
+    /// Counts a time that it was handled alone.
+    pub(crate) fn count_trial(&mut self) {
+        let marks = self.record.marks();
+        self.record.mark(Marks { trials: marks.trials + 1, ..marks });
+    }
+
     /// The message as it was before anything went wrong, to be handled again.
     pub(crate) fn redriven(mut self, now: Timestamp) -> Self {
         self.forget_via();
@@ -39,12 +45,16 @@ impl Row {
     }
 }
 
-/// What the bus has recorded about a message; nothing as long as nothing went wrong.
+/// What the bus has recorded about a message. Most never have a record, so they do not carry its
+/// size through every queue.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Record {
-    pub(crate) failures: u32,
-    pub(crate) history: History,
-    pub(crate) marks: Marks,
+pub(crate) struct Record(Option<Box<Noted>>);
+
+#[derive(Clone, Debug, Default)]
+struct Noted {
+    failures: u32,
+    history: History,
+    marks: Marks,
     first_failed_at: Option<Timestamp>,
     death: Option<(Reason, Timestamp)>,
 }
@@ -52,41 +62,67 @@ pub(crate) struct Record {
 impl Record {
     /// What an engine recorded in a copy that it sends because it may not settle natively.
     pub(crate) fn of_copy(copy: &CopyOf, now: Timestamp) -> Self {
-        let (failures, history) = match copy {
-            CopyOf::Redrive => return Self::default(),
-            CopyOf::Retry { failures, history, .. }
-            | CopyOf::DeadLetter { failures, history, .. } => (*failures, history.clone()),
-        };
-        let first_failed_at = history.notes().first().map(|note| note.at);
-        let record = Self { failures, history, first_failed_at, ..Self::default() };
+        let mut record = Self::default();
         match copy {
-            CopyOf::Retry { marks, .. } => Self { marks: *marks, ..record },
-            CopyOf::DeadLetter { reason, .. } => record.dead(reason.clone(), now),
-            CopyOf::Redrive => record,
+            CopyOf::Redrive => {}
+            CopyOf::Retry { failures, history, marks } => {
+                record.copy_failures(*failures, history);
+                record.mark(*marks);
+            }
+            CopyOf::DeadLetter { reason, failures, history } => {
+                record.copy_failures(*failures, history);
+                record.bury(reason.clone(), now);
+            }
         }
+        record
     }
 
     /// Adds a failure; without a note nothing is charged, and the total is what it was.
     pub(crate) fn charge(&mut self, failures: u32, note: Option<FailureNote>) {
-        self.failures = failures;
+        let noted = self.0.get_or_insert_default();
+        noted.failures = failures;
         if let Some(note) = note {
-            self.first_failed_at.get_or_insert(note.at);
-            self.history.push(note);
+            noted.first_failed_at.get_or_insert(note.at);
+            noted.history.push(note);
         }
     }
 
-    pub(crate) fn dead(self, reason: Reason, now: Timestamp) -> Self {
-        Self { death: Some((reason, now)), ..self }
+    pub(crate) fn mark(&mut self, marks: Marks) {
+        self.0.get_or_insert_default().marks = marks;
+    }
+
+    pub(crate) fn bury(&mut self, reason: Reason, now: Timestamp) {
+        self.0.get_or_insert_default().death = Some((reason, now));
+    }
+
+    pub(crate) fn failures(&self) -> u32 {
+        self.0.as_ref().map_or(0, |noted| noted.failures)
+    }
+
+    pub(crate) fn history(&self) -> &[FailureNote] {
+        self.0.as_ref().map_or(&[], |noted| noted.history.notes())
+    }
+
+    pub(crate) fn marks(&self) -> Marks {
+        self.0.as_ref().map_or_else(Marks::default, |noted| noted.marks)
     }
 
     pub(crate) fn death(&self) -> Option<DeathRecord> {
-        let (reason, failed_at) = self.death.clone()?;
+        let noted = self.0.as_ref()?;
+        let (reason, failed_at) = noted.death.clone()?;
         Some(DeathRecord {
             reason,
-            failures: self.failures,
-            history: self.history.clone(),
-            first_failed_at: self.first_failed_at,
+            failures: noted.failures,
+            history: noted.history.clone(),
+            first_failed_at: noted.first_failed_at,
             failed_at,
         })
+    }
+
+    fn copy_failures(&mut self, failures: u32, history: &History) {
+        let noted = self.0.get_or_insert_default();
+        noted.failures = failures;
+        noted.first_failed_at = history.notes().first().map(|note| note.at);
+        noted.history = history.clone();
     }
 }

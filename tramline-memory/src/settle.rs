@@ -19,7 +19,7 @@ impl State {
                 let now = clock.now();
                 let due = now.after(after);
                 row.record.charge(failures, note);
-                row.record.marks = marks;
+                row.record.mark(marks);
                 row.since = due;
                 row.forget_via();
                 self.put_back(claim, row, Some(due).filter(|due| *due > now));
@@ -37,7 +37,7 @@ impl State {
         let queue = self.queue_of(claim);
         match queue.and_then(|queue| queue.leased(claim.row, claim.token)) {
             Some(row) => {
-                row.record.marks.trials += 1;
+                row.count_trial();
                 Settled::Done
             }
             None => Settled::LeaseLost,

@@ -97,9 +97,15 @@ impl State {
     }
 
     /// Puts a row that is in no queue to the dead letters of `queue`.
-    pub(crate) fn bury(&mut self, queue: QueueNumber, row: Row, reason: Reason, now: Timestamp) {
-        let record = row.record.dead(reason, now);
-        let row = Row { record, deliveries: 0, since: now, ..row };
+    pub(crate) fn bury(
+        &mut self,
+        queue: QueueNumber,
+        mut row: Row,
+        reason: Reason,
+        now: Timestamp,
+    ) {
+        row.record.bury(reason, now);
+        let row = Row { deliveries: 0, since: now, ..row };
         self.put_last(queue.dead(), row, None);
     }
 
