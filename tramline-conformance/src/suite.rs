@@ -19,10 +19,107 @@ macro_rules! transport_suite {
                 a_body_over_the_bound_is_refused,
                 headers_over_the_bound_are_refused,
             }
+            transport::sending::{
+                a_send_to_an_unknown_queue_is_refused_by_name,
+                a_publish_that_nobody_subscribed_to_is_accepted_and_says_so,
+                a_publish_that_somebody_subscribed_to_says_so,
+                each_message_of_a_batch_is_answered_and_a_bad_one_fails_alone,
+                an_empty_batch_has_no_answers,
+                one_sender_serves_many_callers_at_once,
+            }
+            transport::fan_out::{
+                each_subscribed_queue_gets_one_copy_however_many_rules_match,
+                each_copy_is_settled_by_itself,
+                what_is_sent_to_a_queue_goes_to_no_other,
+                only_what_came_through_a_topic_says_so,
+            }
+            transport::filters::{
+                a_subscription_without_a_filter_gets_everything,
+                a_rule_compares_the_words_of_its_subject,
+                a_subject_filter_compares_words_and_any_number_of_them,
+                a_filter_for_all_of_some_headers_compares_values_and_types,
+                a_filter_for_any_of_some_headers_takes_one_of_them,
+                a_sql_filter_compares_promoted_fields_as_numbers,
+                a_sql_filter_reads_fields_of_the_body_behind_headers,
+                the_rules_that_were_declared_last_hold,
+            }
+            transport::declaring::{
+                declaring_again_changes_nothing,
+                many_may_declare_the_same_at_once,
+                a_conflicting_declaration_is_refused_with_the_argument_named,
+                larger_priorities_go_first_or_are_refused,
+                a_full_queue_refuses_messages_or_no_length_is_accepted,
+                a_duplicate_within_the_window_is_dropped_or_no_window_is_accepted,
+                order_by_key_is_kept_or_refused,
+                a_retried_message_keeps_its_key_locked_where_that_is_native,
+                order_by_queue_is_accepted_or_refused,
+                a_temporary_queue_takes_messages_or_is_refused,
+            }
+            transport::delay::{
+                a_delayed_message_arrives_when_it_is_due_and_not_before,
+                delayed_messages_arrive_in_the_order_of_their_times,
+                a_message_that_is_due_already_arrives_at_once,
+                a_delay_over_the_bound_is_refused,
+                an_expired_message_is_kept_from_consumers_or_says_when_it_expired,
+            }
             transport::settling::{
                 an_acked_message_is_gone,
                 a_returned_message_comes_back_at_once_and_uncharged,
                 a_dropped_delivery_comes_back,
+            }
+            transport::retry::{
+                a_retried_message_comes_back_as_it_was_with_its_failures_and_notes,
+                marks_come_back_and_an_uncharged_retry_leaves_failures_alone,
+                a_retried_message_comes_back_after_its_pause_and_others_overtake_it,
+                a_retry_that_is_not_native_is_refused_and_loses_nothing,
+                a_retry_copy_carries_what_the_bus_recorded,
+                deliveries_are_counted_or_not_claimed_to_be,
+                a_trial_is_marked_at_once_and_for_good,
+            }
+            transport::dead_letters::{
+                a_dead_letter_is_read_from_the_dead_letters_as_it_was,
+                a_dead_letter_says_why_and_when_it_died,
+                a_dead_letter_does_not_come_back_to_its_queue,
+                a_dead_letter_that_is_not_native_is_refused_and_loses_nothing,
+                a_returned_dead_letter_stays_one_and_an_acked_one_is_gone,
+                a_dead_letter_does_not_expire,
+                a_message_that_expired_at_the_broker_is_a_dead_letter_or_dropped,
+                dead_letters_are_counted_by_name_and_reason,
+                dead_letters_are_looked_at_without_being_taken,
+            }
+            transport::redrive::{
+                a_redriven_message_starts_again_without_failures_expiry_or_topic,
+                redrive_by_id_takes_only_those,
+                redrive_by_filter_takes_only_those_that_match,
+                a_dry_run_only_counts,
+                a_redrive_copy_starts_again_without_failures,
+            }
+            transport::leases::{
+                a_lost_lease_is_told_and_its_message_goes_to_another,
+                whoever_settles_after_the_lease_learns_that_it_is_lost,
+                what_a_dropped_receiver_had_prefetched_goes_to_another,
+                a_closed_transport_gives_back_what_it_held,
+                a_restart_keeps_what_was_not_settled_and_nothing_else,
+            }
+            transport::flow::{
+                no_more_than_the_prefetch_is_ever_taken,
+                a_freed_slot_is_used_however_it_was_freed,
+                a_stopped_receiver_yields_what_it_has_and_ends,
+                an_idle_receiver_ends_when_it_is_stopped,
+                a_cancelled_next_loses_nothing,
+                a_receiver_may_be_opened_before_anything_is_sent,
+            }
+            transport::operating::{
+                depths_are_right_at_once_or_unknown,
+                peeking_takes_nothing_and_goes_on_from_a_position,
+                a_message_is_found_by_its_id_wherever_it_is,
+                a_purge_removes_what_is_ready_and_nothing_else,
+                an_ended_subscription_gets_nothing_more,
+                what_was_declared_is_listed,
+                the_age_is_that_of_the_oldest_ready_message,
+            }
+            transport::stress::{
+                under_load_nothing_is_lost_and_nothing_comes_after_its_ack,
             }
         }
     };
@@ -33,7 +130,63 @@ macro_rules! transport_suite {
 #[macro_export]
 macro_rules! store_suite {
     ($harness:expr $(,)?) => {
-        $crate::tests! { $harness => }
+        $crate::tests! { $harness =>
+            store::writing::{
+                what_was_committed_is_there_for_every_handle,
+                an_empty_transaction_commits,
+                a_dropped_transaction_leaves_nothing,
+                a_dropped_commit_is_all_or_nothing,
+                a_failing_write_takes_its_transaction_back,
+                a_panicking_write_takes_its_transaction_back,
+                bad_transactions_do_not_harm_those_beside_them,
+                no_increment_is_lost_among_concurrent_writers,
+                a_restart_keeps_what_was_committed,
+            }
+            store::inbox::{
+                a_message_is_admitted_once,
+                the_same_id_is_the_same_message_whatever_its_body,
+                a_key_that_comes_again_is_a_duplicate_or_was_reused,
+                another_endpoint_and_another_name_are_admitted,
+                refusals_name_every_bad_condition_by_its_index,
+                a_failed_handler_is_not_remembered,
+                of_many_concurrent_sightings_exactly_one_commits,
+                what_the_inbox_knows_is_told_before_the_handler_runs,
+                pruning_forgets_old_rows_only_and_within_its_limit,
+                a_restart_keeps_what_was_admitted,
+            }
+            store::acking::{
+                an_ack_in_a_transaction_ends_the_delivery,
+                a_ticket_is_good_for_one_ack,
+                a_ticket_of_an_earlier_delivery_is_lost,
+                a_refused_transaction_leaves_the_delivery_as_it_was,
+                a_failed_transaction_leaves_the_delivery_as_it_was,
+                several_acks_commit_together_or_the_bad_ones_are_named,
+            }
+            store::publishing::{
+                a_message_arrives_exactly_when_its_transaction_commits,
+                a_ticket_tells_what_was_born_in_the_database,
+                ids_are_derived_in_order_and_repeat_when_a_handler_runs_again,
+                what_a_handler_publishes_knows_where_it_comes_from,
+                an_event_of_a_transaction_reaches_every_subscriber_once,
+                a_commit_wakes_an_idle_consumer,
+                a_send_to_an_unknown_queue_fails_its_transaction,
+            }
+            store::outbox::{
+                rows_are_claimed_in_order_with_what_was_published,
+                a_transaction_that_does_not_commit_appends_nothing,
+                a_claimed_row_is_its_claimers_until_the_lease_ends,
+                what_was_sent_is_gone,
+                a_postponed_row_waits_for_its_time_and_counts_its_attempts,
+                a_row_under_way_holds_back_its_key_and_no_other,
+                a_postponed_row_holds_back_its_key_and_no_other,
+                a_parked_row_waits_for_its_release,
+                the_next_due_moment_is_that_of_the_earliest_row,
+                appending_wakes_a_relay_before_and_after_it_waits,
+                appending_wakes_a_relay_of_another_handle,
+                rival_relays_never_claim_the_same_row,
+                a_crash_between_commit_and_send_loses_nothing,
+            }
+        }
     };
 }
 

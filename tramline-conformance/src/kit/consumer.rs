@@ -14,11 +14,7 @@ pub(crate) struct Consumer<R> {
 
 impl<R: Receiver> Consumer<R> {
     pub(crate) fn new(receiver: R, queue: String, patience: Duration) -> Self {
-        Self {
-            receiver,
-            queue,
-            patience,
-        }
+        Self { receiver, queue, patience }
     }
 
     /// The next delivery, whichever it is.
@@ -66,9 +62,7 @@ impl<R: Receiver> Consumer<R> {
     /// A moment proves little, so this is for what nothing else can show: a consumer that is idle,
     /// or a slot that must stay taken.
     pub(crate) async fn next_within(&mut self, moment: Duration) -> Option<R::Delivery> {
-        let next = tokio::time::timeout(moment, self.receiver.next())
-            .await
-            .ok()?;
+        let next = tokio::time::timeout(moment, self.receiver.next()).await.ok()?;
         Some(self.delivered(next.unwrap_or_else(|error| panic!("{error}"))))
     }
 
@@ -89,6 +83,12 @@ impl<R: Receiver> Consumer<R> {
         next.unwrap_or_else(|error| panic!("expected {what}, got: {error}"))
     }
 
+    /// The next delivery, for whoever has a bound of its own. Cancel-safe.
+    pub(crate) async fn next_ever(&mut self) -> R::Delivery {
+        let next = self.receiver.next().await;
+        self.delivered(next.unwrap_or_else(|error| panic!("expected a delivery, got: {error}")))
+    }
+
     /// The receiver itself.
     pub(crate) fn receiver(&mut self) -> &mut R {
         &mut self.receiver
@@ -107,11 +107,7 @@ impl<R: Receiver> Consumer<R> {
 
 /// The id of a delivered message as text; "no id" without one.
 pub(crate) fn id_of(delivery: &impl Delivery) -> String {
-    delivery
-        .envelope()
-        .id
-        .as_ref()
-        .map_or_else(|| "no id".to_owned(), ToString::to_string)
+    delivery.envelope().id.as_ref().map_or_else(|| "no id".to_owned(), ToString::to_string)
 }
 
 /// The ids of several deliveries.

@@ -23,9 +23,7 @@ pub(crate) fn message(id: &str) -> Envelope {
 
 /// `message` for each of `ids`, to `queue`.
 pub(crate) fn messages<'a>(queue: &str, ids: impl IntoIterator<Item = &'a str>) -> Vec<Outgoing> {
-    ids.into_iter()
-        .map(|id| to_queue(queue, message(id)))
-        .collect()
+    ids.into_iter().map(|id| to_queue(queue, message(id))).collect()
 }
 
 /// An envelope with every field set but `via`. Times are whole milliseconds, as on the wire.
@@ -65,10 +63,7 @@ pub(crate) fn typed_headers() -> Headers {
         ("whole_float", HeaderValue::Float(3.0)),
         ("yes", HeaderValue::Bool(true)),
         ("no", HeaderValue::Bool(false)),
-        (
-            "bytes",
-            HeaderValue::Bytes(Bytes::from_static(&[0, 0xff, 0x80, b'a'])),
-        ),
+        ("bytes", HeaderValue::Bytes(Bytes::from_static(&[0, 0xff, 0x80, b'a']))),
     ])
 }
 
@@ -79,21 +74,13 @@ pub(crate) fn to_queue(queue: &str, envelope: Envelope) -> Outgoing {
 
 /// `envelope`, straight to `queue` or its dead letters.
 pub(crate) fn to(queue: QueueRef, envelope: Envelope) -> Outgoing {
-    Outgoing {
-        to: Destination::Queue(queue),
-        envelope: Arc::new(envelope),
-        due: None,
-        copy: None,
-    }
+    Outgoing { to: Destination::Queue(queue), envelope: Arc::new(envelope), due: None, copy: None }
 }
 
 /// `envelope`, to everybody who subscribed to `topic`. As the engine does it, `via` is set.
 pub(crate) fn to_topic(topic: &str, subject: &str, mut envelope: Envelope) -> Outgoing {
     let (name, subject): (_, Arc<str>) = (topic_name(topic), subject.into());
-    envelope.via = Some(Via {
-        topic: name.clone(),
-        subject: subject.clone(),
-    });
+    envelope.via = Some(Via { topic: name.clone(), subject: subject.clone() });
     Outgoing {
         to: Destination::Topic { name, subject },
         envelope: Arc::new(envelope),
@@ -116,23 +103,12 @@ pub(crate) fn copy(queue: QueueRef, envelope: &Arc<Envelope>, copy: CopyOf) -> O
 pub(crate) fn assert_same(got: &Envelope, sent: &Envelope) {
     let plain = |envelope: &Envelope| {
         let version = envelope.version.max(1);
-        Envelope {
-            version,
-            body: Bytes::new(),
-            ..envelope.clone()
-        }
+        Envelope { version, body: Bytes::new(), ..envelope.clone() }
     };
-    assert_eq!(
-        plain(got),
-        plain(sent),
-        "the envelope that came is not the one that was sent"
-    );
+    assert_eq!(plain(got), plain(sent), "the envelope that came is not the one that was sent");
     // Bodies can be long: what differs is told without printing them.
     assert_eq!(got.body.len(), sent.body.len(), "bytes of the body");
-    assert!(
-        got.body == sent.body,
-        "a body of the right length came with other bytes"
-    );
+    assert!(got.body == sent.body, "a body of the right length came with other bytes");
 }
 
 pub(crate) fn message_id(id: &str) -> MessageId {

@@ -14,8 +14,5 @@ pub fn run(scenario: impl Future<Output = ()>) {
         .build()
         .expect("a test can start threads");
     let ended = runtime.block_on(async { tokio::time::timeout(SCENARIO_MAX, scenario).await });
-    assert!(
-        ended.is_ok(),
-        "the scenario did not end within {SCENARIO_MAX:?}: a call hangs"
-    );
+    assert!(ended.is_ok(), "the scenario did not end within {SCENARIO_MAX:?}: a call hangs");
 }

@@ -1,19 +1,23 @@
 //! A broker as one scenario uses it.
 
 use super::consumer::Consumer;
-use super::message::{queue_name, topic_name};
+use super::message::queue_name;
 use super::time::{now, within};
+use super::topology::{plain, queues};
 use crate::TransportHarness;
 use std::time::Duration;
 use tramline_core::capabilities::Capabilities;
 use tramline_core::clock::Deadline;
 use tramline_core::name::QueueRef;
-use tramline_core::topology::{QueueSpec, Rule, Subscription, Topology};
-use tramline_core::transport::{Outgoing, Sender, Sent, Source, Start, Transport};
+use tramline_core::topology::{QueueSpec, Subscription, Topology};
+use tramline_core::transport::{Outgoing, Receiver, Sender, Sent, Source, Start, Transport};
 use tramline_core::{Error, ErrorKind};
 
 /// The queue of scenarios that need only one.
 pub(crate) const WORK: &str = "work";
+
+/// What a consumer on `T` takes.
+pub(crate) type Taken<T> = <<T as Transport>::Receiver as Receiver>::Delivery;
 
 /// A transport with a sender, and the topology that was declared through it last.
 pub(crate) struct Scene<T: Transport> {
@@ -51,12 +55,7 @@ impl<T: Transport> Scene<T> {
     pub(crate) async fn on(transport: T, patience: Duration) -> Self {
         let sender = within(patience, "a sender", transport.sender()).await;
         let sender = sender.unwrap_or_else(|error| panic!("expected a sender, got: {error}"));
-        Self {
-            transport,
-            sender,
-            patience,
-            declared: Topology::default(),
-        }
+        Self { transport, sender, patience, declared: Topology::default() }
     }
 
     /// Declares `topology`, which must succeed.
@@ -69,12 +68,7 @@ impl<T: Transport> Scene<T> {
 
     /// What `declare` answers to `topology`.
     pub(crate) async fn try_declare(&self, topology: &Topology) -> Result<(), Error> {
-        within(
-            self.patience,
-            "an answer to `declare`",
-            self.transport.declare(topology),
-        )
-        .await
+        within(self.patience, "an answer to `declare`", self.transport.declare(topology)).await
     }
 
     /// What the transport can do for `queue` as it was declared.
@@ -90,11 +84,7 @@ impl<T: Transport> Scene<T> {
     /// Sends messages, which must all be accepted.
     pub(crate) async fn send_all(&self, batch: &[Outgoing]) {
         for (sent, outgoing) in self.answers(batch).await.into_iter().zip(batch) {
-            assert!(
-                sent.is_accepted(),
-                "expected {} to accept, got: {sent:?}",
-                outgoing.to
-            );
+            assert!(sent.is_accepted(), "expected {} to accept, got: {sent:?}", outgoing.to);
         }
     }
 
@@ -111,12 +101,13 @@ impl<T: Transport> Scene<T> {
     pub(crate) async fn answers(&self, batch: &[Outgoing]) -> Vec<Sent> {
         let sent = self.sender.send(batch, self.deadline());
         let sent = within(self.patience * 2, "answers to `send` by its deadline", sent).await;
-        assert_eq!(
-            sent.len(),
-            batch.len(),
-            "one answer for each message of a batch"
-        );
+        assert_eq!(sent.len(), batch.len(), "one answer for each message of a batch");
         sent
+    }
+
+    /// The transport alone, as it is left when everything that used it is gone.
+    pub(crate) fn into_transport(self) -> T {
+        self.transport
     }
 
     /// The moment up to which this scenario has patience.
@@ -126,14 +117,12 @@ impl<T: Transport> Scene<T> {
 
     /// A consumer of `queue`.
     pub(crate) async fn consumer(&self, queue: &str, prefetch: u32) -> Consumer<T::Receiver> {
-        self.consumer_of(QueueRef::Main(queue_name(queue)), prefetch)
-            .await
+        self.consumer_of(QueueRef::Main(queue_name(queue)), prefetch).await
     }
 
     /// A consumer of the dead letters of `queue`.
     pub(crate) async fn undertaker(&self, queue: &str) -> Consumer<T::Receiver> {
-        self.consumer_of(QueueRef::Dead(queue_name(queue)), 10)
-            .await
+        self.consumer_of(QueueRef::Dead(queue_name(queue)), 10).await
     }
 
     async fn consumer_of(&self, queue: QueueRef, prefetch: u32) -> Consumer<T::Receiver> {
@@ -144,26 +133,15 @@ impl<T: Transport> Scene<T> {
             prefetch,
             start: Start::default(),
         };
-        let receiver = within(
-            self.patience,
-            "a receiver",
-            self.transport.receiver(&source),
-        )
-        .await;
+        let receiver = within(self.patience, "a receiver", self.transport.receiver(&source)).await;
         let receiver =
             receiver.unwrap_or_else(|error| panic!("expected a receiver on {queue}, got: {error}"));
         Consumer::new(receiver, queue.to_string(), self.patience)
     }
 
     fn spec(&self, queue: &str) -> QueueSpec {
-        let declared = self
-            .declared
-            .queues
-            .iter()
-            .find(|spec| spec.name.as_str() == queue);
-        declared
-            .cloned()
-            .unwrap_or_else(|| QueueSpec::new(queue_name(queue)))
+        let declared = self.declared.queues.iter().find(|spec| spec.name.as_str() == queue);
+        declared.cloned().unwrap_or_else(|| plain(queue))
     }
 
     fn subscriptions_of(&self, queue: &QueueRef) -> Vec<Subscription> {
@@ -171,58 +149,11 @@ impl<T: Transport> Scene<T> {
             return Vec::new();
         };
         let declared = self.declared.subscriptions.iter();
-        declared
-            .filter(|subscription| subscription.queue == *name)
-            .cloned()
-            .collect()
+        declared.filter(|subscription| subscription.queue == *name).cloned().collect()
     }
-}
-
-/// A topology of plain queues.
-pub(crate) fn queues<'a>(names: impl IntoIterator<Item = &'a str>) -> Topology {
-    let queues = names
-        .into_iter()
-        .map(|name| QueueSpec::new(queue_name(name)))
-        .collect();
-    Topology {
-        queues,
-        ..Topology::default()
-    }
-}
-
-/// A topology of the one queue `spec`.
-pub(crate) fn one_queue(spec: QueueSpec) -> Topology {
-    Topology {
-        queues: vec![spec],
-        ..Topology::default()
-    }
-}
-
-/// `topology`, with `queue` subscribed to `topic` by `rules`.
-pub(crate) fn subscribed(
-    mut topology: Topology,
-    queue: &str,
-    topic: &str,
-    rules: impl IntoIterator<Item = Rule>,
-) -> Topology {
-    let topic = topic_name(topic);
-    if !topology.topics.contains(&topic) {
-        topology.topics.push(topic.clone());
-    }
-    let rules = rules.into_iter().collect();
-    topology.subscriptions.push(Subscription {
-        queue: queue_name(queue),
-        topic,
-        rules,
-    });
-    topology
 }
 
 /// Asserts that `refused` is an error of `kind`.
 pub(crate) fn assert_kind(refused: &Error, kind: ErrorKind) {
-    assert_eq!(
-        refused.kind(),
-        kind,
-        "expected to be refused as {kind:?}, got: {refused}"
-    );
+    assert_eq!(refused.kind(), kind, "expected to be refused as {kind:?}, got: {refused}");
 }

@@ -98,18 +98,12 @@ impl Message for Note {
 impl Note {
     /// A note without a key.
     pub fn new(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            key: None,
-        }
+        Self { text: text.into(), key: None }
     }
 
     /// A note that is kept in order with others of the same key.
     pub fn keyed(text: impl Into<String>, key: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            key: Some(key.into()),
-        }
+        Self { text: text.into(), key: Some(key.into()) }
     }
 
     /// The note with its options, as stores publish it.

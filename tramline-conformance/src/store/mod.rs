@@ -1,3 +1,10 @@
 //! What is asked of every store, by topic.
 
 pub mod harness;
+mod work;
+
+pub mod acking;
+pub mod inbox;
+pub mod outbox;
+pub mod publishing;
+pub mod writing;

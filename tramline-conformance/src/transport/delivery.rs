@@ -5,8 +5,9 @@ use crate::kit::consumer::{ack, id_of};
 use crate::kit::message::{
     assert_same, complete_message, message, messages, to_queue, to_topic, typed_headers,
 };
-use crate::kit::scene::{Scene, WORK, assert_kind, queues, subscribed};
+use crate::kit::scene::{Scene, WORK, assert_kind};
 use crate::kit::time::within;
+use crate::kit::topology::{queues, subscribed};
 use bytes::Bytes;
 use std::{collections::BTreeSet, time::Duration};
 use tramline_core::ErrorKind;
@@ -38,9 +39,7 @@ pub async fn messages_are_delivered_in_the_order_in_which_they_were_sent<H: Tran
     for id in one_by_one {
         scene.send(to_queue(WORK, message(id))).await;
     }
-    scene
-        .send_all(&messages(WORK, in_a_batch.iter().map(String::as_str)))
-        .await;
+    scene.send_all(&messages(WORK, in_a_batch.iter().map(String::as_str))).await;
 
     let mut consumer = scene.consumer(WORK, 7).await;
     for id in &ids {
@@ -53,9 +52,7 @@ pub async fn competing_consumers_share_a_queue<H: TransportHarness>(harness: H) 
     let scene = Scene::fresh(&harness).await;
     let other = scene.other(&harness).await;
     let ids: Vec<String> = (0..2 * EACH).map(|n| format!("m{n}")).collect();
-    scene
-        .send_all(&messages(WORK, ids.iter().map(String::as_str)))
-        .await;
+    scene.send_all(&messages(WORK, ids.iter().map(String::as_str))).await;
 
     // Each can hold only half, so that both are needed and neither may get the other's.
     let mut here = scene.consumer(WORK, EACH as u32).await;
@@ -63,11 +60,7 @@ pub async fn competing_consumers_share_a_queue<H: TransportHarness>(harness: H) 
     let mut taken = here.take(EACH).await;
     taken.extend(there.take(EACH).await);
     let taken: BTreeSet<String> = taken.iter().map(id_of).collect();
-    assert_eq!(
-        taken,
-        ids.into_iter().collect(),
-        "each message goes to exactly one consumer"
-    );
+    assert_eq!(taken, ids.into_iter().collect(), "each message goes to exactly one consumer");
 }
 
 pub async fn an_idle_consumer_is_woken_by_another_handle<H: TransportHarness>(harness: H) {
@@ -102,10 +95,7 @@ pub async fn every_field_of_an_envelope_arrives<H: TransportHarness>(harness: H)
 
 pub async fn a_message_with_nothing_but_a_body_arrives<H: TransportHarness>(harness: H) {
     let scene = Scene::fresh(&harness).await;
-    let bare = Envelope {
-        body: Bytes::from_static(b"bare"),
-        ..Envelope::default()
-    };
+    let bare = Envelope { body: Bytes::from_static(b"bare"), ..Envelope::default() };
     scene.send(to_queue(WORK, bare.clone())).await;
 
     let delivery = scene.consumer(WORK, 1).await.next().await;
@@ -116,10 +106,7 @@ pub async fn a_message_with_nothing_but_a_body_arrives<H: TransportHarness>(harn
 
 pub async fn headers_keep_their_types<H: TransportHarness>(harness: H) {
     let scene = Scene::fresh(&harness).await;
-    let sent = Envelope {
-        headers: typed_headers(),
-        ..message("a")
-    };
+    let sent = Envelope { headers: typed_headers(), ..message("a") };
     scene.send(to_queue(WORK, sent.clone())).await;
     let delivery = scene.consumer(WORK, 1).await.next_is("a").await;
     assert_eq!(delivery.envelope().headers, sent.headers);
@@ -127,10 +114,7 @@ pub async fn headers_keep_their_types<H: TransportHarness>(harness: H) {
 
 pub async fn an_empty_body_arrives<H: TransportHarness>(harness: H) {
     let scene = Scene::fresh(&harness).await;
-    let sent = Envelope {
-        body: Bytes::new(),
-        ..message("a")
-    };
+    let sent = Envelope { body: Bytes::new(), ..message("a") };
     scene.send(to_queue(WORK, sent.clone())).await;
     let delivery = scene.consumer(WORK, 1).await.next_is("a").await;
     assert_same(delivery.envelope(), &sent);
@@ -140,10 +124,7 @@ pub async fn a_large_body_arrives<H: TransportHarness>(harness: H) {
     let scene = Scene::fresh(&harness).await;
     let bytes = scene.can(WORK).body_bytes_max.unwrap_or(MIB).min(MIB);
     let body: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
-    let sent = Envelope {
-        body: body.into(),
-        ..message("large")
-    };
+    let sent = Envelope { body: body.into(), ..message("large") };
     scene.send(to_queue(WORK, sent.clone())).await;
     let delivery = scene.consumer(WORK, 1).await.next_is("large").await;
     assert_same(delivery.envelope(), &sent);
@@ -153,23 +134,11 @@ pub async fn a_body_over_the_bound_is_refused<H: TransportHarness>(harness: H) {
     /// A larger bound would cost a test more memory than the answer is worth.
     const TESTED_MAX: u64 = 64 * MIB;
     let scene = Scene::fresh(&harness).await;
-    let Some(bound) = scene
-        .can(WORK)
-        .body_bytes_max
-        .filter(|bound| *bound <= TESTED_MAX)
-    else {
+    let Some(bound) = scene.can(WORK).body_bytes_max.filter(|bound| *bound <= TESTED_MAX) else {
         return;
     };
     let body = Bytes::from(vec![b'x'; bound as usize + 1]);
-    let refused = scene
-        .refusal(to_queue(
-            WORK,
-            Envelope {
-                body,
-                ..message("a")
-            },
-        ))
-        .await;
+    let refused = scene.refusal(to_queue(WORK, Envelope { body, ..message("a") })).await;
     assert_kind(&refused, ErrorKind::TooLarge);
 
     // It was refused alone: the queue goes on.
@@ -179,17 +148,11 @@ pub async fn a_body_over_the_bound_is_refused<H: TransportHarness>(harness: H) {
 
 pub async fn headers_over_the_bound_are_refused<H: TransportHarness>(harness: H) {
     let scene = Scene::fresh(&harness).await;
-    let Some(bound) = scene
-        .can(WORK)
-        .header_bytes_max
-        .filter(|bound| *bound <= MIB)
-    else {
+    let Some(bound) = scene.can(WORK).header_bytes_max.filter(|bound| *bound <= MIB) else {
         return;
     };
     let mut large = message("a");
-    large
-        .headers
-        .insert("large", "x".repeat(bound as usize + 1));
+    large.headers.insert("large", "x".repeat(bound as usize + 1));
     let refused = scene.refusal(to_queue(WORK, large)).await;
     assert_kind(&refused, ErrorKind::TooLarge);
 }

@@ -2,5 +2,17 @@
 
 pub mod harness;
 
+pub mod dead_letters;
+pub mod declaring;
+pub mod delay;
 pub mod delivery;
+pub mod fan_out;
+pub mod filters;
+pub mod flow;
+pub mod leases;
+pub mod operating;
+pub mod redrive;
+pub mod retry;
+pub mod sending;
 pub mod settling;
+pub mod stress;

@@ -1,0 +1,194 @@
+//! What operators see is right, and looking takes nothing.
+
+use super::dead_letters::kill;
+use crate::TransportHarness;
+use crate::kit::consumer::{ack, settle};
+use crate::kit::message::{
+    assert_same, message, message_id, messages, queue_name, to_queue, to_topic, topic_name,
+};
+use crate::kit::operator::{Expected, assert_depth, offered, peek, peeked_ids};
+use crate::kit::scene::{Scene, WORK};
+use crate::kit::time::{due_in, now};
+use crate::kit::topology::{queues, subscribed};
+use std::time::Duration;
+use tramline_core::name::QueueRef;
+use tramline_core::settlement::Settlement;
+use tramline_core::topology::Rule;
+use tramline_core::transport::{Delivery, Outgoing, Transport};
+
+pub async fn depths_are_right_at_once_or_unknown<H: TransportHarness>(harness: H) {
+    let scene = Scene::fresh(&harness).await;
+    let mut depth = Expected::default();
+    assert_depth(&scene, WORK, depth, "when new").await;
+
+    kill(&scene, &["dead"]).await;
+    depth.dead = 1;
+    scene.send_all(&messages(WORK, ["a", "b", "c"])).await;
+    depth.ready = 3;
+    assert_depth(&scene, WORK, depth, "after three were sent").await;
+
+    if scene.can(WORK).delay.is_some() {
+        let due = Some(due_in(Duration::from_secs(3600)));
+        let delayed = Outgoing { due, ..to_queue(WORK, message("later")) };
+        scene.send(delayed).await;
+        depth.delayed = 1;
+        assert_depth(&scene, WORK, depth, "with one delayed").await;
+    }
+
+    let mut consumer = scene.consumer(WORK, 1).await;
+    let held = consumer.next_is("a").await;
+    (depth.ready, depth.leased) = (2, 1);
+    assert_depth(&scene, WORK, depth, "with one delivered").await;
+    consumer.stop().await;
+    settle(held, Settlement::Return).await;
+    (depth.ready, depth.leased) = (3, 0);
+    assert_depth(&scene, WORK, depth, "after it was returned").await;
+
+    let mut consumer = scene.consumer(WORK, 1).await;
+    let held = consumer.next().await;
+    consumer.stop().await;
+    ack(held).await;
+    depth.ready = 2;
+    assert_depth(&scene, WORK, depth, "after one was acked").await;
+}
+
+pub async fn peeking_takes_nothing_and_goes_on_from_a_position<H: TransportHarness>(harness: H) {
+    let scene = Scene::fresh(&harness).await;
+    let main = QueueRef::Main(queue_name(WORK));
+    scene.send_all(&messages(WORK, ["a", "b", "c"])).await;
+    let Some(peeked) = peek(&scene, &main).await else {
+        return;
+    };
+    assert_eq!(peeked_ids(&peeked), ["a", "b", "c"]);
+    assert_same(&peeked[0].envelope, &message("a"));
+    assert_eq!((peeked[0].failures, &peeked[0].death), (0, &None));
+
+    let operator = scene.transport.operate().expect("it answered just now");
+    let first = operator.peek(&main, None, 2).await;
+    let first = first.unwrap_or_else(|error| panic!("expected a first page, got: {error}"));
+    assert_eq!(peeked_ids(&first), ["a", "b"]);
+    let second = operator.peek(&main, Some(first[1].position), 2).await;
+    let second = second.unwrap_or_else(|error| panic!("expected a second page, got: {error}"));
+    assert_eq!(peeked_ids(&second), ["c"]);
+
+    let mut consumer = scene.consumer(WORK, 1).await;
+    for id in ["a", "b", "c"] {
+        let delivery = consumer.next_is(id).await;
+        if let Some(deliveries) = delivery.deliveries() {
+            assert_eq!(deliveries, 1, "peeking is no delivery");
+        }
+        ack(delivery).await;
+    }
+}
+
+pub async fn a_message_is_found_by_its_id_wherever_it_is<H: TransportHarness>(harness: H) {
+    let scene = Scene::fresh(&harness).await;
+    kill(&scene, &["dead"]).await;
+    scene.send_all(&messages(WORK, ["a", "b"])).await;
+    let Some(operator) = scene.transport.operate() else {
+        return;
+    };
+    let main = QueueRef::Main(queue_name(WORK));
+    let dead = QueueRef::Dead(queue_name(WORK));
+    for (queue, id, there) in [
+        (&main, "b", true),
+        (&main, "dead", false),
+        (&dead, "dead", true),
+        (&dead, "a", false),
+        (&main, "unknown", false),
+    ] {
+        let Some(found) = offered(operator.find(queue, &message_id(id)).await) else {
+            return;
+        };
+        assert_eq!(found.is_some(), there, "whether {id} is in {queue}");
+        if let Some(found) = found {
+            assert_same(&found.envelope, &message(id));
+            assert_eq!(found.death.is_some(), queue == &dead, "{id} in {queue}");
+        }
+    }
+}
+
+pub async fn a_purge_removes_what_is_ready_and_nothing_else<H: TransportHarness>(harness: H) {
+    let scene = Scene::fresh(&harness).await;
+    kill(&scene, &["dead"]).await;
+    scene.send_all(&messages(WORK, ["held", "b", "c"])).await;
+    let mut consumer = scene.consumer(WORK, 1).await;
+    let held = consumer.next_is("held").await;
+    let Some(operator) = scene.transport.operate() else {
+        return;
+    };
+    let main = QueueRef::Main(queue_name(WORK));
+    let Some(purged) = offered(operator.purge(&main).await) else {
+        return;
+    };
+    assert_eq!(purged, 2, "of b and c");
+    settle(held, Settlement::Return).await;
+    scene.send(to_queue(WORK, message("end"))).await;
+    consumer.ack_all(&["held", "end"]).await;
+
+    let dead = QueueRef::Dead(queue_name(WORK));
+    if let Some(purged) = offered(operator.purge(&dead).await) {
+        assert_eq!(purged, 1, "of the dead letters");
+    }
+}
+
+pub async fn an_ended_subscription_gets_nothing_more<H: TransportHarness>(harness: H) {
+    let topology = subscribed(queues([WORK]), WORK, "orders", [Rule::subject("#")]);
+    let scene = Scene::with(&harness, topology).await;
+    let placed = |id| to_topic("orders", "orders.placed", message(id));
+    scene.send(placed("before")).await;
+    let Some(operator) = scene.transport.operate() else {
+        return;
+    };
+    let (queue, topic) = (queue_name(WORK), topic_name("orders"));
+    let Some(ended) = offered(operator.unsubscribe(&queue, &topic).await) else {
+        return;
+    };
+    assert!(ended, "there was a subscription");
+    scene.send(placed("after")).await;
+    scene.send(to_queue(WORK, message("end"))).await;
+    let mut consumer = scene.consumer(WORK, 1).await;
+    consumer.ack_all(&["before", "end"]).await;
+    let again = offered(operator.unsubscribe(&queue, &topic).await);
+    assert_eq!(again, Some(false), "there is no subscription any more");
+}
+
+pub async fn what_was_declared_is_listed<H: TransportHarness>(harness: H) {
+    let topology = queues([WORK, "email"]);
+    let topology = subscribed(topology, "email", "orders", [Rule::subject("orders.*")]);
+    let scene = Scene::with(&harness, topology.clone()).await;
+    let Some(operator) = scene.transport.operate() else {
+        return;
+    };
+    if let Some(listed) = offered(operator.queues().await) {
+        assert_eq!(listed, ["email", WORK].map(queue_name), "queues, by name");
+    }
+    if let Some(listed) = offered(operator.subscriptions().await) {
+        assert_eq!(listed, topology.subscriptions);
+    }
+}
+
+pub async fn the_age_is_that_of_the_oldest_ready_message<H: TransportHarness>(harness: H) {
+    let scene = Scene::fresh(&harness).await;
+    let Some(operator) = scene.transport.operate() else {
+        return;
+    };
+    let queue = queue_name(WORK);
+    let Some(age) = offered(operator.age(&queue).await) else {
+        return;
+    };
+    assert_eq!(age, None, "nothing waits in a new queue");
+    let before = now();
+    scene.send(to_queue(WORK, message("a"))).await;
+    let sent = now();
+    crate::kit::time::until(sent.after(Duration::from_millis(50))).await;
+    scene.send(to_queue(WORK, message("b"))).await;
+    let asked = now();
+    let Some(age) = offered(operator.age(&queue).await).flatten() else {
+        return;
+    };
+    // Rounded to milliseconds, as some brokers count.
+    let millis = Duration::from_millis(1);
+    assert!(age + millis >= asked.since(sent), "{age:?} is less than a has waited");
+    assert!(age <= now().since(before) + millis, "{age:?} is more than a has waited");
+}
