@@ -60,9 +60,7 @@ impl Encoding {
         };
         match body {
             Ok(body) => Ok(body.into()),
-            Err(error) => {
-                Err(Failure::permanent(format!("failed to encode {}: {error}", M::NAME)))
-            }
+            Err(error) => Err(Failure::permanent(format!("failed to encode {}: {error}", M::NAME))),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod promote;
 
+use crate::Failure;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Encoding;
 use crate::draft::{Draft, Due, IntoDraft, Options};
@@ -10,7 +11,6 @@ use crate::id::MessageId;
 use crate::message::Message;
 use crate::name::{QueueName, QueueRef, TopicName};
 use crate::transport::{Destination, Outgoing};
-use crate::Failure;
 use std::{fmt, sync::Arc};
 
 /// Header names that begin so are the bus's own.

@@ -1,11 +1,11 @@
 //! A message with its options, not yet sent: the same builder on bus, outbox and database.
 
+use crate::BoxFuture;
 use crate::clock::Timestamp;
 use crate::headers::{HeaderValue, Headers};
 use crate::id::MessageId;
 use crate::message::Message;
 use crate::name::TopicName;
-use crate::BoxFuture;
 use std::time::Duration;
 
 /// A message with its options.

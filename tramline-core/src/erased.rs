@@ -34,8 +34,10 @@ pub trait DynTransport: Send + Sync + 'static {
     /// [`Transport::sender`].
     fn sender_dyn(&self) -> BoxFuture<'_, Result<Box<dyn DynSender>>>;
     /// [`Transport::receiver`].
-    fn receiver_dyn<'a>(&'a self, source: &'a Source)
-    -> BoxFuture<'a, Result<Box<dyn DynReceiver>>>;
+    fn receiver_dyn<'a>(
+        &'a self,
+        source: &'a Source,
+    ) -> BoxFuture<'a, Result<Box<dyn DynReceiver>>>;
     /// [`Transport::operate`].
     fn operate_dyn(&self) -> Option<&dyn Operate>;
     /// [`Transport::close`].

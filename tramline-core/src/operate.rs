@@ -1,11 +1,11 @@
 //! What operators can see and do: depths, dead letters, redrive.
 
+use crate::clock::Timestamp;
 use crate::dead::DeathRecord;
 use crate::envelope::Envelope;
 use crate::filter::Filter;
 use crate::id::MessageId;
 use crate::name::{QueueName, QueueRef, TopicName};
-use crate::clock::Timestamp;
 use crate::topology::Subscription;
 use crate::{BoxFuture, Result};
 use std::{fmt, sync::Arc, time::Duration};

@@ -85,8 +85,7 @@ fn what_a_handler_publishes_carries_cause_conversation_and_correlation() {
 fn a_conversation_keeps_the_id_of_its_first_message() {
     let first = MessageId::new(Timestamp::from_millis(1), 1);
     let handled = Envelope { conversation_id: Some(first.clone()), ..Envelope::default() };
-    let outgoing =
-        scope(Some(parent(handled))).compose(&order(), Target::Subscribers).unwrap();
+    let outgoing = scope(Some(parent(handled))).compose(&order(), Target::Subscribers).unwrap();
     assert_eq!(outgoing.envelope.conversation_id, Some(first));
 }
 

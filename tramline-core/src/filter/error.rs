@@ -46,11 +46,7 @@ impl FilterError {
 
     pub(super) fn in_headers(message: &str) -> Self {
         let filter = "headers filter".to_owned();
-        Self {
-            filter,
-            message: message.to_owned(),
-            position: None,
-        }
+        Self { filter, message: message.to_owned(), position: None }
     }
 
     fn in_text(kind: &str, text: &str, fault: Fault) -> Self {
@@ -79,18 +75,12 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn expected(what: &str, position: usize, found: &str) -> Self {
-        let message = format!(
-            "expected {what} at character {}, found {found}",
-            position + 1
-        );
+        let message = format!("expected {what} at character {}, found {found}", position + 1);
         Self { position, message }
     }
 
     pub(super) fn at(position: usize, problem: &str) -> Self {
-        Self {
-            position,
-            message: format!("{problem} at character {}", position + 1),
-        }
+        Self { position, message: format!("{problem} at character {}", position + 1) }
     }
 }
 
@@ -102,20 +92,10 @@ fn excerpt(text: &str, position: usize) -> String {
     if length <= EXCERPT_CHARS_MAX {
         return text.to_owned();
     }
-    let from = position
-        .saturating_sub(EXCERPT_CHARS_MAX / 2)
-        .min(length - EXCERPT_CHARS_MAX);
-    let middle = text
-        .chars()
-        .skip(from)
-        .take(EXCERPT_CHARS_MAX)
-        .collect::<String>();
+    let from = position.saturating_sub(EXCERPT_CHARS_MAX / 2).min(length - EXCERPT_CHARS_MAX);
+    let middle = text.chars().skip(from).take(EXCERPT_CHARS_MAX).collect::<String>();
     let before = if from > 0 { "…" } else { "" };
-    let after = if from + EXCERPT_CHARS_MAX < length {
-        "…"
-    } else {
-        ""
-    };
+    let after = if from + EXCERPT_CHARS_MAX < length { "…" } else { "" };
     format!("{before}{middle}{after}")
 }
 

@@ -27,10 +27,6 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// The facts of a message. Nothing is read or copied here.
     pub fn new(subject: &'a str, headers: &'a Headers, body: &'a [u8]) -> Self {
-        Self {
-            subject,
-            headers,
-            body,
-        }
+        Self { subject, headers, body }
     }
 }

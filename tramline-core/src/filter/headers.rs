@@ -46,10 +46,7 @@ impl HeadersFilter {
         N: Into<String>,
         V: Into<HeaderValue>,
     {
-        Self {
-            mode: HeadersMatch::All,
-            pairs: collect(pairs),
-        }
+        Self { mode: HeadersMatch::All, pairs: collect(pairs) }
     }
 
     /// At least one of these pairs.
@@ -59,18 +56,13 @@ impl HeadersFilter {
         N: Into<String>,
         V: Into<HeaderValue>,
     {
-        Self {
-            mode: HeadersMatch::Any,
-            pairs: collect(pairs),
-        }
+        Self { mode: HeadersMatch::Any, pairs: collect(pairs) }
     }
 
     /// Whether a message with these headers is let through.
     pub fn matches(&self, headers: &Headers) -> bool {
         let carried = |(name, wanted): &(String, HeaderValue)| {
-            headers
-                .get(name)
-                .is_some_and(|value| same_value(value, wanted))
+            headers.get(name).is_some_and(|value| same_value(value, wanted))
         };
         match self.mode {
             HeadersMatch::All => self.pairs.iter().all(carried),
@@ -94,10 +86,7 @@ impl HeadersFilter {
 fn collect<N: Into<String>, V: Into<HeaderValue>>(
     pairs: impl IntoIterator<Item = (N, V)>,
 ) -> Vec<(String, HeaderValue)> {
-    pairs
-        .into_iter()
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect()
+    pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 fn same_value(left: &HeaderValue, right: &HeaderValue) -> bool {
@@ -138,9 +127,7 @@ fn write_value(formatter: &mut fmt::Formatter<'_>, value: &HeaderValue) -> fmt::
         HeaderValue::Bool(bool) => write!(formatter, "{bool}"),
         HeaderValue::Bytes(bytes) => {
             formatter.write_str("x'")?;
-            bytes
-                .iter()
-                .try_for_each(|byte| write!(formatter, "{byte:02x}"))?;
+            bytes.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))?;
             formatter.write_str("'")
         }
     }
@@ -176,10 +163,7 @@ impl From<HeadersFilter> for Stored {
             };
             (name, value)
         });
-        Self {
-            mode,
-            pairs: pairs.collect(),
-        }
+        Self { mode, pairs: pairs.collect() }
     }
 }
 
@@ -195,10 +179,7 @@ impl From<Stored> for HeadersFilter {
             };
             (name, value)
         });
-        Self {
-            mode,
-            pairs: pairs.collect(),
-        }
+        Self { mode, pairs: pairs.collect() }
     }
 }
 
@@ -235,16 +216,8 @@ mod tests {
             (vec![("x-c", 4), ("a", 1)], false, true),
             (vec![("x-c", 3)], true, true),
         ] {
-            assert_eq!(
-                HeadersFilter::all(pairs.clone()).matches(&headers),
-                all,
-                "{pairs:?}"
-            );
-            assert_eq!(
-                HeadersFilter::any(pairs.clone()).matches(&headers),
-                any,
-                "{pairs:?}"
-            );
+            assert_eq!(HeadersFilter::all(pairs.clone()).matches(&headers), all, "{pairs:?}");
+            assert_eq!(HeadersFilter::any(pairs.clone()).matches(&headers), any, "{pairs:?}");
         }
     }
 
@@ -283,16 +256,8 @@ mod tests {
             (0, f64::NAN, false),
         ] {
             let (int_value, float_value) = (HeaderValue::Int(int), HeaderValue::Float(float));
-            assert_eq!(
-                same_value(&int_value, &float_value),
-                expected,
-                "{int} and {float}"
-            );
-            assert_eq!(
-                same_value(&float_value, &int_value),
-                expected,
-                "{float} and {int}"
-            );
+            assert_eq!(same_value(&int_value, &float_value), expected, "{int} and {float}");
+            assert_eq!(same_value(&float_value, &int_value), expected, "{float} and {int}");
         }
     }
 

@@ -70,11 +70,7 @@ mod tests {
             (Filter::sql("total > 1000"), true),
             (Filter::sql("total > 1200"), false),
         ] {
-            assert_eq!(
-                filter.compile().unwrap().matches(&facts),
-                expected,
-                "{filter}"
-            );
+            assert_eq!(filter.compile().unwrap().matches(&facts), expected, "{filter}");
         }
     }
 

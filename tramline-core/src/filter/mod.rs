@@ -12,10 +12,7 @@
 
 mod error;
 mod facts;
-#[expect(
-    clippy::module_inception,
-    reason = "the folder is named after its main type"
-)]
+#[expect(clippy::module_inception, reason = "the folder is named after its main type")]
 mod filter;
 mod headers;
 mod matcher;

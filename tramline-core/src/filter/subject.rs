@@ -30,10 +30,7 @@ impl SubjectPattern {
     pub fn parse(pattern: &str) -> Result<Self, FilterError> {
         let words = parse_words(pattern);
         let words = words.map_err(|fault| FilterError::in_subject(pattern, fault))?;
-        Ok(Self {
-            text: pattern.to_owned(),
-            words,
-        })
+        Ok(Self { text: pattern.to_owned(), words })
     }
 
     /// Whether a subject matches, in time proportional to pattern × subject at worst.
@@ -112,21 +109,9 @@ mod tests {
                 &["orders", "orders.placed", "orders.placed.eu"],
                 &["order", "ordersx", "x.orders"],
             ),
-            (
-                "#.eu",
-                &["eu", "orders.eu", "a.b.eu", "eu.eu"],
-                &["orders.eu.x", "", "neu"],
-            ),
-            (
-                "*.placed.*",
-                &["orders.placed.eu"],
-                &["orders.placed", "placed.eu", "a.b.placed.c"],
-            ),
-            (
-                "a.#.z",
-                &["a.z", "a.b.z", "a.b.c.z", "a.z.z"],
-                &["a", "z", "a.b", "b.z", "az"],
-            ),
+            ("#.eu", &["eu", "orders.eu", "a.b.eu", "eu.eu"], &["orders.eu.x", "", "neu"]),
+            ("*.placed.*", &["orders.placed.eu"], &["orders.placed", "placed.eu", "a.b.placed.c"]),
+            ("a.#.z", &["a.z", "a.b.z", "a.b.c.z", "a.z.z"], &["a", "z", "a.b", "b.z", "az"]),
             (
                 "a.#.m.#.z",
                 &["a.m.z", "a.m.m.z", "a.b.m.c.d.z", "a.m.z.z"],
@@ -135,20 +120,12 @@ mod tests {
             ("#.*", &["a", "a.b"], &[""]),
             ("*.#.*", &["a.b", "a.b.c"], &["a", ""]),
             ("#.#", &["", "a", "a.b"], &[]),
-            (
-                "#.a.b.#.a",
-                &["a.b.a", "a.a.b.a", "a.b.b.a"],
-                &["a.b", "b.a", "a.a"],
-            ),
+            ("#.a.b.#.a", &["a.b.a", "a.a.b.a", "a.b.b.a"], &["a.b", "b.a", "a.a"]),
         ] {
             let parsed = SubjectPattern::parse(pattern).unwrap();
             assert_eq!(parsed.as_str(), pattern);
-            matching
-                .iter()
-                .for_each(|s| assert!(parsed.matches(s), "{pattern} and {s}"));
-            other
-                .iter()
-                .for_each(|s| assert!(!parsed.matches(s), "{pattern} and {s}"));
+            matching.iter().for_each(|s| assert!(parsed.matches(s), "{pattern} and {s}"));
+            other.iter().for_each(|s| assert!(!parsed.matches(s), "{pattern} and {s}"));
         }
     }
 
@@ -157,11 +134,7 @@ mod tests {
         for (pattern, position, message) in [
             ("", 0, "expected a word at character 1, found the end"),
             (".", 0, "expected a word at character 1, found `.`"),
-            (
-                "orders.",
-                7,
-                "expected a word at character 8, found the end",
-            ),
+            ("orders.", 7, "expected a word at character 8, found the end"),
             (".orders", 0, "expected a word at character 1, found `.`"),
             ("orders..eu", 7, "expected a word at character 8, found `.`"),
             ("é.ü*", 3, "`*` is not a word of its own at character 4"),
@@ -203,11 +176,7 @@ mod tests {
             let parsed = SubjectPattern::parse(&pattern.join(".")).unwrap();
             for subject in &subjects {
                 let (expected, text) = (reference(pattern, subject), subject.join("."));
-                assert_eq!(
-                    parsed.matches(&text),
-                    expected,
-                    "{pattern:?} and {subject:?}"
-                );
+                assert_eq!(parsed.matches(&text), expected, "{pattern:?} and {subject:?}");
             }
         }
     }

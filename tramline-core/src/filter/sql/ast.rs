@@ -50,10 +50,7 @@ pub(super) enum Operand {
     Name(NameIndex),
     Literal(Literal),
     Negative(Box<Operand>),
-    Arithmetic {
-        first: Box<Operand>,
-        rest: Vec<(Arithmetic, Operand)>,
-    },
+    Arithmetic { first: Box<Operand>, rest: Vec<(Arithmetic, Operand)> },
 }
 
 #[derive(Clone, Debug)]

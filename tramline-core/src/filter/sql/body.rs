@@ -15,13 +15,8 @@ pub(super) fn fields<'b>(body: &'b [u8], names: &Names) -> Vec<Option<&'b RawVal
         return none();
     };
     let mut json = serde_json::Deserializer::from_str(text);
-    let wanted = Wanted {
-        names,
-        found: none(),
-    };
-    let fields = json
-        .deserialize_map(wanted)
-        .and_then(|fields| json.end().map(|()| fields));
+    let wanted = Wanted { names, found: none() };
+    let fields = json.deserialize_map(wanted).and_then(|fields| json.end().map(|()| fields));
     fields.unwrap_or_else(|_| none())
 }
 
@@ -79,14 +74,9 @@ mod tests {
 
     fn raw(body: &[u8], wanted: &[&str]) -> Vec<Option<String>> {
         let mut names = Names::default();
-        wanted
-            .iter()
-            .for_each(|name| assert!(names.add(name) < wanted.len()));
+        wanted.iter().for_each(|name| assert!(names.add(name) < wanted.len()));
         let found = fields(body, &names);
-        found
-            .into_iter()
-            .map(|raw| raw.map(|raw| raw.get().to_owned()))
-            .collect()
+        found.into_iter().map(|raw| raw.map(|raw| raw.get().to_owned())).collect()
     }
 
     #[test]
@@ -107,10 +97,7 @@ mod tests {
 
     #[test]
     fn the_last_of_two_fields_counts() {
-        assert_eq!(
-            raw(br#"{"a":1,"b":2,"a":3}"#, &["a"]),
-            [Some("3".to_owned())]
-        );
+        assert_eq!(raw(br#"{"a":1,"b":2,"a":3}"#, &["a"]), [Some("3".to_owned())]);
     }
 
     #[test]
@@ -135,22 +122,13 @@ mod tests {
             b"{\"a\":1,\"b\":\"\xff\"}",
             b"\xff\xfe{\"a\":1}",
         ] {
-            assert_eq!(
-                raw(body, &["a"]),
-                [None],
-                "{}",
-                String::from_utf8_lossy(body)
-            );
+            assert_eq!(raw(body, &["a"]), [None], "{}", String::from_utf8_lossy(body));
         }
     }
 
     #[test]
     fn deep_nesting_in_a_body_is_harmless() {
-        let deep = format!(
-            r#"{{"b":{}{},"a":1}}"#,
-            "[".repeat(100_000),
-            "]".repeat(100_000)
-        );
+        let deep = format!(r#"{{"b":{}{},"a":1}}"#, "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(raw(deep.as_bytes(), &["a"]), [Some("1".to_owned())]);
         assert!(raw(deep.as_bytes(), &["b"])[0].is_some());
     }

@@ -18,11 +18,7 @@ pub(super) struct Evaluation<'e> {
 
 impl<'e> Evaluation<'e> {
     pub(super) fn new(names: &'e Names, facts: &'e Facts<'e>) -> Self {
-        Self {
-            names,
-            facts,
-            fields: OnceCell::new(),
-        }
+        Self { names, facts, fields: OnceCell::new() }
     }
 
     pub(super) fn condition(&self, condition: &Condition) -> Truth {
@@ -33,22 +29,13 @@ impl<'e> Evaluation<'e> {
             Condition::Compare { left, by, right } => {
                 compare(&self.value(left), *by, &self.value(right))
             }
-            Condition::In {
-                operand,
-                items,
-                negated,
-            } => self.is_in(operand, items).negated_if(*negated),
-            Condition::Between {
-                operand,
-                low,
-                high,
-                negated,
-            } => self.is_between(operand, low, high).negated_if(*negated),
-            Condition::Like {
-                operand,
-                pattern,
-                negated,
-            } => match self.value(operand) {
+            Condition::In { operand, items, negated } => {
+                self.is_in(operand, items).negated_if(*negated)
+            }
+            Condition::Between { operand, low, high, negated } => {
+                self.is_between(operand, low, high).negated_if(*negated)
+            }
+            Condition::Like { operand, pattern, negated } => match self.value(operand) {
                 Value::Text(text) => Truth::from(pattern.matches(&text)).negated_if(*negated),
                 _ => Truth::Unknown,
             },
@@ -64,11 +51,7 @@ impl<'e> Evaluation<'e> {
 
     fn is_in(&self, operand: &Operand, items: &[Operand]) -> Truth {
         let value = self.value(operand);
-        Truth::any(
-            items
-                .iter()
-                .map(|item| compare(&value, Comparison::Equal, &self.value(item))),
-        )
+        Truth::any(items.iter().map(|item| compare(&value, Comparison::Equal, &self.value(item))))
     }
 
     fn is_between(&self, operand: &Operand, low: &Operand, high: &Operand) -> Truth {
@@ -85,9 +68,9 @@ impl<'e> Evaluation<'e> {
                 let number = self.value(inner).number().map(Number::negative);
                 number.map_or(Value::Null, Value::Number)
             }
-            Operand::Arithmetic { first, rest } => self
-                .calculated(first, rest)
-                .map_or(Value::Null, Value::Number),
+            Operand::Arithmetic { first, rest } => {
+                self.calculated(first, rest).map_or(Value::Null, Value::Number)
+            }
         }
     }
 
@@ -95,9 +78,7 @@ impl<'e> Evaluation<'e> {
         if let Some(header) = self.facts.headers.get(self.names.name(name)) {
             return header.into();
         }
-        let fields = self
-            .fields
-            .get_or_init(|| body::fields(self.facts.body, self.names));
+        let fields = self.fields.get_or_init(|| body::fields(self.facts.body, self.names));
         fields[name].map_or(Value::Null, Value::from_json)
     }
 

@@ -56,11 +56,7 @@ impl SqlExpression {
     pub fn parse(expression: &str) -> Result<Self, FilterError> {
         let (condition, names) =
             parser::parse(expression).map_err(|fault| FilterError::in_sql(expression, fault))?;
-        Ok(Self {
-            text: expression.to_owned(),
-            condition,
-            names,
-        })
+        Ok(Self { text: expression.to_owned(), condition, names })
     }
 
     /// Whether the expression is true for a message: neither false nor unknown.

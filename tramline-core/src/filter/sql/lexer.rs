@@ -71,10 +71,7 @@ pub(super) struct Lexer {
 
 impl Lexer {
     pub(super) fn new(expression: &str) -> Self {
-        Self {
-            characters: expression.chars().collect(),
-            position: 0,
-        }
+        Self { characters: expression.chars().collect(), position: 0 }
     }
 
     /// The next token; at the end and ever after, `End`.
@@ -93,11 +90,7 @@ impl Lexer {
             }
             Some(first) => self.symbol(first)?,
         };
-        Ok(Token {
-            kind,
-            start,
-            end: self.position,
-        })
+        Ok(Token { kind, start, end: self.position })
     }
 
     /// A part of the expression, for an error.
@@ -119,10 +112,7 @@ impl Lexer {
         let name = self.quoted(close, "name")?;
         if name.is_empty() {
             // Most likely meant as an empty text.
-            return Err(Fault::at(
-                start,
-                "empty name (text stands in single quotes)",
-            ));
+            return Err(Fault::at(start, "empty name (text stands in single quotes)"));
         }
         self.refuse_path()?;
         Ok(TokenKind::Name(name))
@@ -174,9 +164,7 @@ impl Lexer {
 
     fn digits(&mut self) -> Result<(), Fault> {
         if self.take_while(|c| c.is_ascii_digit()).is_empty() {
-            let found = self
-                .peek()
-                .map_or("the end".to_owned(), |next| format!("`{next}`"));
+            let found = self.peek().map_or("the end".to_owned(), |next| format!("`{next}`"));
             return Err(Fault::expected("a digit", self.position, &found));
         }
         Ok(())

@@ -89,25 +89,15 @@ mod tests {
             ("__é", '_', "_é", true),
         ] {
             let parsed = LikePattern::parse(pattern, Some(escape)).unwrap();
-            assert_eq!(
-                parsed.matches(text),
-                expected,
-                "{pattern:?} {escape:?} and {text:?}"
-            );
+            assert_eq!(parsed.matches(text), expected, "{pattern:?} {escape:?} and {text:?}");
         }
     }
 
     #[test]
     fn an_escape_before_anything_else_is_refused() {
         for pattern in ["!", "a!", "!a", "%!x%", "!!!", "! "] {
-            assert!(
-                LikePattern::parse(pattern, Some('!')).is_err(),
-                "{pattern:?}"
-            );
-            assert!(
-                LikePattern::parse(pattern, Some('?')).is_ok(),
-                "{pattern:?}"
-            );
+            assert!(LikePattern::parse(pattern, Some('!')).is_err(), "{pattern:?}");
+            assert!(LikePattern::parse(pattern, Some('?')).is_ok(), "{pattern:?}");
         }
     }
 

@@ -114,11 +114,7 @@ fn is_json_number(text: &[u8]) -> bool {
         rest = after;
     }
     if let [b'e' | b'E', after @ ..] = rest {
-        let after = if let [b'+' | b'-', after @ ..] = after {
-            after
-        } else {
-            after
-        };
+        let after = if let [b'+' | b'-', after @ ..] = after { after } else { after };
         let (exponent, after) = split_digits(after);
         if exponent.is_empty() {
             return false;
@@ -139,10 +135,7 @@ fn exact(text: &[u8]) -> Option<Decimal> {
         [b'-', digits @ ..] => (true, digits),
         _ => (false, text),
     };
-    let end = text
-        .iter()
-        .position(|byte| matches!(byte, b'e' | b'E'))
-        .unwrap_or(text.len());
+    let end = text.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(text.len());
     let (digits, exponent) = (&text[..end], text.get(end + 1..).map_or(0, exponent));
 
     // Zeros at the end wait until a digit follows: they are worth nothing if none does.
@@ -166,9 +159,7 @@ fn exact(text: &[u8]) -> Option<Decimal> {
     if mantissa == 0 {
         return Some(Decimal::ZERO);
     }
-    let tens = exponent
-        .saturating_add(i64::from(zeros))
-        .saturating_sub(scale);
+    let tens = exponent.saturating_add(i64::from(zeros)).saturating_sub(scale);
     if tens > 0 {
         mantissa = mantissa.checked_mul(10_u128.checked_pow(tens.try_into().ok()?)?)?;
     }
@@ -210,18 +201,9 @@ mod tests {
             ("100e-2", "1"),
             ("0.000000000000000000000000000000001e33", "1"),
             ("1000000000000000000000000000000000e-33", "1"),
-            (
-                "79228162514264337593543950335",
-                "79228162514264337593543950335",
-            ),
-            (
-                "7.9228162514264337593543950335",
-                "7.9228162514264337593543950335",
-            ),
-            (
-                "0.0000000000000000000000000001",
-                "0.0000000000000000000000000001",
-            ),
+            ("79228162514264337593543950335", "79228162514264337593543950335"),
+            ("7.9228162514264337593543950335", "7.9228162514264337593543950335"),
+            ("0.0000000000000000000000000001", "0.0000000000000000000000000001"),
             ("1.00000000000000000000000000000000000000000", "1"),
         ] {
             let expected = Number::Exact(exact.parse().unwrap());
@@ -232,10 +214,7 @@ mod tests {
     #[test]
     fn what_no_decimal_holds_is_a_float() {
         for (text, float) in [
-            (
-                "79228162514264337593543950336",
-                79228162514264337593543950336.0,
-            ),
+            ("79228162514264337593543950336", 79228162514264337593543950336.0),
             ("0.12345678901234567890123456789", 0.123_456_789_012_345_68),
             ("1e29", 1e29),
             ("-1e300", -1e300),
@@ -250,9 +229,7 @@ mod tests {
 
     #[test]
     fn a_text_is_a_number_only_if_json_writes_it_so() {
-        for text in [
-            "0", "-0", "7", "-7", "10", "1.0", "0.5", "1e5", "1E5", "1e+5", "-1.5e-05",
-        ] {
+        for text in ["0", "-0", "7", "-7", "10", "1.0", "0.5", "1e5", "1E5", "1e+5", "-1.5e-05"] {
             assert!(Number::from_json(text).is_some(), "{text}");
         }
         for text in [
@@ -269,14 +246,8 @@ mod tests {
         assert_eq!(Number::from_float(0.1), Number::from_digits("0.1"));
         assert_eq!(Number::from_float(1e21), Number::from_digits("1e21"));
         assert_eq!(Number::from_float(-1234.5), Number::from_digits("-1234.5"));
-        assert_eq!(
-            Number::from_float(0.1 + 0.2),
-            Number::from_digits("0.30000000000000004")
-        );
-        assert_eq!(
-            Number::from_float(-1.7976931348623157e308),
-            Number::Float(f64::MIN)
-        );
+        assert_eq!(Number::from_float(0.1 + 0.2), Number::from_digits("0.30000000000000004"));
+        assert_eq!(Number::from_float(-1.7976931348623157e308), Number::Float(f64::MIN));
     }
 
     #[test]

@@ -21,12 +21,7 @@ pub(super) fn parse(expression: &str) -> Result<(Condition, Names), Fault> {
     }
     let mut lexer = Lexer::new(expression);
     let token = lexer.next_token()?;
-    let mut parser = Parser {
-        lexer,
-        token,
-        names: Names::default(),
-        depth: 0,
-    };
+    let mut parser = Parser { lexer, token, names: Names::default(), depth: 0 };
     let term = parser.disjunction()?;
     if parser.token.kind != TokenKind::End {
         return Err(match term {
@@ -115,36 +110,20 @@ impl Parser {
         if self.accept_keyword(Keyword::Is)? {
             let negated = self.accept_keyword(Keyword::Not)?;
             self.expect(&TokenKind::Keyword(Keyword::Null), "NULL")?;
-            return Ok(Condition::IsNull {
-                operand: left,
-                negated,
-            });
+            return Ok(Condition::IsNull { operand: left, negated });
         }
         let negated = self.accept_keyword(Keyword::Not)?;
         if self.accept_keyword(Keyword::In)? {
             let items = self.items()?;
-            Ok(Condition::In {
-                operand: left,
-                items,
-                negated,
-            })
+            Ok(Condition::In { operand: left, items, negated })
         } else if self.accept_keyword(Keyword::Like)? {
             let pattern = self.like_pattern()?;
-            Ok(Condition::Like {
-                operand: left,
-                pattern,
-                negated,
-            })
+            Ok(Condition::Like { operand: left, pattern, negated })
         } else if self.accept_keyword(Keyword::Between)? {
             let low = self.operand()?;
             self.expect(&TokenKind::Keyword(Keyword::And), "AND")?;
             let high = self.operand()?;
-            Ok(Condition::Between {
-                operand: left,
-                low,
-                high,
-                negated,
-            })
+            Ok(Condition::Between { operand: left, low, high, negated })
         } else {
             Err(self.expected("IN, LIKE or BETWEEN"))
         }
@@ -158,10 +137,7 @@ impl Parser {
         let operand = Operand::Name(self.names.add(name));
         self.advance()?;
         self.expect(&TokenKind::Close, "`)`")?;
-        Ok(Condition::IsNull {
-            operand,
-            negated: true,
-        })
+        Ok(Condition::IsNull { operand, negated: true })
     }
 
     fn items(&mut self) -> Result<Vec<Operand>, Fault> {
@@ -316,11 +292,7 @@ impl Parser {
     }
 
     fn expect(&mut self, kind: &TokenKind, what: &str) -> Result<(), Fault> {
-        if self.accept(kind)? {
-            Ok(())
-        } else {
-            Err(self.expected(what))
-        }
+        if self.accept(kind)? { Ok(()) } else { Err(self.expected(what)) }
     }
 
     fn advance(&mut self) -> Result<(), Fault> {

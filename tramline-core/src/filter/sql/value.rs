@@ -51,10 +51,7 @@ fn text_from_json(quoted: &str) -> Option<Cow<'_, str>> {
     if quoted.contains('\\') {
         return serde_json::from_str(quoted).ok().map(Cow::Owned);
     }
-    quoted
-        .strip_prefix('"')?
-        .strip_suffix('"')
-        .map(Cow::Borrowed)
+    quoted.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)
 }
 
 impl<'a> From<&'a HeaderValue> for Value<'a> {
@@ -88,10 +85,7 @@ pub(super) fn compare(left: &Value<'_>, by: Comparison, right: &Value<'_>) -> Tr
             let equality = matches!(by, Comparison::Equal | Comparison::NotEqual);
             equality.then(|| left.cmp(right))
         }
-        _ => left
-            .number()
-            .zip(right.number())
-            .and_then(|(left, right)| left.partial_cmp(&right)),
+        _ => left.number().zip(right.number()).and_then(|(left, right)| left.partial_cmp(&right)),
     };
     ordering.map_or(Truth::Unknown, |ordering| by.holds(ordering).into())
 }

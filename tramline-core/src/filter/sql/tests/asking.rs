@@ -10,9 +10,7 @@ pub(super) fn truth(expression: &str, headers: &Headers, body: &str) -> Truth {
     let facts = Facts::new("orders.placed", headers, body.as_bytes());
     let matches = |text: &str| {
         let parsed = SqlExpression::parse(text);
-        parsed
-            .unwrap_or_else(|error| panic!("{error}"))
-            .matches(&facts)
+        parsed.unwrap_or_else(|error| panic!("{error}")).matches(&facts)
     };
     match (matches(expression), matches(&format!("NOT ({expression})"))) {
         (true, false) => Truth::True,

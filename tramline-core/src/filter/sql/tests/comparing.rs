@@ -64,11 +64,7 @@ fn numbers_compare_by_worth_wherever_they_stand() {
                     assert_eq!(truth(&expression, headers, body), expected, "{message}");
                     let turned = by_sign(sign, right_worth.cmp(&left_worth));
                     let expression = format!("{right} {sign} n");
-                    assert_eq!(
-                        truth(&expression, headers, body),
-                        turned,
-                        "{message}, turned"
-                    );
+                    assert_eq!(truth(&expression, headers, body), turned, "{message}, turned");
                 }
             }
         }
@@ -77,43 +73,27 @@ fn numbers_compare_by_worth_wherever_they_stand() {
 
 #[test]
 fn text_that_is_no_json_number_is_unknown_beside_a_number() {
-    for text in [
-        "01234", "", " 1", "1 ", "+1", ".5", "1.", "0x1", "1e", "NaN", "Infinity", "a",
-    ] {
+    for text in ["01234", "", " 1", "1 ", "+1", ".5", "1.", "0x1", "1e", "NaN", "Infinity", "a"] {
         for sign in SIGNS {
             let headers = Headers::from_iter([("t", text)]);
-            assert_eq!(
-                truth(&format!("t {sign} 1"), &headers, ""),
-                Unknown,
-                "{text:?} {sign}"
-            );
+            assert_eq!(truth(&format!("t {sign} 1"), &headers, ""), Unknown, "{text:?} {sign}");
             let body = format!(r#"{{"t": "{text}"}}"#);
             let turned = format!("-1 {sign} t");
-            assert_eq!(
-                truth(&turned, &Headers::new(), &body),
-                Unknown,
-                "{text:?} {sign}"
-            );
+            assert_eq!(truth(&turned, &Headers::new(), &body), Unknown, "{text:?} {sign}");
         }
     }
 }
 
 #[test]
 fn text_compares_with_text_by_code_points() {
-    let sorted = [
-        "", "10", "9", "A", "B", "a", "a ", "aa", "b", "it's", "z", "é", "ｚ", "🚃",
-    ];
+    let sorted = ["", "10", "9", "A", "B", "a", "a ", "aa", "b", "it's", "z", "é", "ｚ", "🚃"];
     for (i, left) in sorted.iter().enumerate() {
         let headers = Headers::from_iter([("t", *left)]);
         for (j, right) in sorted.iter().enumerate() {
             for sign in SIGNS {
                 let expression = format!("t {sign} '{}'", right.replace('\'', "''"));
                 let expected = by_sign(sign, i.cmp(&j));
-                assert_eq!(
-                    truth(&expression, &headers, ""),
-                    expected,
-                    "{left:?} {expression}"
-                );
+                assert_eq!(truth(&expression, &headers, ""), expected, "{left:?} {expression}");
             }
         }
     }
@@ -155,38 +135,10 @@ fn booleans_are_equal_or_not_and_never_less() {
         &[
             (
                 True,
-                &[
-                    "yes = TRUE",
-                    "no = false",
-                    "yes <> no",
-                    "header = yes",
-                    "yes",
-                    "TRUE",
-                    "header",
-                ],
+                &["yes = TRUE", "no = false", "yes <> no", "header = yes", "yes", "TRUE", "header"],
             ),
-            (
-                False,
-                &[
-                    "yes = FALSE",
-                    "no <> FALSE",
-                    "yes = no",
-                    "no",
-                    "FALSE",
-                    "yes AND no",
-                ],
-            ),
-            (
-                Unknown,
-                &[
-                    "yes > no",
-                    "no < TRUE",
-                    "yes >= yes",
-                    "yes = 'true'",
-                    "yes = 1",
-                    "NULL",
-                ],
-            ),
+            (False, &["yes = FALSE", "no <> FALSE", "yes = no", "no", "FALSE", "yes AND no"]),
+            (Unknown, &["yes > no", "no < TRUE", "yes >= yes", "yes = 'true'", "yes = 1", "NULL"]),
         ],
     );
 }
@@ -194,9 +146,7 @@ fn booleans_are_equal_or_not_and_never_less() {
 #[test]
 fn only_a_boolean_is_a_condition_by_itself() {
     let body = r#"{"one": 1, "text": "true", "nothing": null, "list": [true]}"#;
-    let unknown = [
-        "one", "text", "nothing", "absent", "list", "(one)", "NOT one",
-    ];
+    let unknown = ["one", "text", "nothing", "absent", "list", "(one)", "NOT one"];
     assert_truths(&Headers::new(), body, &[(Unknown, &unknown)]);
 }
 
@@ -232,14 +182,7 @@ fn numbers_are_calculated_exactly() {
                     "'2' * '3' = 6",
                 ],
             ),
-            (
-                False,
-                &[
-                    "price * count = 0.30000000000000004",
-                    "1 + 2 * 3 = 9",
-                    "-count > 0",
-                ],
-            ),
+            (False, &["price * count = 0.30000000000000004", "1 + 2 * 3 = 9", "-count > 0"]),
             (
                 Unknown,
                 &[
@@ -273,23 +216,9 @@ fn what_exceeds_a_decimal_compares_as_a_float() {
         &[
             (
                 True,
-                &[
-                    "big > 1",
-                    "big = 1e300",
-                    "huge > big",
-                    "long > 1e29",
-                    "tiny = 0",
-                    "long = long",
-                ],
+                &["big > 1", "big = 1e300", "huge > big", "long > 1e29", "tiny = 0", "long = long"],
             ),
-            (
-                False,
-                &[
-                    "big < 79228162514264337593543950335",
-                    "-huge > -1",
-                    "long < 0",
-                ],
-            ),
+            (False, &["big < 79228162514264337593543950335", "-huge > -1", "long < 0"]),
         ],
     );
 }

@@ -10,11 +10,7 @@ fn assert_refused(rows: &[(&str, usize, &str)]) {
         };
         let place = format!(" at character {}", position + 1);
         assert_eq!(error.position(), Some(*position), "{error}");
-        assert_eq!(
-            error.message().replacen(&place, " @", 1),
-            *message,
-            "{expression}"
-        );
+        assert_eq!(error.message().replacen(&place, " @", 1), *message, "{expression}");
     }
 }
 
@@ -47,11 +43,7 @@ fn what_is_missing_is_named() {
         ("a BETWEEN 1 OR 2", 12, "expected AND @, found `OR`"),
         ("a LIKE 1", 7, "expected a pattern in quotes @, found `1`"),
         ("a LIKE b", 7, "expected a pattern in quotes @, found `b`"),
-        (
-            "a LIKE 'x' ESCAPE",
-            17,
-            "expected one character in quotes @, found the end",
-        ),
+        ("a LIKE 'x' ESCAPE", 17, "expected one character in quotes @, found the end"),
         ("EXISTS a", 7, "expected `(` @, found `a`"),
         ("EXISTS('a')", 7, "expected a name @, found `'a'`"),
         ("EXISTS(a = 1)", 9, "expected `)` @, found `=`"),
@@ -66,11 +58,7 @@ fn what_is_too_much_is_named() {
         ("a = 1)", 5, "expected AND, OR or the end @, found `)`"),
         ("a = 1 = 1", 6, "expected AND, OR or the end @, found `=`"),
         ("a < b < c", 6, "expected AND, OR or the end @, found `<`"),
-        (
-            "a IS NULL NULL",
-            10,
-            "expected AND, OR or the end @, found `NULL`",
-        ),
+        ("a IS NULL NULL", 10, "expected AND, OR or the end @, found `NULL`"),
         ("a = 1; DROP", 5, "unknown character `;` @"),
         (
             "a = 1 'a text that is rather long'",
@@ -94,27 +82,11 @@ fn a_value_is_not_a_condition_and_a_condition_is_not_a_value() {
         ("(1) AND a", 4, "expected a comparison @, found `AND`"),
         ("(a = 1) = TRUE", 0, "expected a value @, found a condition"),
         ("TRUE = (a = 1)", 7, "expected a value @, found a condition"),
-        (
-            "1 + (a = 1) > 1",
-            4,
-            "expected a value @, found a condition",
-        ),
+        ("1 + (a = 1) > 1", 4, "expected a value @, found a condition"),
         ("-(a = 1) > 1", 1, "expected a value @, found a condition"),
-        (
-            "(NOT a) IS NULL",
-            0,
-            "expected a value @, found a condition",
-        ),
-        (
-            "a IN (1, (b = 2))",
-            9,
-            "expected a value @, found a condition",
-        ),
-        (
-            "a BETWEEN (b = 2) AND 3",
-            10,
-            "expected a value @, found a condition",
-        ),
+        ("(NOT a) IS NULL", 0, "expected a value @, found a condition"),
+        ("a IN (1, (b = 2))", 9, "expected a value @, found a condition"),
+        ("a BETWEEN (b = 2) AND 3", 10, "expected a value @, found a condition"),
     ]);
 }
 
@@ -127,11 +99,7 @@ fn what_is_no_token_is_named() {
         ("\"a = 1", 0, "unterminated name @"),
         ("[a = 1", 0, "unterminated name @"),
         ("[a]] = 1", 0, "unterminated name @"),
-        (
-            "a <> \"\"",
-            5,
-            "empty name (text stands in single quotes) @",
-        ),
+        ("a <> \"\"", 5, "empty name (text stands in single quotes) @"),
         ("[] = 1", 0, "empty name (text stands in single quotes) @"),
         ("a = #", 4, "unknown character `#` @"),
         ("a ! b", 2, "unknown character `!` @"),
@@ -166,26 +134,10 @@ fn a_path_into_nested_fields_is_refused() {
 #[test]
 fn a_wrong_escape_is_refused() {
     assert_refused(&[
-        (
-            "a LIKE 'x' ESCAPE ''",
-            18,
-            "ESCAPE takes exactly one character @",
-        ),
-        (
-            "a LIKE 'x' ESCAPE '!!'",
-            18,
-            "ESCAPE takes exactly one character @",
-        ),
-        (
-            "a LIKE '10!x' ESCAPE '!'",
-            7,
-            "escape before a character that needs none @",
-        ),
-        (
-            "a LIKE '10!' ESCAPE '!'",
-            7,
-            "escape without a character after it @",
-        ),
+        ("a LIKE 'x' ESCAPE ''", 18, "ESCAPE takes exactly one character @"),
+        ("a LIKE 'x' ESCAPE '!!'", 18, "ESCAPE takes exactly one character @"),
+        ("a LIKE '10!x' ESCAPE '!'", 7, "escape before a character that needs none @"),
+        ("a LIKE '10!' ESCAPE '!'", 7, "escape without a character after it @"),
     ]);
 }
 

@@ -39,21 +39,11 @@ fn not_binds_tighter_than_and_and_and_tighter_than_or() {
         &[
             (
                 True,
-                &[
-                    "TRUE OR TRUE AND FALSE",
-                    "NOT FALSE AND TRUE",
-                    "NOT a = 2",
-                    "NOT FALSE OR TRUE",
-                ],
+                &["TRUE OR TRUE AND FALSE", "NOT FALSE AND TRUE", "NOT a = 2", "NOT FALSE OR TRUE"],
             ),
             (
                 False,
-                &[
-                    "(TRUE OR TRUE) AND FALSE",
-                    "NOT (FALSE OR TRUE)",
-                    "NOT a = 1",
-                    "NOT NOT FALSE",
-                ],
+                &["(TRUE OR TRUE) AND FALSE", "NOT (FALSE OR TRUE)", "NOT a = 1", "NOT NOT FALSE"],
             ),
         ],
     );
@@ -84,12 +74,7 @@ fn in_is_true_if_one_is_equal_and_unknown_if_one_might_be() {
             ),
             (
                 False,
-                &[
-                    "a IN (1, 3)",
-                    "a NOT IN (1, 2)",
-                    "a NOT IN (NULL, 2)",
-                    "status IN ('created')",
-                ],
+                &["a IN (1, 3)", "a NOT IN (1, 2)", "a NOT IN (NULL, 2)", "status IN ('created')"],
             ),
             (
                 Unknown,
@@ -136,14 +121,7 @@ fn between_includes_its_ends() {
                     "a BETWEEN 6 AND NULL",
                 ],
             ),
-            (
-                Unknown,
-                &[
-                    "a BETWEEN 1 AND NULL",
-                    "absent BETWEEN 1 AND 2",
-                    "t BETWEEN 1 AND 2",
-                ],
-            ),
+            (Unknown, &["a BETWEEN 1 AND NULL", "absent BETWEEN 1 AND 2", "t BETWEEN 1 AND 2"]),
         ],
     );
 }
@@ -168,10 +146,7 @@ fn like_looks_at_text_only() {
                     "'it''s' LIKE '_t''_'",
                 ],
             ),
-            (
-                False,
-                &["name LIKE 'ram%'", "name LIKE ''", "name NOT LIKE '%'"],
-            ),
+            (False, &["name LIKE 'ram%'", "name LIKE ''", "name NOT LIKE '%'"]),
             (
                 Unknown,
                 &[
@@ -252,10 +227,6 @@ fn long_chains_need_no_deep_stack() {
         (format!("{}a = -1", "- ".repeat(61)), True),
     ];
     for (expression, expected) in rows {
-        assert_eq!(
-            truth(&expression, &Headers::new(), body),
-            expected,
-            "{expression}"
-        );
+        assert_eq!(truth(&expression, &Headers::new(), body), expected, "{expression}");
     }
 }

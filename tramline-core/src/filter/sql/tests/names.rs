@@ -23,14 +23,7 @@ fn a_header_wins_over_a_body_field() {
 #[test]
 fn names_are_case_sensitive_and_keywords_are_not() {
     let rows: &[(_, &[&str])] = &[
-        (
-            True,
-            &[
-                "Total = 1 aNd nOt total = 1",
-                "total iS nOt nUlL",
-                "Total bEtWeEn 0 aNd 2",
-            ],
-        ),
+        (True, &["Total = 1 aNd nOt total = 1", "total iS nOt nUlL", "Total bEtWeEn 0 aNd 2"]),
         (Unknown, &["TOTAL = 1"]),
     ];
     assert_truths(&Headers::new(), r#"{"Total": 1, "total": 2}"#, rows);
@@ -55,11 +48,7 @@ fn quoted_names_may_be_anything() {
 #[test]
 fn only_top_level_fields_have_names() {
     let body = r#"{"a": {"b": 1, "c": null}, "d": [{"b": 2}]}"#;
-    assert_truths(
-        &Headers::new(),
-        body,
-        &[(Unknown, &["b = 1", "b = 2"]), (True, &["c IS NULL"])],
-    );
+    assert_truths(&Headers::new(), body, &[(Unknown, &["b = 1", "b = 2"]), (True, &["c IS NULL"])]);
 }
 
 #[test]
@@ -72,11 +61,7 @@ fn the_last_of_two_fields_with_one_name_counts() {
 fn escapes_in_names_and_texts_of_a_body_are_read() {
     let body = r#"{"\u0061": "\u00e9\"\\\/\n\ud83d\ude83", "n": "\u0031"}"#;
     let text = "a = 'é\"\\/\n🚃'";
-    assert_truths(
-        &Headers::new(),
-        body,
-        &[(True, &[text, "n = 1", "n = '1'"])],
-    );
+    assert_truths(&Headers::new(), body, &[(True, &[text, "n = 1", "n = '1'"])]);
 }
 
 #[test]
@@ -92,10 +77,7 @@ fn a_body_that_is_no_object_leaves_the_headers() {
 fn names_are_listed_sorted_and_once() {
     let text = "b = 1 OR (a LIKE 'x' AND EXISTS([c d]) AND -b < B + 2) OR z IN (y, 1) OR NOT k";
     let parsed = SqlExpression::parse(text).unwrap();
-    assert_eq!(
-        parsed.names().collect::<Vec<_>>(),
-        ["B", "a", "b", "c d", "k", "y", "z"]
-    );
+    assert_eq!(parsed.names().collect::<Vec<_>>(), ["B", "a", "b", "c d", "k", "y", "z"]);
     assert_eq!(parsed.as_str(), text);
     assert_eq!(SqlExpression::parse("TRUE").unwrap().names().count(), 0);
 }
@@ -103,16 +85,8 @@ fn names_are_listed_sorted_and_once() {
 #[test]
 fn text_comparison_would_find_other_orders() {
     let large = SqlExpression::parse("total > 1000").unwrap();
-    for (total, expected) in [
-        ("999.99", false),
-        ("1000", false),
-        ("1000.01", true),
-        ("9", false),
-    ] {
-        for body in [
-            format!(r#"{{"total":"{total}"}}"#),
-            format!(r#"{{"total":{total}}}"#),
-        ] {
+    for (total, expected) in [("999.99", false), ("1000", false), ("1000.01", true), ("9", false)] {
+        for body in [format!(r#"{{"total":"{total}"}}"#), format!(r#"{{"total":{total}}}"#)] {
             let headers = Headers::new();
             let facts = Facts::new("orders.placed", &headers, body.as_bytes());
             assert_eq!(large.matches(&facts), expected, "{body}");

@@ -50,26 +50,18 @@ impl Logic {
             Self::And(left, right) => (1, format!("{} AND {}", left.written(1), right.written(1))),
             Self::Or(left, right) => (0, format!("{} OR {}", left.written(0), right.written(0))),
         };
-        if own < tightness {
-            format!("({text})")
-        } else {
-            text
-        }
+        if own < tightness { format!("({text})") } else { text }
     }
 }
 
 fn logic() -> impl Strategy<Value = Logic> {
     let name = prop::sample::select(vec!["t", "f", "u"]);
-    let leaf = prop_oneof![
-        name.clone().prop_map(Logic::Name),
-        name.prop_map(Logic::IsNull)
-    ];
+    let leaf = prop_oneof![name.clone().prop_map(Logic::Name), name.prop_map(Logic::IsNull)];
     leaf.prop_recursive(6, 40, 2, |inner| {
         let pair = (inner.clone(), inner.clone());
         prop_oneof![
             inner.prop_map(|one| Logic::Not(Box::new(one))),
-            pair.clone()
-                .prop_map(|(left, right)| Logic::And(Box::new(left), Box::new(right))),
+            pair.clone().prop_map(|(left, right)| Logic::And(Box::new(left), Box::new(right))),
             pair.prop_map(|(left, right)| Logic::Or(Box::new(left), Box::new(right))),
         ]
     })
@@ -106,29 +98,20 @@ impl Sum {
             Self::Negative(inner) => (2, format!("-{}", inner.written(2))),
             Self::Chain(sign, left, right) => {
                 let own = if matches!(sign, '+' | '-') { 0 } else { 1 };
-                (
-                    own,
-                    format!("{} {sign} {}", left.written(own), right.written(own + 1)),
-                )
+                (own, format!("{} {sign} {}", left.written(own), right.written(own + 1)))
             }
         };
-        if own < tightness {
-            format!("({text})")
-        } else {
-            text
-        }
+        if own < tightness { format!("({text})") } else { text }
     }
 }
 
 fn sum() -> impl Strategy<Value = Sum> {
-    (0_i64..100)
-        .prop_map(Sum::Number)
-        .prop_recursive(4, 12, 2, |inner| {
-            let sign = prop::sample::select(vec!['+', '-', '*', '%']);
-            let chain = (sign, inner.clone(), inner.clone())
-                .prop_map(|(sign, left, right)| Sum::Chain(sign, Box::new(left), Box::new(right)));
-            prop_oneof![1 => inner.prop_map(|one| Sum::Negative(Box::new(one))), 4 => chain]
-        })
+    (0_i64..100).prop_map(Sum::Number).prop_recursive(4, 12, 2, |inner| {
+        let sign = prop::sample::select(vec!['+', '-', '*', '%']);
+        let chain = (sign, inner.clone(), inner.clone())
+            .prop_map(|(sign, left, right)| Sum::Chain(sign, Box::new(left), Box::new(right)));
+        prop_oneof![1 => inner.prop_map(|one| Sum::Negative(Box::new(one))), 4 => chain]
+    })
 }
 
 /// Words that make expressions which are often valid and often nearly so.
@@ -146,9 +129,7 @@ fn evaluate(text: &str) -> bool {
     match SqlExpression::parse(text) {
         Ok(parsed) => parsed.matches(&Facts::new("x", &Headers::new(), BODY.as_bytes())),
         Err(error) => {
-            let position = error
-                .position()
-                .expect("every fault of an expression has a place");
+            let position = error.position().expect("every fault of an expression has a place");
             assert!(position <= text.chars().count(), "{error}");
             assert!(!error.to_string().contains('\n'), "{error}");
             false
