@@ -18,8 +18,7 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    /// How often the leases of this queue were ended from outside. A delivery whose number is not
-    /// this one has lost its lease.
+    /// How often leases of this queue were ended from outside.
     pub(crate) fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Acquire)
     }
@@ -29,13 +28,14 @@ impl Bell {
         self.evictions.fetch_add(1, Ordering::Release);
     }
 
-    /// Ends when leases that were given at `evictions` are ended from outside. Cancel-safe.
-    pub(crate) async fn evicted_since(&self, evictions: u64) {
+    /// Ends when there are more evictions than `seen`. Answers how many. Cancel-safe.
+    pub(crate) async fn evicted_since(&self, seen: u64) -> u64 {
         // Rings for all are heard from the moment the future is made, before it is polled.
         let evicted = self.evicted.notified();
-        if self.evictions() == evictions {
+        if self.evictions() == seen {
             evicted.await;
         }
+        self.evictions()
     }
 }
 

@@ -29,7 +29,7 @@ impl MemoryDelivery {
 
     /// Restricted modes refuse what other brokers cannot do; see [`crate::MemoryOptions`].
     fn check(&self, how: &Settlement) -> Result<()> {
-        let options = &self.lease.consumer().memory.shared.options;
+        let options = &self.lease.consumer().shared.options;
         let (native, what) = match how {
             Settlement::Ack | Settlement::Return => return Ok(()),
             Settlement::Retry { .. } => (options.delayed_retry, "native retry"),
@@ -75,7 +75,7 @@ impl Delivery for MemoryDelivery {
     /// [`ErrorKind::NotFound`]: the lease is lost, and with it the right to write to the row.
     async fn mark_trial(&mut self) -> Result<()> {
         let consumer = self.lease.consumer();
-        match consumer.memory.shared.change(|state| state.mark_trial(self.lease.claim())) {
+        match consumer.shared.change(|state| state.mark_trial(self.lease.claim())) {
             Settled::Done => {
                 self.row.count_trial();
                 Ok(())

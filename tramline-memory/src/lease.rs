@@ -10,7 +10,8 @@ use tramline_core::store::DatabaseId;
 /// transaction that took the ack, or by being dropped, which gives the row back.
 ///
 /// A real broker would bound it by time and renew it; here whoever could stop renewing is gone
-/// together with the broker, so only [`crate::Memory::expire_leases`] ends it from outside.
+/// together with the broker, so only closing the handle and
+/// [`crate::Memory::expire_leases`] end it from outside.
 #[derive(Debug)]
 pub(crate) struct Lease {
     consumer: Arc<Consumer>,
@@ -33,7 +34,7 @@ impl Lease {
     }
 
     pub(crate) fn database(&self) -> &DatabaseId {
-        &self.consumer.memory.shared.database
+        &self.consumer.shared.database
     }
 
     pub(crate) fn settle(mut self, how: Settlement) -> Settled {
@@ -48,11 +49,17 @@ impl Lease {
 
     /// Ends when the lease is ended from outside. Cancel-safe.
     pub(crate) async fn lost(&self) {
-        self.consumer.bell.evicted_since(self.evictions).await;
+        let mut seen = self.evictions;
+        loop {
+            seen = self.consumer.bell.evicted_since(seen).await;
+            if !self.consumer.shared.change(|state| state.is_leased(&self.claim)) {
+                return;
+            }
+        }
     }
 
     fn carry_out(&self, how: Settlement) -> Settled {
-        let shared = &self.consumer.memory.shared;
+        let shared = &self.consumer.shared;
         shared.change(|state| state.settle(&self.claim, how, &*shared.options.clock))
     }
 }

@@ -2,20 +2,30 @@
 
 use crate::options::MemoryOptions;
 use crate::shared::Shared;
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 use tramline_core::name::{QueueName, QueueRef};
 
-/// A broker and a database in this process's memory. Clones are the same broker.
+/// A broker and a database in this process's memory.
+///
+/// A clone is another handle on the same broker, as another process would have one: it sees the
+/// same queues and tables, and closing one handle gives back what was taken through it, and not
+/// what was taken through others.
 ///
 /// It is both a [`tramline_core::transport::Transport`] and a [`tramline_core::store::Store`], and
 /// the two share one database: a transaction takes the ack, the handler's writes and the messages
 /// it publishes all at once.
 ///
 /// What is in it stays until the last handle, receiver and delivery is dropped.
-#[derive(Clone)]
+#[derive(Debug)]
 pub struct Memory {
     pub(crate) shared: Arc<Shared>,
+    /// This handle among all on the broker: whose leases are whose.
+    pub(crate) handle: Handle,
 }
+
+/// A number for each handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Handle(pub(crate) u64);
 
 impl Memory {
     /// An empty memory with the machine's clock that offers everything it can natively.
@@ -38,18 +48,23 @@ impl Memory {
         let routes = self.shared.routes();
         let both = [QueueRef::Main(queue.clone()), QueueRef::Dead(queue.clone())];
         let numbers = both.iter().filter_map(|queue| routes.number(queue));
-        self.shared.change(|state| numbers.map(|number| state.evict(number)).sum())
+        self.shared.change(|state| numbers.map(|number| state.evict(number, |_| true)).sum())
+    }
+
+    pub(crate) fn on(shared: Arc<Shared>) -> Self {
+        let handle = shared.new_handle();
+        Self { shared, handle }
+    }
+}
+
+impl Clone for Memory {
+    fn clone(&self) -> Self {
+        Self::on(self.shared.clone())
     }
 }
 
 impl Default for Memory {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for Memory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Memory({})", self.shared.database)
     }
 }

@@ -45,7 +45,7 @@ impl MemoryOptions {
 
     /// The memory, empty.
     pub fn build(self) -> Memory {
-        Memory { shared: Arc::new(Shared::new(self)) }
+        Memory::on(Arc::new(Shared::new(self)))
     }
 }
 

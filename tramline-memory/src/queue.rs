@@ -1,6 +1,7 @@
 //! The rows of one queue. Pure: time comes in, wake-ups go out, and nothing waits here.
 
 use crate::bell::{Bell, Ring, Rings};
+use crate::memory::Handle;
 use crate::row::Row;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,14 @@ pub(crate) enum Place {
     /// For its time.
     Delayed(Timestamp),
     /// For the settlement of the delivery with this token.
-    Leased(i64),
+    Leased(Holder),
+}
+
+/// Who holds a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) token: i64,
+    pub(crate) handle: Handle,
 }
 
 impl Queue {
@@ -71,9 +79,9 @@ impl Queue {
         }
     }
 
-    /// Leases the first ready row to `token`. A row that was handed out as often as the queue
+    /// Leases the first ready row to `holder`. A row that was handed out as often as the queue
     /// allows is answered as a [`Next::Spent`] one and stays where it is.
-    pub(crate) fn take(&mut self, token: i64) -> Next<'_> {
+    pub(crate) fn take(&mut self, holder: Holder) -> Next<'_> {
         let Some(&first) = self.ready.first() else {
             return Next::Nothing { due: self.delayed.first().map(|(due, _)| *due) };
         };
@@ -85,14 +93,14 @@ impl Queue {
         }
         self.ready.pop_first();
         row.deliveries += 1;
-        *place = Place::Leased(token);
+        *place = Place::Leased(holder);
         Next::Row(first.1, row)
     }
 
     /// The row, if it is leased under `token`.
     pub(crate) fn leased(&mut self, id: i64, token: i64) -> Option<&mut Row> {
         match self.rows.get_mut(&id) {
-            Some((row, Place::Leased(holder))) if *holder == token => Some(row),
+            Some((row, Place::Leased(holder))) if holder.token == token => Some(row),
             _ => None,
         }
     }
@@ -114,11 +122,12 @@ impl Queue {
         Some(row)
     }
 
-    /// Ends every lease; the rows are ready again, in their places. Answers how many.
-    pub(crate) fn evict(&mut self, rings: &mut Rings) -> usize {
-        let is_leased = |place: &Place| matches!(place, Place::Leased(_));
-        let leased = self.rows.iter().filter(|(_, (_, place))| is_leased(place));
-        let ids: Vec<i64> = leased.map(|(id, _)| *id).collect();
+    /// Ends the leases of `whom`; the rows are ready again, in their places. Answers how many.
+    pub(crate) fn evict(&mut self, whom: impl Fn(Handle) -> bool, rings: &mut Rings) -> usize {
+        let is_evicted =
+            |place: &Place| matches!(place, Place::Leased(holder) if whom(holder.handle));
+        let evicted = self.rows.iter().filter(|(_, (_, place))| is_evicted(place));
+        let ids: Vec<i64> = evicted.map(|(id, _)| *id).collect();
         for &id in &ids {
             if let Some((row, _)) = self.rows.remove(&id) {
                 self.put(id, row, None, rings);

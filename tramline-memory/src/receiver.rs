@@ -3,8 +3,9 @@
 use crate::bell::Bell;
 use crate::delivery::MemoryDelivery;
 use crate::lease::Lease;
-use crate::memory::Memory;
+use crate::memory::{Handle, Memory};
 use crate::routes::QueueNumber;
+use crate::shared::Shared;
 use crate::state::Taken;
 use std::fmt;
 use std::pin::pin;
@@ -28,7 +29,8 @@ pub struct MemoryReceiver {
 
 /// What a receiver shares with its deliveries.
 pub(crate) struct Consumer {
-    pub(crate) memory: Memory,
+    pub(crate) shared: Arc<Shared>,
+    handle: Handle,
     pub(crate) queue: QueueRef,
     pub(crate) bell: Arc<Bell>,
     number: QueueNumber,
@@ -41,7 +43,8 @@ impl MemoryReceiver {
     pub(crate) fn new(memory: &Memory, source: &Source) -> Result<Self> {
         let number = memory.shared.routes().declared(&source.queue)?;
         let consumer = Consumer {
-            memory: memory.clone(),
+            shared: memory.shared.clone(),
+            handle: memory.handle,
             queue: source.queue.clone(),
             bell: memory.shared.change(|state| state.queue(number).bell.clone()),
             number,
@@ -101,7 +104,7 @@ impl Consumer {
                 Err(None) => arrived.await,
                 Err(Some(due)) => tokio::select! {
                     () = arrived => {}
-                    () = self.memory.shared.options.clock.sleep_until(due) => {}
+                    () = self.shared.options.clock.sleep_until(due) => {}
                 },
             }
         }
@@ -109,8 +112,8 @@ impl Consumer {
 
     /// The next message, else when one becomes due.
     fn take(self: &Arc<Self>) -> Result<MemoryDelivery, Option<Timestamp>> {
-        let shared = &self.memory.shared;
-        match shared.change(|state| state.take(self.number, &*shared.options.clock)) {
+        let clock = &*self.shared.options.clock;
+        match self.shared.change(|state| state.take(self.number, self.handle, clock)) {
             Taken::Nothing { due } => Err(due),
             Taken::Row { claim, row, evictions } => {
                 self.unsettled.fetch_add(1, Ordering::AcqRel);
@@ -122,6 +125,6 @@ impl Consumer {
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {:?}", self.queue, self.memory)
+        write!(f, "{} of {}", self.queue, self.shared.database)
     }
 }

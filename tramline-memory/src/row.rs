@@ -22,13 +22,6 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Forgets how the message came, once it comes again: filters are for first arrivals only.
-    pub(crate) fn forget_via(&mut self) {
-        if self.envelope.via.is_some() {
-            Arc::make_mut(&mut self.envelope).via = None;
-        }
-    }
-
     /// Counts a time that it was handled alone.
     pub(crate) fn count_trial(&mut self) {
         let marks = self.record.marks();
@@ -37,9 +30,9 @@ impl Row {
 
     /// The message as it was before anything went wrong, to be handled again.
     pub(crate) fn redriven(mut self, now: Timestamp) -> Self {
-        self.forget_via();
-        if self.envelope.expires_at.is_some() {
-            Arc::make_mut(&mut self.envelope).expires_at = None;
+        if self.envelope.via.is_some() || self.envelope.expires_at.is_some() {
+            let envelope = Arc::make_mut(&mut self.envelope);
+            (envelope.via, envelope.expires_at) = (None, None);
         }
         Self { record: Record::default(), deliveries: 0, since: now, ..self }
     }

@@ -2,25 +2,27 @@
 
 use crate::memory::Memory;
 use crate::posting::{Origin, Posting};
+use crate::shared::Shared;
+use std::sync::Arc;
 use tramline_core::clock::Deadline;
 use tramline_core::transport::{Outgoing, Sender, Sent};
 
 /// Sends to the queues and topics of a [`Memory`].
 #[derive(Clone, Debug)]
 pub struct MemorySender {
-    memory: Memory,
+    shared: Arc<Shared>,
 }
 
 impl MemorySender {
     pub(crate) fn new(memory: &Memory) -> Self {
-        Self { memory: memory.clone() }
+        Self { shared: memory.shared.clone() }
     }
 }
 
 /// Never waits, so the deadline is always met. A batch becomes visible as a whole.
 impl Sender for MemorySender {
     async fn send(&self, batch: &[Outgoing], _deadline: Deadline) -> Vec<Sent> {
-        let shared = &self.memory.shared;
+        let shared = &*self.shared;
         let mut posting = Posting::new(shared, Origin::Sender);
         let answer = |outgoing| match posting.add(outgoing) {
             Ok(routed) => Sent::Accepted { routed: Some(routed) },

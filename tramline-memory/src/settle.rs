@@ -21,7 +21,6 @@ impl State {
                 row.record.charge(failures, note);
                 row.record.mark(marks);
                 row.since = due;
-                row.forget_via();
                 self.put_back(claim, row, Some(due).filter(|due| *due > now));
             }
             Settlement::DeadLetter { reason, failures, note } => {

@@ -1,9 +1,11 @@
 //! What all handles on one memory share, and the one way to change it.
 
+use crate::memory::Handle;
 use crate::options::MemoryOptions;
 use crate::routes::Routes;
 use crate::state::State;
 use parking_lot::{Mutex, RwLock};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
@@ -13,6 +15,7 @@ use tramline_core::store::DatabaseId;
 pub(crate) struct Shared {
     pub(crate) database: DatabaseId,
     pub(crate) options: MemoryOptions,
+    handles_ever: AtomicU64,
     /// Rung when rows were appended to the outbox.
     pub(crate) appended: Notify,
     /// Replaced as a whole, so that filters are evaluated on a snapshot and outside of any lock.
@@ -30,10 +33,15 @@ impl Shared {
         Self {
             database: DatabaseId::new(format!("memory:{number}")),
             options,
+            handles_ever: AtomicU64::new(0),
             appended: Notify::new(),
             routes: RwLock::default(),
             state: Mutex::default(),
         }
+    }
+
+    pub(crate) fn new_handle(&self) -> Handle {
+        Handle(self.handles_ever.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -62,5 +70,11 @@ impl Shared {
         };
         rings.ring(&self.appended);
         answer
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.database.fmt(f)
     }
 }

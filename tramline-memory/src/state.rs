@@ -1,8 +1,9 @@
 //! Everything that is under the one lock.
 
 use crate::bell::Rings;
+use crate::memory::Handle;
 use crate::posting::Post;
-use crate::queue::{Next, Queue};
+use crate::queue::{Holder, Next, Queue};
 use crate::routes::QueueNumber;
 use crate::row::Row;
 use crate::store::Tables;
@@ -55,6 +56,12 @@ impl State {
         self.queues.get_mut(claim.queue.0)
     }
 
+    /// Whether a claim still holds.
+    pub(crate) fn is_leased(&mut self, claim: &Claim) -> bool {
+        let queue = self.queue_of(claim);
+        queue.is_some_and(|queue| queue.leased(claim.row, claim.token).is_some())
+    }
+
     pub(crate) fn post(&mut self, posts: Vec<Post>) {
         for Post { to, row, due } in posts {
             self.put_last(to, row, due);
@@ -73,14 +80,14 @@ impl State {
     }
 
     /// Leases the next row of a queue. What has used up its deliveries is dead-lettered on the way.
-    pub(crate) fn take(&mut self, number: QueueNumber, clock: &dyn Clock) -> Taken {
+    pub(crate) fn take(&mut self, number: QueueNumber, handle: Handle, clock: &dyn Clock) -> Taken {
         self.queue(number).promote(|| clock.now());
         self.tokens_ever += 1;
         let token = self.tokens_ever;
         loop {
             let queue = &mut self.queues[number.0];
             let evictions = queue.bell.evictions();
-            match queue.take(token) {
+            match queue.take(Holder { token, handle }) {
                 Next::Row(id, row) => {
                     let claim = Claim { queue: number, row: id, token };
                     return Taken::Row { claim, row: row.clone(), evictions };
@@ -109,8 +116,15 @@ impl State {
         self.put_last(queue.dead(), row, None);
     }
 
-    /// Ends all leases of a queue. Answers how many.
-    pub(crate) fn evict(&mut self, number: QueueNumber) -> usize {
-        self.queues[number.0].evict(&mut self.rings)
+    /// Ends the leases that `whom` has on rows of a queue. Answers how many.
+    pub(crate) fn evict(&mut self, number: QueueNumber, whom: impl Fn(Handle) -> bool) -> usize {
+        self.queues[number.0].evict(whom, &mut self.rings)
+    }
+
+    /// Ends all leases of a handle.
+    pub(crate) fn evict_from_all(&mut self, handle: Handle) {
+        for queue in &mut self.queues {
+            queue.evict(|holder| holder == handle, &mut self.rings);
+        }
     }
 }

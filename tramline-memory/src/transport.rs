@@ -68,9 +68,10 @@ impl Transport for Memory {
         Some(self)
     }
 
-    /// Nothing is held by a handle: receivers and deliveries are their owner's, and the broker
-    /// itself goes with its last handle. Other handles are left as they are.
+    /// Gives back what was taken through this handle. Other handles are left as they are, and
+    /// there is no connection to end: the broker goes with its last handle.
     async fn close(&self, _deadline: Deadline) -> Result<()> {
+        self.shared.change(|state| state.evict_from_all(self.handle));
         Ok(())
     }
 }

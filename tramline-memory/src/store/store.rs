@@ -111,10 +111,8 @@ fn refusals<'a>(state: &mut State, conditions: &'a [Condition]) -> Vec<(usize, R
     let mut admitted: HashMap<&'a InboxKey, &'a Sighting> = HashMap::new();
     let mut decide = |condition: &'a Condition| match condition {
         Condition::Ack(ticket) => {
-            let Claim { row, token, .. } = claim(ticket);
-            let queue = state.queue_of(&claim(ticket));
-            let is_leased = queue.is_some_and(|queue| queue.leased(row, token).is_some());
-            (!is_leased || !acked.insert(row)).then_some(Refusal::LeaseLost)
+            let is_ours = state.is_leased(&claim(ticket)) && acked.insert(ticket.row);
+            (!is_ours).then_some(Refusal::LeaseLost)
         }
         Condition::Admit(sighting) => match admitted.entry(&sighting.key) {
             Entry::Occupied(first) => {

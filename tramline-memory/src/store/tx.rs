@@ -2,8 +2,9 @@
 
 use super::db::Db;
 use crate::memory::Memory;
+use crate::shared::Shared;
 use parking_lot::Mutex;
-use std::fmt;
+use std::{fmt, sync::Arc};
 use tramline_core::Failure;
 use tramline_core::compose::Scope;
 
@@ -13,14 +14,14 @@ pub(super) type Write = Box<dyn Fn(&mut Db<'_>) -> Result<(), Failure> + Send>;
 /// A handler's unit of work on a [`Memory`]. Nothing is done before its commit; dropped
 /// uncommitted, it leaves nothing behind.
 pub struct MemoryTx {
-    memory: Memory,
+    shared: Arc<Shared>,
     pub(super) scope: Scope,
     pub(super) writes: Mutex<Vec<Write>>,
 }
 
 impl MemoryTx {
     pub(super) fn new(memory: &Memory, scope: Scope) -> Self {
-        Self { memory: memory.clone(), scope, writes: Mutex::default() }
+        Self { shared: memory.shared.clone(), scope, writes: Mutex::default() }
     }
 
     /// Queues a write. After the handler has succeeded, all of its writes run in their order,
@@ -41,12 +42,12 @@ impl MemoryTx {
 
     /// Looks at what is committed; queued writes are not. Cancel-safe.
     pub async fn read<T>(&self, look: impl FnOnce(&Db<'_>) -> T) -> T {
-        self.memory.read(look).await
+        self.shared.read(look)
     }
 }
 
 impl fmt::Debug for MemoryTx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryTx").field("memory", &self.memory).finish_non_exhaustive()
+        f.debug_struct("MemoryTx").field("scope", &self.scope).finish_non_exhaustive()
     }
 }

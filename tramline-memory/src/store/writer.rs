@@ -3,6 +3,8 @@
 use super::db::Db;
 use super::unit::{Unit, unconditional};
 use crate::memory::Memory;
+use crate::shared::Shared;
+use std::sync::Arc;
 use tramline_core::Failure;
 use tramline_core::compose::Scope;
 use tramline_core::store::CommitError;
@@ -10,13 +12,13 @@ use tramline_core::store::CommitError;
 /// What callers outside of handlers write and publish with: `bus.store(&memory)` answers one.
 #[derive(Clone, Debug)]
 pub struct MemoryWriter {
-    memory: Memory,
+    shared: Arc<Shared>,
     scope: Scope,
 }
 
 impl MemoryWriter {
     pub(super) fn new(memory: &Memory, scope: Scope) -> Self {
-        Self { memory: memory.clone(), scope }
+        Self { shared: memory.shared.clone(), scope }
     }
 
     /// Runs `write` as a transaction: its changes and the messages that it publishes are all
@@ -29,12 +31,12 @@ impl MemoryWriter {
         &self,
         write: impl Fn(&mut Db<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, CommitError> {
-        unconditional(&self.memory.shared, Unit::of(&self.scope), write)
+        unconditional(&self.shared, Unit::of(&self.scope), write)
     }
 
     /// Looks at what is committed. Cancel-safe.
     pub async fn read<T>(&self, look: impl FnOnce(&Db<'_>) -> T) -> T {
-        self.memory.read(look).await
+        self.shared.read(look)
     }
 }
 
@@ -55,6 +57,12 @@ impl Memory {
 
     /// Looks at what is committed. Cancel-safe.
     pub async fn read<T>(&self, look: impl FnOnce(&Db<'_>) -> T) -> T {
-        self.shared.change(|state| look(&Db::new(&state.tables, None)))
+        self.shared.read(look)
+    }
+}
+
+impl Shared {
+    pub(super) fn read<T>(&self, look: impl FnOnce(&Db<'_>) -> T) -> T {
+        self.change(|state| look(&Db::new(&state.tables, None)))
     }
 }
