@@ -11,7 +11,7 @@
 //! 2. In its `tests/conformance.rs`, say how to get a broker by implementing [`TransportHarness`].
 //! 3. Write one line. Every scenario becomes a test, named after the behaviour that it asks for:
 //!
-//! ```ignore
+//! ```text
 //! tramline_conformance::transport_suite!(Harness);
 //! ```
 //!

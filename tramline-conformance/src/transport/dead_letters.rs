@@ -14,6 +14,9 @@ use tramline_core::envelope::Envelope;
 use tramline_core::settlement::Settlement;
 use tramline_core::transport::{Delivery, Transport};
 
+/// Longer than it takes to make a dead letter, even on a busy machine.
+pub(super) const TIME_TO_DIE: Duration = Duration::from_secs(2);
+
 pub async fn a_dead_letter_is_read_from_the_dead_letters_as_it_was<H: TransportHarness>(
     harness: H,
 ) {
@@ -100,7 +103,7 @@ pub async fn a_returned_dead_letter_stays_one_and_an_acked_one_is_gone<H: Transp
 /// Expiry is about handling; a dead letter is evidence.
 pub async fn a_dead_letter_does_not_expire<H: TransportHarness>(harness: H) {
     let scene = Scene::fresh(&harness).await;
-    let expires_at = due_in(Duration::from_millis(500));
+    let expires_at = due_in(TIME_TO_DIE);
     let envelope = Envelope { expires_at: Some(expires_at), ..message("a") };
     scene.send(to_queue(WORK, envelope)).await;
     let delivery = scene.consumer(WORK, 1).await.next_is("a").await;

@@ -1,6 +1,6 @@
 //! Dead letters go back to the queue that failed, as new.
 
-use super::dead_letters::{kill, kill_for};
+use super::dead_letters::{TIME_TO_DIE, kill, kill_for};
 use crate::TransportHarness;
 use crate::kit::consumer::ack;
 use crate::kit::engine::{Failed, dead_letter};
@@ -11,7 +11,6 @@ use crate::kit::operator::{offered, peek_dead, peeked_ids};
 use crate::kit::scene::{Scene, WORK};
 use crate::kit::time::{due_in, until};
 use crate::kit::topology::{queues, subscribed};
-use std::time::Duration;
 use tramline_core::dead::Reason;
 use tramline_core::envelope::Envelope;
 use tramline_core::filter::Filter;
@@ -29,7 +28,7 @@ pub async fn a_redriven_message_starts_again_without_failures_expiry_or_topic<
     let topology = subscribed(topology, WORK, "orders", [Rule::subject("#")]);
     let topology = subscribed(topology, "witness", "orders", [Rule::subject("#")]);
     let scene = Scene::with(&harness, topology).await;
-    let expires_at = due_in(Duration::from_millis(500));
+    let expires_at = due_in(TIME_TO_DIE);
     let sent = Envelope { expires_at: Some(expires_at), ..complete_message() };
     let published = to_topic("orders", "orders.placed", sent.clone());
     scene.send(published).await;
