@@ -3,17 +3,36 @@
 use tramline_conformance::{StoreHarness, TransportHarness, Write};
 use tramline_core::Failure;
 use tramline_core::name::QueueName;
-use tramline_memory::Memory;
 use tramline_memory::store::{Db, MemoryTx};
+use tramline_memory::{Memory, MemoryOptions};
 
-/// As it comes.
-struct Native;
+mod native {
+    tramline_conformance::transport_suite!(super::Broker(super::Memory::options()));
+}
 
-impl TransportHarness for Native {
+mod without_native_retry {
+    tramline_conformance::transport_suite!(super::Broker(
+        super::Memory::options().without_native_retry()
+    ));
+}
+
+mod without_native_retry_and_dead_letters {
+    tramline_conformance::transport_suite!(super::Broker(
+        super::Memory::options().without_native_retry().without_native_dead_letters()
+    ));
+}
+
+mod store {
+    tramline_conformance::store_suite!(super::Database);
+}
+
+struct Broker(MemoryOptions);
+
+impl TransportHarness for Broker {
     type Transport = Memory;
 
     async fn fresh(&self) -> Memory {
-        Memory::new()
+        self.0.clone().build()
     }
 
     async fn other(&self, first: &Memory) -> Memory {
@@ -24,38 +43,15 @@ impl TransportHarness for Native {
         holder.expire_leases(queue);
     }
 
+    /// The handle goes, and the memory stays: that is all that a process can lose of it.
     async fn restart(&self, transport: Memory) -> Option<Memory> {
         Some(transport.clone())
     }
 }
 
-/// As brokers are that can only be sent a copy.
-struct Restricted;
+struct Database;
 
-impl TransportHarness for Restricted {
-    type Transport = Memory;
-
-    async fn fresh(&self) -> Memory {
-        Memory::options().without_native_retry().without_native_dead_letters().build()
-    }
-
-    async fn other(&self, first: &Memory) -> Memory {
-        first.clone()
-    }
-
-    async fn end_leases(&self, holder: &Memory, queue: &QueueName) {
-        holder.expire_leases(queue);
-    }
-
-    async fn restart(&self, transport: Memory) -> Option<Memory> {
-        Some(transport.clone())
-    }
-}
-
-/// The same memory as a store.
-struct Stored;
-
-impl StoreHarness for Stored {
+impl StoreHarness for Database {
     type Store = Memory;
     type Transport = Memory;
 
@@ -97,16 +93,4 @@ fn perform(db: &mut Db<'_>, write: &Write) -> Result<(), Failure> {
         Write::Panic => panic!("a scenario asked for it"),
     }
     Ok(())
-}
-
-mod native {
-    tramline_conformance::transport_suite!(super::Native);
-}
-
-mod restricted {
-    tramline_conformance::transport_suite!(super::Restricted);
-}
-
-mod store {
-    tramline_conformance::store_suite!(super::Stored);
 }

@@ -1,0 +1,12 @@
+//! What the conformance suite cannot ask, because only memory has a clock to wind, wake-ups to
+//! count and closures to panic in.
+
+mod declaring;
+mod kit;
+mod leases;
+mod operating;
+mod outbox;
+mod restricted;
+mod store;
+mod time;
+mod waking;
