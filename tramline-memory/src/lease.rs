@@ -9,8 +9,8 @@ use tramline_core::store::DatabaseId;
 /// The hold on a row. It ends in exactly one of three ways: by a settlement, by a store's
 /// transaction that took the ack, or by being dropped, which gives the row back.
 ///
-/// A real broker would bound it by time and renew it; here whoever could stop renewing is gone
-/// together with the broker, so only closing the handle and
+/// A real broker would bound it by time and have it renewed; here whoever could stop renewing is
+/// gone together with the broker. So only closing its handle and
 /// [`crate::Memory::expire_leases`] end it from outside.
 #[derive(Debug)]
 pub(crate) struct Lease {

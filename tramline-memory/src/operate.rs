@@ -3,7 +3,7 @@
 use crate::memory::Memory;
 use crate::queue::Place;
 use crate::row::Row;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::ready;
 use std::time::Duration;
 use tramline_core::clock::Timestamp;
@@ -158,7 +158,7 @@ impl Memory {
 /// A selection, ready to look at rows.
 enum Chosen<'a> {
     All,
-    Ids(&'a [MessageId]),
+    Ids(HashSet<&'a MessageId>),
     Matching(Matcher),
 }
 
@@ -166,7 +166,7 @@ impl<'a> Chosen<'a> {
     fn new(queue: &QueueName, selection: &'a Selection) -> Result<Self> {
         Ok(match selection {
             Selection::All => Self::All,
-            Selection::Ids(ids) => Self::Ids(ids),
+            Selection::Ids(ids) => Self::Ids(ids.iter().collect()),
             Selection::Matching(filter) => Self::Matching(filter.compile().map_err(|error| {
                 let doing = format!("redrive dead letters of queue {queue}");
                 Error::new(ErrorKind::Misconfigured, doing).because(error)

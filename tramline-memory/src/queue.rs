@@ -15,11 +15,11 @@ use tramline_core::topology::QueueSpec;
 ///
 /// Row ids grow, so among equals the order of ids is the order of arrival. A row keeps its id, and
 /// with it its place, for as long as it is in the queue.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Queue {
     pub(crate) bell: Arc<Bell>,
     priority_max: u8,
-    delivery_limit: u32,
+    delivery_limit: Option<u32>,
     rows: BTreeMap<i64, (Row, Place)>,
     ready: BTreeSet<(Reverse<u8>, i64)>,
     delayed: BTreeSet<(Timestamp, i64)>,
@@ -46,12 +46,9 @@ pub(crate) struct Holder {
 impl Queue {
     pub(crate) fn new(spec: &QueueSpec) -> Self {
         Self {
-            bell: Arc::default(),
             priority_max: spec.priority_max.unwrap_or(0),
-            delivery_limit: spec.delivery_limit.unwrap_or(u32::MAX),
-            rows: BTreeMap::new(),
-            ready: BTreeSet::new(),
-            delayed: BTreeSet::new(),
+            delivery_limit: spec.delivery_limit,
+            ..Self::default()
         }
     }
 
@@ -82,19 +79,17 @@ impl Queue {
     /// Leases the first ready row to `holder`. A row that was handed out as often as the queue
     /// allows is answered as a [`Next::Spent`] one and stays where it is.
     pub(crate) fn take(&mut self, holder: Holder) -> Next<'_> {
-        let Some(&first) = self.ready.first() else {
+        let Some(&(_, id)) = self.ready.first() else {
             return Next::Nothing { due: self.delayed.first().map(|(due, _)| *due) };
         };
-        let Some((row, place)) = self.rows.get_mut(&first.1) else {
-            unreachable!("an index names rows of the table")
-        };
-        if row.deliveries >= self.delivery_limit {
-            return Next::Spent(first.1);
+        let (row, place) = self.rows.get_mut(&id).expect("an index names rows of the table");
+        if self.delivery_limit.is_some_and(|limit| row.deliveries >= limit) {
+            return Next::Spent(id);
         }
         self.ready.pop_first();
         row.deliveries += 1;
         *place = Place::Leased(holder);
-        Next::Row(first.1, row)
+        Next::Row(id, row)
     }
 
     /// The row, if it is leased under `token`.
@@ -133,8 +128,10 @@ impl Queue {
                 self.put(id, row, None, rings);
             }
         }
-        self.bell.count_eviction();
-        rings.add(&self.bell, Ring::Evicted);
+        if !ids.is_empty() {
+            self.bell.count_eviction();
+            rings.add(&self.bell, Ring::Evicted);
+        }
         ids.len()
     }
 

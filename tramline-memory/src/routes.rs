@@ -1,6 +1,5 @@
 //! What is declared: queues, and who subscribed to what. Pure look-ups, no messages.
 
-use crate::queue::Queue;
 use crate::state::State;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -51,7 +50,7 @@ impl Routes {
         }
         for spec in &topology.queues {
             if let Entry::Vacant(entry) = self.queues.entry(spec.name.clone()) {
-                let number = state.add([Queue::new(spec), Queue::new(spec)]);
+                let number = state.add(spec);
                 entry.insert((spec.clone(), number));
             }
         }

@@ -6,10 +6,10 @@ use crate::posting::Post;
 use crate::queue::{Holder, Next, Queue};
 use crate::routes::QueueNumber;
 use crate::row::Row;
-use crate::store::Tables;
-use crate::store::{Inbox, OutboxRows};
+use crate::store::{Inbox, OutboxRows, Tables};
 use tramline_core::clock::{Clock, Timestamp};
 use tramline_core::dead::Reason;
+use tramline_core::topology::QueueSpec;
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -40,10 +40,10 @@ pub(crate) enum Taken {
 }
 
 impl State {
-    /// Adds a queue and its dead letters.
-    pub(crate) fn add(&mut self, queue_and_dead: [Queue; 2]) -> QueueNumber {
+    /// Adds a queue and, right behind it, its dead letters, which keep to no order or limit.
+    pub(crate) fn add(&mut self, spec: &QueueSpec) -> QueueNumber {
         let number = QueueNumber(self.queues.len());
-        self.queues.extend(queue_and_dead);
+        self.queues.extend([Queue::new(spec), Queue::default()]);
         number
     }
 

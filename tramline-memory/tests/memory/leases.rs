@@ -91,4 +91,8 @@ async fn a_message_that_has_used_up_its_deliveries_is_a_dead_letter() {
     let dead = scene.memory.peek(&QueueRef::Dead(work()), None, 10).await.unwrap();
     let death = dead[0].death.as_ref().unwrap();
     assert_eq!((death.reason.as_str(), death.failures), ("delivery limit", 0));
+    for _ in 0..3 {
+        let evidence = take(&mut scene.dead_receiver().await).await;
+        assert_eq!(id(&evidence), "killer", "evidence may be looked at without a limit");
+    }
 }
