@@ -107,7 +107,6 @@ macro_rules! transport_suite {
                 a_stopped_receiver_yields_what_it_has_and_ends,
                 an_idle_receiver_ends_when_it_is_stopped,
                 a_cancelled_next_loses_nothing,
-                a_receiver_may_be_opened_before_anything_is_sent,
             }
             transport::operating::{
                 depths_are_right_at_once_or_unknown,

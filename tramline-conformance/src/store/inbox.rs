@@ -1,6 +1,6 @@
 //! An endpoint handles a message once: the row in the transaction is the guarantee.
 
-use super::harness::StoreHarness;
+use super::harness::{StoreHarness, Write};
 use super::work::{ENDPOINT, Work, add, put};
 use crate::kit::message::{message, message_id};
 use crate::kit::time::{now, until};
@@ -78,7 +78,7 @@ pub async fn refusals_name_every_bad_condition_by_its_index<H: StoreHarness>(har
 
 pub async fn a_failed_handler_is_not_remembered<H: StoreHarness>(harness: H) {
     let store = harness.fresh().await;
-    let fail = super::harness::Write::Fail("try again".to_owned());
+    let fail = Write::Fail("try again".to_owned());
     Work::of([fail]).provided([admit(&seen("m"))]).failed(&harness, &store).await;
     Work::of([]).provided([admit(&seen("m"))]).done(&harness, &store).await;
 }

@@ -2,8 +2,9 @@
 
 use super::harness::{StoreHarness, Write};
 use crate::kit::message::message_id;
-use crate::kit::scene::Scene;
+use crate::kit::scene::{Scene, WORK};
 use crate::kit::time::within;
+use crate::kit::topology::queues;
 use std::sync::Arc;
 use tramline_core::capabilities::Support;
 use tramline_core::clock::{SystemClock, SystemEntropy};
@@ -134,8 +135,8 @@ pub(super) async fn shared<H: StoreHarness>(
         "store and transport must see that they share a database"
     );
     let mut scene = Scene::on(transport, harness.patience()).await;
-    scene.declare(crate::kit::topology::queues([crate::kit::scene::WORK])).await;
-    let can = scene.can(crate::kit::scene::WORK);
+    scene.declare(queues([WORK])).await;
+    let can = scene.can(WORK);
     assert_eq!(can.shared_transaction, Support::Native, "it shares its database");
     Some(scene)
 }

@@ -9,7 +9,7 @@ use crate::kit::scene::{Scene, WORK, assert_kind};
 use crate::kit::time::{due_in, now, until};
 use std::time::Duration;
 use tramline_core::ErrorKind;
-use tramline_core::dead::Reason;
+use tramline_core::dead::{FailureNote, Reason};
 use tramline_core::envelope::Envelope;
 use tramline_core::settlement::Settlement;
 use tramline_core::transport::{Delivery, Transport};
@@ -171,9 +171,7 @@ pub async fn dead_letters_are_looked_at_without_being_taken<H: TransportHarness>
 }
 
 /// Lets the message in the queue fail twice, and answers the notes of both.
-async fn kill_at_the_second_failure<T: Transport>(
-    scene: &Scene<T>,
-) -> Vec<tramline_core::dead::FailureNote> {
+async fn kill_at_the_second_failure<T: Transport>(scene: &Scene<T>) -> Vec<FailureNote> {
     let mut consumer = scene.consumer(WORK, 1).await;
     let [first, second] = [Failed::again(1), Failed::again(2)];
     let notes = [&first, &second].into_iter().filter_map(|failed| failed.note.clone());

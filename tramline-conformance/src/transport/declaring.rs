@@ -8,12 +8,12 @@ use crate::kit::scene::{Scene, WORK, assert_kind};
 use crate::kit::topology::{one_queue, plain, queues, subscribed};
 use std::time::Duration;
 use tramline_core::ErrorKind;
-use tramline_core::capabilities::{Ordering, Support};
+use tramline_core::capabilities::{Capabilities, Ordering, Support};
 use tramline_core::envelope::Envelope;
 use tramline_core::name::QueueRef;
 use tramline_core::settlement::Marks;
 use tramline_core::topology::{QueueSpec, Rule};
-use tramline_core::transport::{CopyOf, Sent, Transport};
+use tramline_core::transport::{CopyOf, Delivery, Sent, Transport};
 
 pub async fn declaring_again_changes_nothing<H: TransportHarness>(harness: H) {
     let topology = || subscribed(queues([WORK]), WORK, "orders", [Rule::subject("#")]);
@@ -121,11 +121,7 @@ pub async fn a_duplicate_within_the_window_is_dropped_or_no_window_is_accepted<
     // A copy passes: dropping it would lose the message whose original is acked next.
     let record =
         CopyOf::Retry { failures: 1, history: Default::default(), marks: Marks::default() };
-    let again = copy(
-        QueueRef::Main(queue_name(WORK)),
-        tramline_core::transport::Delivery::envelope(&first),
-        record,
-    );
+    let again = copy(QueueRef::Main(queue_name(WORK)), first.envelope(), record);
     scene.send(again).await;
     ack(first).await;
     consumer.ack_all(&["b", "a"]).await;
@@ -213,7 +209,7 @@ fn keyed(id: &str) -> Envelope {
 fn supports<T: Transport>(
     transport: &T,
     spec: &QueueSpec,
-    capability: fn(&tramline_core::capabilities::Capabilities) -> Support,
+    capability: fn(&Capabilities) -> Support,
 ) -> bool {
     capability(&transport.capabilities(spec)).is_native()
 }
@@ -222,7 +218,7 @@ fn supports<T: Transport>(
 async fn declared_or_refused<H: TransportHarness>(
     harness: &H,
     spec: QueueSpec,
-    capability: fn(&tramline_core::capabilities::Capabilities) -> Support,
+    capability: fn(&Capabilities) -> Support,
 ) -> Option<Scene<H::Transport>> {
     let mut scene = Scene::with(harness, queues([])).await;
     let native = supports(&scene.transport, &spec, capability);

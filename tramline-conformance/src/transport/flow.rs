@@ -6,7 +6,7 @@ use crate::kit::message::{message, messages, to_queue};
 use crate::kit::scene::{Scene, WORK};
 use std::{collections::BTreeSet, time::Duration};
 use tramline_core::settlement::Settlement;
-use tramline_core::transport::{Receiver, Transport};
+use tramline_core::transport::Receiver;
 
 pub async fn no_more_than_the_prefetch_is_ever_taken<H: TransportHarness>(harness: H) {
     const PREFETCH: usize = 3;
@@ -111,13 +111,4 @@ async fn next_or_cancel<R: Receiver>(receiver: &mut R) -> Option<R::Delivery> {
         },
         () = tokio::task::yield_now() => None,
     }
-}
-
-/// A receiver of a transport that nobody else uses still gets what is sent later.
-pub async fn a_receiver_may_be_opened_before_anything_is_sent<H: TransportHarness>(harness: H) {
-    let scene = Scene::fresh(&harness).await;
-    let mut consumer = scene.consumer(WORK, 1).await;
-    assert!(!scene.transport.name().is_empty(), "a driver has a name");
-    scene.send(to_queue(WORK, message("a"))).await;
-    consumer.ack_all(&["a"]).await;
 }

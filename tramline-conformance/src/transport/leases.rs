@@ -5,7 +5,10 @@ use crate::kit::consumer::{ack, ids_of};
 use crate::kit::message::{assert_same, message, messages, queue_name, to_queue};
 use crate::kit::scene::{Scene, WORK};
 use crate::kit::time::within;
+use crate::kit::topology::queues;
 use std::time::Duration;
+use tramline_core::capabilities::Capabilities;
+use tramline_core::dead::Reason;
 use tramline_core::settlement::{Marks, Settled, Settlement};
 use tramline_core::transport::{Delivery, Transport};
 
@@ -41,10 +44,10 @@ pub async fn whoever_settles_after_the_lease_learns_that_it_is_lost<H: Transport
         note: None,
         marks: Marks::default(),
     };
-    for how in [Settlement::Ack, Settlement::Return, retry] {
+    let dead = Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, note: None };
+    for how in [Settlement::Ack, Settlement::Return, retry, dead] {
         let scene = Scene::fresh(&harness).await;
-        let native = scene.can(WORK).delayed_retry.is_native();
-        if matches!(how, Settlement::Retry { .. }) && !native {
+        if !offers(&scene.can(WORK), &how) {
             continue;
         }
         let other = scene.other(&harness).await;
@@ -115,8 +118,16 @@ pub async fn a_restart_keeps_what_was_not_settled_and_nothing_else<H: TransportH
         return;
     };
     let mut scene = Scene::on(transport, patience).await;
-    scene.declare(crate::kit::topology::queues([WORK])).await;
+    scene.declare(queues([WORK])).await;
     let mut back = ids_of(&scene.consumer(WORK, 2).await.take(2).await);
     back.sort();
     assert_eq!(back, ["held", "ready"]);
+}
+
+fn offers(can: &Capabilities, how: &Settlement) -> bool {
+    match how {
+        Settlement::Ack | Settlement::Return => true,
+        Settlement::Retry { .. } => can.delayed_retry.is_native(),
+        Settlement::DeadLetter { .. } => can.dead_letter.is_native(),
+    }
 }

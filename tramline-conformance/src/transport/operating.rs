@@ -8,7 +8,7 @@ use crate::kit::message::{
 };
 use crate::kit::operator::{Expected, assert_depth, offered, peek, peeked_ids};
 use crate::kit::scene::{Scene, WORK};
-use crate::kit::time::{due_in, now};
+use crate::kit::time::{due_in, now, until};
 use crate::kit::topology::{queues, subscribed};
 use std::time::Duration;
 use tramline_core::name::QueueRef;
@@ -181,7 +181,7 @@ pub async fn the_age_is_that_of_the_oldest_ready_message<H: TransportHarness>(ha
     let before = now();
     scene.send(to_queue(WORK, message("a"))).await;
     let sent = now();
-    crate::kit::time::until(sent.after(Duration::from_millis(50))).await;
+    until(sent.after(Duration::from_millis(50))).await;
     scene.send(to_queue(WORK, message("b"))).await;
     let asked = now();
     let Some(age) = offered(operator.age(&queue).await).flatten() else {

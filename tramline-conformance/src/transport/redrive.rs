@@ -2,7 +2,7 @@
 
 use super::dead_letters::{TIME_TO_DIE, kill, kill_for};
 use crate::TransportHarness;
-use crate::kit::consumer::ack;
+use crate::kit::consumer::{ack, ids_of};
 use crate::kit::engine::{Failed, dead_letter};
 use crate::kit::message::{
     assert_same, complete_message, copy, message, message_id, queue_name, to_queue, to_topic,
@@ -64,7 +64,7 @@ pub async fn redrive_by_id_takes_only_those<H: TransportHarness>(harness: H) {
     assert_eq!(count, 2, "of a and c");
     assert_dead(&scene, &["b"]).await;
     let mut consumer = scene.consumer(WORK, 2).await;
-    let mut again = crate::kit::consumer::ids_of(&consumer.take(2).await);
+    let mut again = ids_of(&consumer.take(2).await);
     again.sort();
     assert_eq!(again, ["a", "c"]);
 }

@@ -1,6 +1,7 @@
 //! What a sender answers.
 
 use crate::TransportHarness;
+use crate::kit::consumer::ids_of;
 use crate::kit::message::{message, messages, to_queue, to_topic};
 use crate::kit::scene::{Scene, WORK, assert_kind};
 use crate::kit::topology::{queues, subscribed, with_topic};
@@ -70,7 +71,7 @@ pub async fn one_sender_serves_many_callers_at_once<H: TransportHarness>(harness
     });
     tokio::join!(first, second, third);
     let mut consumer = scene.consumer(WORK, 6).await;
-    let mut taken = crate::kit::consumer::ids_of(&consumer.take(6).await);
+    let mut taken = ids_of(&consumer.take(6).await);
     taken.sort();
     assert_eq!(taken, ["a", "b", "c", "d", "e", "f"]);
 }
