@@ -1,0 +1,9 @@
+//! Messages are taken, handed out and settled.
+
+pub(crate) mod claim;
+pub(crate) mod delivery;
+pub(crate) mod held;
+pub(crate) mod receiver;
+pub(crate) mod returned;
+pub(crate) mod settle;
+pub(crate) mod slots;

@@ -1,0 +1,219 @@
+//! What becomes of a message that was taken. Every statement names the claim: a message that is
+//! no longer ours is not touched.
+
+use super::claim::Taken;
+use crate::error::failed;
+use crate::queue::parcel::encode_history;
+use crate::queue::release::release;
+use crate::queue::sql::{DIRECT, tail};
+use crate::writer::Work;
+use rusqlite::{OptionalExtension, params};
+use tramline_core::clock::Timestamp;
+use tramline_core::dead::{FailureNote, History};
+use tramline_core::settlement::{Marks, Settled};
+use tramline_core::{Error, ErrorKind, Result};
+
+/// A message that was taken: its place and its claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) queue: i64,
+    pub(crate) seq: i64,
+    pub(crate) token: i64,
+}
+
+/// What a failed delivery adds to what is known about its message. Encoded by the caller.
+pub(crate) struct Charge {
+    pub(crate) failures: u32,
+    pub(crate) marks: Marks,
+    pub(crate) first_failed_at: Option<Timestamp>,
+    pub(crate) history: Option<String>,
+}
+
+impl Charge {
+    /// `note` on top of what `taken` knows already.
+    pub(crate) fn new(
+        history: &History,
+        failures: u32,
+        note: Option<FailureNote>,
+        marks: Marks,
+    ) -> Result<Self> {
+        let mut history = history.clone();
+        let first_failed_at = note.as_ref().map(|note| note.at);
+        if let Some(note) = note {
+            history.push(note);
+        }
+        Ok(Self { failures, marks, first_failed_at, history: encode_history(&history)? })
+    }
+}
+
+/// Gone, if it is still ours.
+pub(crate) fn ack(work: &Work<'_>, token: i64, seq: i64) -> Result<Settled> {
+    let ack = || -> rusqlite::Result<Settled> {
+        if !unlease(work, token, seq)? {
+            return Ok(Settled::LeaseLost);
+        }
+        release(work, seq)?;
+        Ok(Settled::Done)
+    };
+    ack().map_err(|error| failed("ack a message", error))
+}
+
+/// Back to its place, as it was.
+pub(crate) fn give_back(work: &Work<'_>, token: i64, seq: i64) -> Result<Settled> {
+    back(work, token, seq).map_err(|error| failed("give a message back", error))
+}
+
+/// Back to its queue after `after`.
+pub(crate) fn retry(
+    work: &Work<'_>,
+    place: Place,
+    due: Timestamp,
+    charge: &Charge,
+) -> Result<Settled> {
+    const DELAY: &str = concat!(
+        "INSERT INTO tramline_delayed (queue, due, seq, ",
+        tail!(),
+        ") SELECT queue, ?3, seq, ",
+        tail!(),
+        " FROM tramline_leased WHERE token = ?1 AND seq = ?2"
+    );
+    let retry = || -> rusqlite::Result<Settled> {
+        if !write_charge(work, place, charge)? {
+            return Ok(Settled::LeaseLost);
+        }
+        if due <= work.now() {
+            return back(work, place.token, place.seq);
+        }
+        let parameters = params![place.token, place.seq, due.as_micros()];
+        work.connection.prepare_cached(DELAY)?.execute(parameters)?;
+        unlease(work, place.token, place.seq)?;
+        work.wake(place.queue);
+        Ok(Settled::Done)
+    };
+    retry().map_err(|error| failed("retry a message", error))
+}
+
+/// To the dead letters of its queue.
+pub(crate) fn bury(
+    work: &Work<'_>,
+    place: Place,
+    name: &str,
+    reason: &str,
+    charge: &Charge,
+) -> Result<Settled> {
+    const BURY: &str = concat!(
+        "INSERT INTO tramline_dead (queue, seq, name, reason, failed_at, ",
+        tail!(),
+        ") SELECT queue, seq, ?3, ?4, ?5, ",
+        tail!(),
+        " FROM tramline_leased WHERE token = ?1 AND seq = ?2"
+    );
+    let bury = || -> rusqlite::Result<Settled> {
+        if !write_charge(work, place, charge)? {
+            return Ok(Settled::LeaseLost);
+        }
+        let now = work.now().as_micros();
+        let parameters = params![place.token, place.seq, name, reason, now];
+        work.connection.prepare_cached(BURY)?.execute(parameters)?;
+        unlease(work, place.token, place.seq)?;
+        work.wake(place.queue);
+        Ok(Settled::Done)
+    };
+    bury().map_err(|error| failed("bury a message", error))
+}
+
+/// One trial more.
+pub(crate) fn mark_trial(work: &Work<'_>, place: Place) -> Result<Settled> {
+    let marked = work
+        .connection
+        .prepare_cached(
+            "UPDATE tramline_leased SET trials = trials + 1 WHERE token = ?1 AND seq = ?2",
+        )
+        .and_then(|mut statement| statement.execute([place.token, place.seq]))
+        .map_err(|error| failed("mark the trial of a message", error))?;
+    Ok(if marked == 1 { Settled::Done } else { Settled::LeaseLost })
+}
+
+/// The history that was read with a message.
+pub(crate) fn history_of(taken: &Taken) -> Result<History> {
+    match &taken.history {
+        None => Ok(History::new()),
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, "read a message's history").because(error)
+        }),
+    }
+}
+
+fn write_charge(work: &Work<'_>, place: Place, charge: &Charge) -> rusqlite::Result<bool> {
+    let written = work
+        .connection
+        .prepare_cached(
+            "UPDATE tramline_leased SET failures = ?3, trials = ?4, unhandled_since = ?5,
+                 first_failed_at = coalesce(first_failed_at, ?6), history = ?7,
+                 flags = flags | ?8
+             WHERE token = ?1 AND seq = ?2",
+        )?
+        .execute(params![
+            place.token,
+            place.seq,
+            charge.failures,
+            charge.marks.trials,
+            charge.marks.unhandled_since.map(Timestamp::as_micros),
+            charge.first_failed_at.map(Timestamp::as_micros),
+            charge.history,
+            DIRECT,
+        ])?;
+    Ok(written == 1)
+}
+
+/// Back to where it was taken from.
+fn back(work: &Work<'_>, token: i64, seq: i64) -> rusqlite::Result<Settled> {
+    const READY: &str = concat!(
+        "INSERT INTO tramline_ready (queue, seq, ",
+        tail!(),
+        ") SELECT queue, seq, ",
+        tail!(),
+        " FROM tramline_leased WHERE token = ?1 AND seq = ?2 AND reason IS NULL RETURNING queue"
+    );
+    const DEAD: &str = concat!(
+        "INSERT INTO tramline_dead (queue, seq, name, reason, failed_at, ",
+        tail!(),
+        ") SELECT queue, seq, name, reason, failed_at, ",
+        tail!(),
+        " FROM tramline_leased WHERE token = ?1 AND seq = ?2 RETURNING queue"
+    );
+    for sql in [READY, DEAD] {
+        let queue: Option<i64> = work
+            .connection
+            .prepare_cached(sql)?
+            .query_row([token, seq], |row| row.get(0))
+            .optional()?;
+        if let Some(queue) = queue {
+            unlease(work, token, seq)?;
+            work.wake(queue);
+            return Ok(Settled::Done);
+        }
+    }
+    Ok(Settled::LeaseLost)
+}
+
+fn unlease(work: &Work<'_>, token: i64, seq: i64) -> rusqlite::Result<bool> {
+    let gone = work
+        .connection
+        .prepare_cached("DELETE FROM tramline_leased WHERE token = ?1 AND seq = ?2")?
+        .execute([token, seq])?;
+    Ok(gone == 1)
+}
+
+/// Back to where they were taken from: whatever is left of a claim.
+pub(crate) fn give_back_all(work: &Work<'_>, token: i64) -> Result<()> {
+    let give_back = || -> rusqlite::Result<()> {
+        let seqs: Vec<i64> = work
+            .connection
+            .prepare_cached("SELECT seq FROM tramline_leased WHERE token = ?1")?
+            .query_map([token], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        seqs.into_iter().try_for_each(|seq| back(work, token, seq).map(|_| ()))
+    };
+    give_back().map_err(|error| failed("give messages back", error))
+}

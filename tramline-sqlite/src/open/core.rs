@@ -1,0 +1,110 @@
+//! What all handles on one file share.
+
+use super::connection;
+use crate::deliver::returned::Returned;
+use crate::options::Settings;
+use crate::processes::hub::Hub;
+use crate::processes::{Neighbours, checkpoint, lock::LockFile, watch};
+use crate::queue::routes::Routes;
+use crate::store::readers::Readers;
+use crate::writer::{self, JOBS_WAITING_MAX, Job, Member, Plan, Writer};
+use parking_lot::RwLock;
+use rusqlite::Connection;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use tokio::sync::mpsc;
+use tramline_core::store::DatabaseId;
+use tramline_core::{Error, ErrorKind, Result};
+
+use crate::error::failed_on;
+
+/// A file that is open: its writer, which ends with the last handle, and its readers.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) jobs: mpsc::Sender<Box<dyn Job>>,
+    pub(crate) readers: Readers,
+}
+
+/// What the threads of a file need too. Does not keep the writer alive.
+pub(crate) struct Shared {
+    pub(crate) path: PathBuf,
+    pub(crate) database: DatabaseId,
+    pub(crate) settings: Settings,
+    pub(crate) member: Member,
+    pub(crate) hub: Hub,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) routes: RwLock<Arc<Routes>>,
+    pub(crate) returned: Returned,
+    /// How often this process has entered the file. Deliveries from before the last time are lost.
+    pub(crate) entries: tokio::sync::watch::Sender<u64>,
+    pub(crate) lock: LockFile,
+}
+
+impl Core {
+    /// Opens the file at `path`, which is canonical, and starts its threads.
+    pub(crate) fn open(path: PathBuf, settings: Settings) -> Result<Arc<Self>> {
+        let connection = connection::writer(&path)?;
+        let lock = LockFile::create(&path, &*settings.entropy)?;
+        let shared = Arc::new(Shared::new(path, settings, lock, &connection)?);
+        let on_file = |error| failed_on("open", &shared.path, error);
+        let (jobs, arriving) = mpsc::channel(JOBS_WAITING_MAX);
+        let no_thread = |error| {
+            let doing = format!("start a thread for {}", shared.path.display());
+            Error::new(ErrorKind::Unavailable, doing).because(error)
+        };
+        let checkpoints = checkpoint::spawn(&shared.path).map_err(no_thread)?;
+        let writer = Writer::new(connection, shared.clone(), checkpoints).map_err(on_file)?;
+        writer::spawn(writer, arriving).map_err(no_thread)?;
+        // What processes that died have left behind is there again before anybody asks for it.
+        Self::write_blocking(&jobs, Plan::passing(1), |work| work.process().map(|_| ()))
+            .map_err(writer::WriteError::into_error)?;
+        watch::spawn(shared.clone(), &jobs).map_err(no_thread)?;
+        let readers = Readers::new(&shared);
+        Ok(Arc::new(Self { shared, jobs, readers }))
+    }
+}
+
+impl Shared {
+    fn new(
+        path: PathBuf,
+        settings: Settings,
+        lock: LockFile,
+        connection: &Connection,
+    ) -> Result<Self> {
+        let neighbours = Neighbours::new();
+        let member =
+            Member { lock: lock.name().to_owned(), port: neighbours.port(), id: AtomicI64::new(0) };
+        let routes = Routes::version(connection)
+            .and_then(|version| Routes::load(connection, version, &member))
+            .map_err(|error| failed_on("read the queues in", &path, error))?;
+        Ok(Self {
+            database: database_id(&path),
+            path,
+            settings,
+            member,
+            hub: Hub::default(),
+            neighbours,
+            routes: RwLock::new(Arc::new(routes)),
+            returned: Returned::default(),
+            entries: tokio::sync::watch::Sender::new(0),
+            lock,
+        })
+    }
+
+    /// Wakes whoever reads one of `queues`, here and in other processes.
+    pub(crate) fn wake(&self, queues: &BTreeSet<i64>) {
+        queues.iter().for_each(|queue| self.hub.wake(*queue));
+        let routes = self.routes.read().clone();
+        self.neighbours.wake(&routes.neighbours, queues);
+    }
+
+    pub(crate) fn closed(&self) -> Error {
+        Error::closed(&self.path.display().to_string())
+    }
+}
+
+fn database_id(path: &Path) -> DatabaseId {
+    DatabaseId::new(format!("sqlite:{}", path.display()))
+}

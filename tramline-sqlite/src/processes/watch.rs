@@ -1,0 +1,166 @@
+//! A thread that listens for other processes, and looks after them and this one now and then.
+
+use super::neighbours::{Call, read};
+use super::reap::{self, Suspect};
+use crate::open::connection;
+use crate::open::core::{Core, Shared};
+use crate::writer::{Job, Plan, WriteError};
+use rusqlite::Connection;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tramline_core::clock::Timestamp;
+
+/// How often the locks of other processes are tried.
+const ROUND: Duration = Duration::from_millis(250);
+/// How often the file is looked into when no datagram came.
+const LOOK: Duration = Duration::from_secs(1);
+/// The same where there are no datagrams.
+const LOOK_WITHOUT_CALLS: Duration = Duration::from_millis(25);
+
+struct Watch {
+    shared: Arc<Shared>,
+    jobs: mpsc::WeakSender<Box<dyn Job>>,
+    connection: Option<Connection>,
+    data_version: i64,
+    looked: Instant,
+    heartbeat_due: Timestamp,
+}
+
+/// What is in the file.
+struct Looked {
+    suspects: Vec<Suspect>,
+    /// The row of this process is gone.
+    is_lost: bool,
+    data_version: i64,
+}
+
+/// Starts the thread, after a first round. It ends by itself soon after the writer.
+pub(crate) fn spawn(shared: Arc<Shared>, jobs: &mpsc::Sender<Box<dyn Job>>) -> io::Result<()> {
+    let mut watch = Watch {
+        heartbeat_due: shared.settings.clock.now().after(shared.settings.lease / 3),
+        connection: None,
+        shared,
+        jobs: jobs.downgrade(),
+        data_version: 0,
+        looked: Instant::now(),
+    };
+    watch.round(jobs);
+    watch.look(jobs);
+    let thread = thread::Builder::new().name("tramline-watch".to_owned());
+    thread.spawn(move || watch.run()).map(|_| ())
+}
+
+impl Watch {
+    fn run(mut self) {
+        let has_calls = self.shared.neighbours.socket().is_some();
+        let look_every = if has_calls { LOOK } else { LOOK_WITHOUT_CALLS };
+        let mut round_due = Instant::now() + ROUND;
+        loop {
+            let wait = round_due.min(self.looked + look_every).duration_since(Instant::now());
+            self.listen(wait.max(Duration::from_millis(1)));
+            let Some(jobs) = self.jobs.upgrade() else { return };
+            if round_due <= Instant::now() {
+                self.round(&jobs);
+                round_due = Instant::now() + ROUND;
+            }
+            if self.looked.elapsed() >= look_every {
+                self.look(&jobs);
+            }
+        }
+    }
+
+    /// Waits for a datagram, for at most `wait`, and rings for what it names.
+    fn listen(&self, wait: Duration) {
+        let Some(socket) = self.shared.neighbours.socket() else {
+            thread::sleep(wait);
+            return;
+        };
+        let mut bytes = [0; 1024];
+        // A timeout is the usual answer.
+        let Ok(()) = socket.set_read_timeout(Some(wait)) else {
+            thread::sleep(wait);
+            return;
+        };
+        let Ok((length, _)) = socket.recv_from(&mut bytes) else { return };
+        match read(&bytes[..length]) {
+            Some(Call::Queues(queues)) => {
+                queues.into_iter().for_each(|queue| self.shared.hub.wake(queue));
+            }
+            Some(Call::All) => self.shared.hub.wake_all(),
+            None => {}
+        }
+    }
+
+    /// Clears away who died, and says that this process is alive.
+    fn round(&mut self, jobs: &mpsc::Sender<Box<dyn Job>>) {
+        self.tell(reap::bury_the_dead(&self.shared.lock, jobs));
+        let now = self.shared.settings.clock.now();
+        if now >= self.heartbeat_due {
+            self.heartbeat_due = now.after(self.shared.settings.lease / 3);
+            self.beat(jobs);
+        }
+    }
+
+    fn beat(&self, jobs: &mpsc::Sender<Box<dyn Job>>) {
+        self.tell(Core::write_blocking(jobs, Plan::passing(1), |work| work.heartbeat()));
+    }
+
+    /// Looks into the file: who is stuck, and whether anybody wrote.
+    fn look(&mut self, jobs: &mpsc::Sender<Box<dyn Job>>) {
+        self.looked = Instant::now();
+        match self.read() {
+            Ok(Looked { suspects, is_lost, data_version }) => {
+                self.tell(reap::expire(suspects, jobs));
+                if is_lost {
+                    // Others gave this process up: it enters anew and tells who holds something.
+                    self.beat(jobs);
+                }
+                if data_version != self.data_version {
+                    self.data_version = data_version;
+                    self.shared.hub.wake_all();
+                }
+            }
+            Err(error) => {
+                self.connection = None;
+                tracing::warn!(%error, file = %self.shared.path.display(), "failed to look");
+            }
+        }
+    }
+
+    fn read(&mut self) -> rusqlite::Result<Looked> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connection::reader(&self.shared.path)?,
+        };
+        let connection = self.connection.insert(connection);
+        let now = self.shared.settings.clock.now().as_micros();
+        let this = self.shared.member.id.load(Ordering::Relaxed);
+        let mut processes =
+            connection.prepare_cached("SELECT id, lock, lease_until FROM tramline_process")?;
+        let mut rows = processes.query([])?;
+        let mut suspects = Vec::new();
+        let mut is_lost = true;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(0)? == this {
+                is_lost = false;
+                continue;
+            }
+            let is_gone = !self.shared.lock.has(row.get_ref(1)?.as_str()?);
+            if is_gone || row.get::<_, i64>(2)? < now {
+                suspects.push(Suspect { id: row.get(0)?, is_gone });
+            }
+        }
+        let data_version = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
+        Ok(Looked { suspects, is_lost, data_version })
+    }
+
+    fn tell(&self, done: Result<(), WriteError>) {
+        if let Err(error) = done {
+            tracing::warn!(%error, file = %self.shared.path.display(), "failed to look after it");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The columns that a message has in every state, so that it moves between tables by one
+//! `INSERT … SELECT`.
+
+/// What every state keeps. Each macro is a literal, for `concat!`.
+macro_rules! tail {
+    () => {
+        "rank, since, flags, failures, deliveries, trials, unhandled_since, first_failed_at, \
+         expires_at, key, history"
+    };
+}
+
+/// [`tail`] with one delivery more than before.
+macro_rules! tail_delivered {
+    () => {
+        "rank, since, flags, failures, deliveries + 1, trials, unhandled_since, first_failed_at, \
+         expires_at, key, history"
+    };
+}
+
+pub(crate) use {tail, tail_delivered};
+
+/// Published inside a transaction of this database.
+pub(crate) const BORN_HERE: i64 = 1;
+/// It did not come straight through a topic: a copy, a retry or a redrive.
+pub(crate) const DIRECT: i64 = 2;

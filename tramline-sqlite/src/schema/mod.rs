@@ -1,0 +1,5 @@
+//! The tables of the bus and how they change from version to version.
+
+mod migrate;
+
+pub(crate) use migrate::{check, migrate};

@@ -1,0 +1,158 @@
+-- The tables of the bus, version 1. Every state of a message is a table of its own, and a message
+-- moves between them: hot tables stay small and need no second index.
+
+-- Counters that must never go back: `topology` changes with every declaration, so that each
+-- process knows when what it remembers is old; `token` names claims.
+CREATE TABLE tramline_counter (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO tramline_counter (name, value) VALUES ('topology', 1), ('token', 1);
+
+CREATE TABLE tramline_queue (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    spec TEXT NOT NULL
+);
+
+CREATE TABLE tramline_subscription (
+    topic TEXT NOT NULL,
+    queue INTEGER NOT NULL,
+    rules TEXT NOT NULL,
+    PRIMARY KEY (topic, queue)
+) WITHOUT ROWID;
+
+-- A message, once, however many queues have it. `refs` stands first so that counting does not
+-- read the body. The id is the message's place in the order of its queues.
+CREATE TABLE tramline_body (
+    id INTEGER PRIMARY KEY,
+    refs INTEGER NOT NULL,
+    envelope TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+
+-- Can be taken now. `rank` is the priority, negated: smaller is sooner.
+CREATE TABLE tramline_ready (
+    queue INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    deliveries INTEGER NOT NULL,
+    trials INTEGER NOT NULL,
+    unhandled_since INTEGER,
+    first_failed_at INTEGER,
+    expires_at INTEGER,
+    key TEXT,
+    history TEXT,
+    PRIMARY KEY (queue, rank, seq)
+) WITHOUT ROWID;
+
+-- Waits for its time.
+CREATE TABLE tramline_delayed (
+    queue INTEGER NOT NULL,
+    due INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    deliveries INTEGER NOT NULL,
+    trials INTEGER NOT NULL,
+    unhandled_since INTEGER,
+    first_failed_at INTEGER,
+    expires_at INTEGER,
+    key TEXT,
+    history TEXT,
+    PRIMARY KEY (queue, due, seq)
+) WITHOUT ROWID;
+
+-- Taken and not settled. `token` is the claim: no row under it, no ack.
+CREATE TABLE tramline_leased (
+    token INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    queue INTEGER NOT NULL,
+    process INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    deliveries INTEGER NOT NULL,
+    trials INTEGER NOT NULL,
+    unhandled_since INTEGER,
+    first_failed_at INTEGER,
+    expires_at INTEGER,
+    key TEXT,
+    history TEXT,
+    name TEXT,
+    reason TEXT,
+    failed_at INTEGER,
+    PRIMARY KEY (token, seq)
+) WITHOUT ROWID;
+
+-- Dead letters.
+CREATE TABLE tramline_dead (
+    queue INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    deliveries INTEGER NOT NULL,
+    trials INTEGER NOT NULL,
+    unhandled_since INTEGER,
+    first_failed_at INTEGER,
+    expires_at INTEGER,
+    key TEXT,
+    history TEXT,
+    name TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    failed_at INTEGER NOT NULL,
+    PRIMARY KEY (queue, seq)
+) WITHOUT ROWID;
+
+-- Who has the file open. Ids are never used twice: a process that was given up learns it by
+-- missing its row.
+CREATE TABLE tramline_process (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    lock TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    port INTEGER,
+    lease_until INTEGER NOT NULL
+);
+
+-- Which process reads which queue, so that only those are woken. Queue 0 is the outbox.
+CREATE TABLE tramline_consumer (
+    process INTEGER NOT NULL,
+    queue INTEGER NOT NULL,
+    PRIMARY KEY (process, queue)
+) WITHOUT ROWID;
+
+-- What endpoints have handled. Rows are in the order of time, so that the old are found first.
+CREATE TABLE tramline_inbox (
+    id INTEGER PRIMARY KEY,
+    endpoint TEXT NOT NULL,
+    message TEXT NOT NULL,
+    key TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    body_hash INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    UNIQUE (endpoint, message, key)
+);
+
+-- Published inside a transaction, to be sent elsewhere by a relay.
+CREATE TABLE tramline_outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT,
+    hold_until INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    lease INTEGER NOT NULL,
+    lease_until INTEGER NOT NULL,
+    parked INTEGER NOT NULL,
+    error TEXT,
+    due INTEGER,
+    destination TEXT NOT NULL,
+    envelope TEXT NOT NULL,
+    body BLOB NOT NULL
+);

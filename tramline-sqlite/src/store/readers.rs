@@ -1,0 +1,90 @@
+//! Connections that read snapshots, a few at a time, on threads that may block.
+
+use crate::error::failed_on;
+use crate::open::connection;
+use crate::open::core::Shared;
+use crate::writer::Guard;
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tramline_core::{Error, ErrorKind, Result};
+
+/// How many read at once.
+const READERS_MAX: usize = 4;
+
+/// The readers of one file.
+pub(crate) struct Readers {
+    path: PathBuf,
+    permits: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Reader>>>,
+}
+
+struct Reader {
+    connection: Connection,
+    guard: Guard,
+}
+
+impl Readers {
+    pub(crate) fn new(shared: &Shared) -> Self {
+        Self {
+            path: shared.path.clone(),
+            permits: Arc::new(Semaphore::new(READERS_MAX)),
+            idle: Arc::default(),
+        }
+    }
+
+    /// Runs `f` on one snapshot of the file, where its SQL is stopped after `limit`.
+    ///
+    /// Dropped, `f` may still run to its end, for nobody.
+    ///
+    /// # Errors
+    /// No snapshot could be had, or `f` panicked.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        f: impl FnOnce(&Connection) -> T + Send + 'static,
+    ) -> Result<T> {
+        let doing = || format!("read a snapshot of {}", self.path.display());
+        let permit = self.permits.clone().acquire_owned().await;
+        let permit =
+            permit.map_err(|error| Error::new(ErrorKind::Closed, doing()).because(error))?;
+        let (idle, path) = (self.idle.clone(), self.path.clone());
+        let read = move || {
+            let reader = idle.lock().pop().map_or_else(|| Reader::open(&path), Ok);
+            let reader = reader.map_err(|error| failed_on("read", &path, error))?;
+            let answer = reader.snapshot(limit, f);
+            let answer = answer.map_err(|error| failed_on("read", &path, error))?;
+            // A connection on which something panicked or failed is not used again.
+            idle.lock().push(reader);
+            drop(permit);
+            Ok(answer)
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(answer) => answer,
+            Err(error) => Err(Error::new(ErrorKind::Refused, doing()).because(error)),
+        }
+    }
+}
+
+impl Reader {
+    fn open(path: &std::path::Path) -> rusqlite::Result<Self> {
+        let connection = connection::reader(path)?;
+        rusqlite::vtab::array::load_module(&connection)?;
+        let guard = Guard::install(&connection)?;
+        Ok(Self { connection, guard })
+    }
+
+    fn snapshot<T>(
+        &self,
+        limit: Duration,
+        f: impl FnOnce(&Connection) -> T,
+    ) -> rusqlite::Result<T> {
+        self.connection.execute_batch("BEGIN DEFERRED")?;
+        let answer = self.guard.restrict(limit, || f(&self.connection));
+        self.connection.execute_batch("ROLLBACK")?;
+        Ok(answer)
+    }
+}

@@ -1,0 +1,71 @@
+//! The contract of stores, kept by a file.
+
+use super::inbox;
+use super::tx::SqliteTx;
+use super::unit::{Unit, lost};
+use super::write::SqliteWriter;
+use crate::error::failed;
+use crate::sqlite::Sqlite;
+use crate::writer::{Plan, WriteError};
+use std::time::Duration;
+use tramline_core::Result;
+use tramline_core::clock::Timestamp;
+use tramline_core::compose::Scope;
+use tramline_core::store::{
+    CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Sighting, Store,
+};
+use tramline_core::transport::Outgoing;
+
+/// A look into the inbox is a few lookups by key.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
+
+impl Store for Sqlite {
+    type Tx = SqliteTx;
+    type Writer = SqliteWriter;
+
+    fn database(&self) -> DatabaseId {
+        self.core.shared.database.clone()
+    }
+
+    async fn begin(&self, scope: Scope) -> Result<SqliteTx> {
+        Ok(SqliteTx::new(self.clone(), scope))
+    }
+
+    async fn commit(
+        &self,
+        tx: SqliteTx,
+        conditions: Vec<Condition>,
+        buffered: Vec<Outgoing>,
+    ) -> Result<Committed, CommitError> {
+        let (scope, closures) = tx.into_parts();
+        let (mut unit, committed) = Unit::new(Some(scope), closures);
+        unit.conditions = conditions;
+        unit.buffered = buffered;
+        self.core.submit(Box::new(unit)).await.map_err(lost)?;
+        committed.await.unwrap_or_else(|_| Err(lost(WriteError::stopped())))
+    }
+
+    fn writer(&self, scope: Scope) -> SqliteWriter {
+        SqliteWriter::new(self.clone(), scope)
+    }
+
+    async fn admitted(&self, sightings: &[Sighting]) -> Result<Vec<Option<Refusal>>> {
+        let sightings = sightings.to_vec();
+        let look = move |connection: &rusqlite::Connection| {
+            let looks = sightings.iter().map(|sighting| inbox::look(connection, sighting));
+            looks.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let looked = self.core.readers.read(LOOK_LIMIT, look).await?;
+        looked.map_err(|error| failed("look into the inbox", error))
+    }
+
+    async fn prune_inbox(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        let plan = Plan::passing(limit as usize);
+        let pruned = self.core.write(plan, move |work| inbox::prune(work, before, limit));
+        pruned.await.map_err(WriteError::into_error)
+    }
+
+    fn outbox(&self) -> &dyn Outbox {
+        self
+    }
+}

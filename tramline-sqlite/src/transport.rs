@@ -1,0 +1,119 @@
+//! The contract of transports, kept by a file.
+
+use crate::deliver::receiver::SqliteReceiver;
+use crate::deliver::settle;
+use crate::queue::declare;
+use crate::queue::parcel::{BODY_BYTES_MAX, HEADER_BYTES_MAX};
+use crate::sender::SqliteSender;
+use crate::sqlite::Sqlite;
+use crate::writer::{Plan, Work, WriteError};
+use std::time::Duration;
+use tramline_core::capabilities::{Capabilities, Delay, FilterSupport, Ordering, Support};
+use tramline_core::clock::Deadline;
+use tramline_core::name::QueueRef;
+use tramline_core::operate::Operate;
+use tramline_core::store::DatabaseId;
+use tramline_core::topology::{QueueSpec, Topology};
+use tramline_core::transport::{Source, Transport};
+use tramline_core::{Error, ErrorKind, Result};
+
+impl Transport for Sqlite {
+    type Sender = SqliteSender;
+    type Receiver = SqliteReceiver;
+
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn capabilities(&self, _queue: &QueueSpec) -> Capabilities {
+        let (native, no) = (Support::Native, Support::No);
+        Capabilities {
+            ordering: Ordering::None,
+            key_lock: no,
+            delay: Some(Delay { resolution: Duration::from_millis(2), max: None }),
+            delayed_retry: native,
+            cancel_scheduled: no,
+            dead_letter: native,
+            deliveries: native,
+            expiry: no,
+            filters: FilterSupport { subject: native, headers: native, sql: native },
+            priority: native,
+            length_max: no,
+            dedup: no,
+            shared_transaction: native,
+            random_access: native,
+            peek: native,
+            temporary_queues: no,
+            body_bytes_max: Some(BODY_BYTES_MAX),
+            header_bytes_max: Some(HEADER_BYTES_MAX),
+            hold_max: None,
+        }
+    }
+
+    fn database(&self) -> Option<DatabaseId> {
+        Some(self.core.shared.database.clone())
+    }
+
+    async fn declare(&self, topology: &Topology) -> Result<()> {
+        self.refuse_when_closed()?;
+        declare::check(topology)?;
+        let topology = topology.clone();
+        let rows = topology.queues.len() + topology.subscriptions.len();
+        let write = move |work: &Work<'_>| declare::declare(work, &topology);
+        self.core.write(Plan::durable(rows), write).await.map_err(WriteError::into_error)?
+    }
+
+    async fn sender(&self) -> Result<SqliteSender> {
+        self.refuse_when_closed()?;
+        Ok(SqliteSender { core: self.core.clone(), session: self.session.clone() })
+    }
+
+    async fn receiver(&self, source: &Source) -> Result<SqliteReceiver> {
+        self.refuse_when_closed()?;
+        let name = source.queue.name().clone();
+        let consume = move |work: &Work<'_>| match work.routes().queue(name.as_str()) {
+            Some(queue) => work.consume(queue.id).map(|()| Some(queue.id)),
+            None => Ok(None),
+        };
+        let queue = self.core.write(Plan::passing(1), consume).await;
+        let Some(queue) = queue.map_err(WriteError::into_error)? else {
+            let doing = format!("receive from queue {}", source.queue);
+            let error = Error::new(ErrorKind::NotFound, doing);
+            return Err(error.because("no such queue was declared"));
+        };
+        let dead = matches!(source.queue, QueueRef::Dead(_));
+        let (core, session) = (self.core.clone(), self.session.clone());
+        Ok(SqliteReceiver::new(core, session, queue, dead, source.prefetch))
+    }
+
+    fn operate(&self) -> Option<&dyn Operate> {
+        None
+    }
+
+    /// Ends the senders and receivers that came from this opening of the file and gives back what
+    /// they hold. A store on the same file goes on.
+    async fn close(&self, deadline: Deadline) -> Result<()> {
+        let tokens = self.session.close();
+        let give_back = move |work: &Work<'_>| {
+            tokens.iter().try_for_each(|token| settle::give_back_all(work, *token))
+        };
+        let clock = &self.core.shared.settings.clock;
+        tokio::select! {
+            biased;
+            // Behind everything that was handed to the writer before.
+            done = self.core.write(Plan::passing(1).kept(), give_back) => {
+                done.map_err(WriteError::into_error)
+            }
+            () = clock.sleep_until(deadline.0) => {
+                let doing = format!("close {}", self.core.shared.path.display());
+                Err(Error::new(ErrorKind::TimedOut, doing))
+            }
+        }
+    }
+}
+
+impl Sqlite {
+    fn refuse_when_closed(&self) -> Result<()> {
+        if self.session.is_closed() { Err(self.core.shared.closed()) } else { Ok(()) }
+    }
+}

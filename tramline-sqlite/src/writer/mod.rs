@@ -1,0 +1,21 @@
+//! The one thread that writes: jobs come over a channel, everything that has arrived runs in one
+//! transaction, then all are answered.
+
+mod control;
+mod group;
+mod guard;
+mod job;
+mod log;
+mod member;
+mod submit;
+mod thread;
+mod tokens;
+mod work;
+
+pub(crate) use group::Writer;
+pub(crate) use guard::Guard;
+pub(crate) use job::{Ending, Job};
+pub(crate) use member::Member;
+pub(crate) use submit::{JOBS_WAITING_MAX, Plan, WriteError};
+pub(crate) use thread::spawn;
+pub(crate) use work::Work;
