@@ -128,6 +128,7 @@ pub async fn a_duplicate_within_the_window_is_dropped_or_no_window_is_accepted<
 }
 
 pub async fn order_by_key_is_kept_or_refused<H: TransportHarness>(harness: H) {
+    const MOMENT: Duration = Duration::from_millis(100);
     let spec = QueueSpec { ordering: Ordering::PerKey, ..plain(WORK) };
     let Some(scene) = ordered_or_refused(&harness, spec).await else {
         return;
@@ -137,16 +138,23 @@ pub async fn order_by_key_is_kept_or_refused<H: TransportHarness>(harness: H) {
         let id = format!("{}{number:02}", ["x", "y", "z"][number % 3]);
         scene.send(to_queue(WORK, keyed(&id))).await;
     }
-    // Two consumers compete: whichever gets a key, what it gets of that key must be in order.
     let mut consumers = [scene.consumer(WORK, 1).await, other.consumer(WORK, 1).await];
     let mut handled: Vec<String> = Vec::new();
     while handled.len() < 12 {
         let [here, there] = &mut consumers;
-        let delivery = tokio::select! {
-            delivery = here.next() => delivery,
-            delivery = there.next() => delivery,
+        let (delivery, rival) = tokio::select! {
+            delivery = here.next() => (delivery, there),
+            delivery = there.next() => (delivery, here),
         };
-        handled.push(id_of(&delivery));
+        let id = id_of(&delivery);
+        // Nothing tells a rival that it gets nothing, so it is asked for a moment only.
+        if let Some(meanwhile) = rival.next_within(MOMENT).await {
+            let other = id_of(&meanwhile);
+            assert_ne!(other[..1], id[..1], "{other} was handed out while {id} was handled");
+            handled.push(other);
+            ack(meanwhile).await;
+        }
+        handled.push(id);
         ack(delivery).await;
     }
     for key in ["x", "y", "z"] {
