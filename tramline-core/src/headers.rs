@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 /// The value of one header.
 ///
-/// Transports without typed headers carry everything as text; [`crate::wire`] says how each type
-/// is written there and read back.
+/// Transports without typed headers carry everything as text; [`crate::wire::untyped()`] says how
+/// each type is written there and read back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HeaderValue {
     /// Any unicode text.
     Text(String),

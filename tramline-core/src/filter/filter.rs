@@ -180,7 +180,7 @@ mod tests {
                 r##"{"subject":"orders.#"}"##,
                 concat!(
                     r#"{"headers":{"mode":"all","pairs":[["region",{"text":"it's €"}],"#,
-                    r#"["tier",{"int":-9223372036854775808}],["share",{"float":"0.1"}],"#,
+                    r#"["tier",{"int":-9223372036854775808}],["share",{"float":0.1}],"#,
                     r#"["vip",{"bool":true}],["key",{"bytes":[0,171,255]}]]}}"#,
                 ),
                 r#"{"headers":{"mode":"any","pairs":[["a",{"int":1}]]}}"#,

@@ -20,7 +20,6 @@ use std::fmt;
 /// assert!(!wanted.matches(&Headers::from_iter([("region", "us")])));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Stored", into = "Stored")]
 pub struct HeadersFilter {
     /// How many of the pairs must be there.
     pub mode: HeadersMatch,
@@ -133,69 +132,6 @@ fn write_value(formatter: &mut fmt::Formatter<'_>, value: &HeaderValue) -> fmt::
     }
 }
 
-/// The form in which drivers store the filter.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    mode: HeadersMatch,
-    pairs: Vec<(String, StoredValue)>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StoredValue {
-    Text(String),
-    Int(i64),
-    #[serde(with = "float_as_text")]
-    Float(f64),
-    Bool(bool),
-    Bytes(Vec<u8>),
-}
-
-impl From<HeadersFilter> for Stored {
-    fn from(HeadersFilter { mode, pairs }: HeadersFilter) -> Self {
-        let pairs = pairs.into_iter().map(|(name, value)| {
-            let value = match value {
-                HeaderValue::Text(text) => StoredValue::Text(text),
-                HeaderValue::Int(int) => StoredValue::Int(int),
-                HeaderValue::Float(float) => StoredValue::Float(float),
-                HeaderValue::Bool(bool) => StoredValue::Bool(bool),
-                HeaderValue::Bytes(bytes) => StoredValue::Bytes(bytes.into()),
-            };
-            (name, value)
-        });
-        Self { mode, pairs: pairs.collect() }
-    }
-}
-
-impl From<Stored> for HeadersFilter {
-    fn from(Stored { mode, pairs }: Stored) -> Self {
-        let pairs = pairs.into_iter().map(|(name, value)| {
-            let value = match value {
-                StoredValue::Text(text) => HeaderValue::Text(text),
-                StoredValue::Int(int) => HeaderValue::Int(int),
-                StoredValue::Float(float) => HeaderValue::Float(float),
-                StoredValue::Bool(bool) => HeaderValue::Bool(bool),
-                StoredValue::Bytes(bytes) => HeaderValue::Bytes(bytes.into()),
-            };
-            (name, value)
-        });
-        Self { mode, pairs: pairs.collect() }
-    }
-}
-
-/// JSON readers may miss the last bit of a float; a text comes back as it was.
-mod float_as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(float: &f64, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(float)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +198,7 @@ mod tests {
     }
 
     proptest! {
+        /// Stands on serde_json's feature `float_roundtrip`.
         #[test]
         fn a_float_survives_storage_to_the_last_bit(float in any::<f64>()) {
             let filter = HeadersFilter::all([("f", HeaderValue::Float(float))]);
