@@ -36,6 +36,7 @@ pub mod settlement;
 pub mod store;
 pub mod topology;
 pub mod transport;
+pub mod wire;
 
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use failure::Failure;
