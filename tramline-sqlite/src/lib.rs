@@ -6,10 +6,12 @@
 //! 2. `writer`: the one thread that writes, in groups; `queue`: a message becomes rows
 //! 3. `deliver`: rows are taken, handed out and settled; `processes`: by several processes
 //! 4. `store`: handlers write in the same transaction
+//! 5. `operate`: what operators see and do
 
 mod deliver;
 mod error;
 mod open;
+mod operate;
 mod options;
 mod processes;
 mod queue;

@@ -87,7 +87,7 @@ impl Transport for Sqlite {
     }
 
     fn operate(&self) -> Option<&dyn Operate> {
-        None
+        Some(self)
     }
 
     /// Ends the senders and receivers that came from this opening of the file and gives back what

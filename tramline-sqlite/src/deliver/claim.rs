@@ -112,7 +112,7 @@ impl Job for Claim {
 }
 
 /// Moves delayed messages whose time has come to the others that can be taken.
-fn promote(work: &Work<'_>, queue: i64) -> Result<()> {
+pub(crate) fn promote(work: &Work<'_>, queue: i64) -> Result<()> {
     /// A claim is short even when very many are due at once: it is woken again for the rest.
     const PROMOTED_MAX: i64 = 1000;
     const MOVE: &str = concat!(

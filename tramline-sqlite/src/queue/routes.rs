@@ -110,10 +110,6 @@ impl Routes {
         self.queues.get(name)
     }
 
-    pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
-        self.queues.values()
-    }
-
     /// Where a message goes; `None` if the queue that it names was not declared.
     pub(crate) fn legs(&self, to: &Destination, envelope: &Envelope) -> Option<Legs> {
         let leg = |queue: &Queue| Leg { queue: queue.id, rank: queue.rank(envelope) };

@@ -131,7 +131,7 @@ impl Outbox for Sqlite {
     fn depth(&self) -> BoxFuture<'_, Result<(u64, u64)>> {
         const SQL: &str = "SELECT count(*) FILTER (WHERE parked = 0),
              count(*) FILTER (WHERE parked = 1) FROM tramline_outbox";
-        Box::pin(self.look(|connection| {
+        Box::pin(self.core.look("look into the outbox", |connection| {
             connection.query_row(SQL, [], |row| {
                 Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
             })
@@ -141,7 +141,7 @@ impl Outbox for Sqlite {
     fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
         const SQL: &str = "SELECT min(max(hold_until, lease_until)) FROM tramline_outbox
              WHERE parked = 0";
-        Box::pin(self.look(|connection| {
+        Box::pin(self.core.look("look into the outbox", |connection| {
             let due: Option<i64> = connection.query_row(SQL, [], |row| row.get(0))?;
             Ok(due.map(Timestamp::from_micros))
         }))
@@ -166,15 +166,6 @@ impl Sqlite {
             change(work.connection).map_err(|error| failed("change the outbox", error))
         };
         self.core.write(plan, write).await.map_err(WriteError::into_error)
-    }
-
-    async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        const LIMIT: Duration = Duration::from_secs(30);
-        let looked = self.core.readers.read(LIMIT, look).await?;
-        looked.map_err(|error| failed("look into the outbox", error))
     }
 
     /// Other processes wake this one for the outbox from now on.

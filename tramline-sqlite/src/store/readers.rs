@@ -1,8 +1,8 @@
 //! Connections that read snapshots, a few at a time, on threads that may block.
 
-use crate::error::failed_on;
+use crate::error::{failed, failed_on};
 use crate::open::connection;
-use crate::open::core::Shared;
+use crate::open::core::{Core, Shared};
 use crate::writer::Guard;
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -25,6 +25,21 @@ pub(crate) struct Readers {
 struct Reader {
     connection: Connection,
     guard: Guard,
+}
+
+/// How long a look of the bus's own may take: a whole backlog may have to be counted.
+pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(30);
+
+impl Core {
+    /// Looks into one snapshot, for the bus itself.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let looked = self.readers.read(LOOK_LIMIT, look).await?;
+        looked.map_err(|error| failed(doing, error))
+    }
 }
 
 impl Readers {

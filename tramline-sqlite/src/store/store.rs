@@ -4,10 +4,8 @@ use super::inbox;
 use super::tx::SqliteTx;
 use super::unit::{Unit, lost};
 use super::write::SqliteWriter;
-use crate::error::failed;
 use crate::sqlite::Sqlite;
 use crate::writer::{Plan, WriteError};
-use std::time::Duration;
 use tramline_core::Result;
 use tramline_core::clock::Timestamp;
 use tramline_core::compose::Scope;
@@ -15,9 +13,6 @@ use tramline_core::store::{
     CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Sighting, Store,
 };
 use tramline_core::transport::Outgoing;
-
-/// A look into the inbox is a few lookups by key.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 impl Store for Sqlite {
     type Tx = SqliteTx;
@@ -55,8 +50,7 @@ impl Store for Sqlite {
             let looks = sightings.iter().map(|sighting| inbox::look(connection, sighting));
             looks.collect::<rusqlite::Result<Vec<_>>>()
         };
-        let looked = self.core.readers.read(LOOK_LIMIT, look).await?;
-        looked.map_err(|error| failed("look into the inbox", error))
+        self.core.look("look into the inbox", look).await
     }
 
     async fn prune_inbox(&self, before: Timestamp, limit: u32) -> Result<u64> {

@@ -1,0 +1,9 @@
+//! What operators see and do.
+
+mod choose;
+mod look;
+#[expect(clippy::module_inception, reason = "the contract itself, beside its parts")]
+mod operate;
+mod peek;
+mod purge;
+mod redrive;

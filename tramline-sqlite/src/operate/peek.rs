@@ -1,0 +1,160 @@
+//! Messages are looked at where they stand.
+
+use super::look::ranks;
+use crate::queue::sql::DIRECT;
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+use std::sync::Arc;
+use tramline_core::clock::Timestamp;
+use tramline_core::dead::{DeathRecord, History, Reason};
+use tramline_core::envelope::Envelope;
+use tramline_core::operate::Peeked;
+
+/// What is looked at of each message, wherever it stands. Literals, for `concat!`.
+macro_rules! ready {
+    () => {
+        "SELECT seq, flags, failures, history, first_failed_at, NULL AS due, NULL AS reason, \
+         NULL AS failed_at FROM tramline_ready WHERE queue = ?1 "
+    };
+}
+macro_rules! delayed {
+    () => {
+        "SELECT seq, flags, failures, history, first_failed_at, due, NULL AS reason, \
+         NULL AS failed_at FROM tramline_delayed WHERE queue = ?1 "
+    };
+}
+macro_rules! leased {
+    () => {
+        "SELECT seq, flags, failures, history, first_failed_at, NULL AS due, reason, failed_at \
+         FROM tramline_leased WHERE queue = ?1 "
+    };
+}
+macro_rules! dead {
+    () => {
+        "SELECT seq, flags, failures, history, first_failed_at, NULL AS due, reason, failed_at \
+         FROM tramline_dead WHERE queue = ?1 "
+    };
+}
+
+/// Bodies are read of the chosen rows only.
+macro_rules! with_bodies {
+    ($rows:expr) => {
+        concat!(
+            "SELECT r.*, b.envelope, b.body FROM (",
+            $rows,
+            ") r CROSS JOIN tramline_body b \
+                 ON b.id = r.seq "
+        )
+    };
+}
+
+/// Up to `limit` messages behind `after`, in the order of their places.
+pub(super) fn page(
+    connection: &Connection,
+    queue: i64,
+    dead: bool,
+    after: Option<i64>,
+    limit: u32,
+) -> rusqlite::Result<Vec<Peeked>> {
+    const READY: &str =
+        with_bodies!(concat!(ready!(), "AND rank = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3"));
+    const DELAYED: &str = with_bodies!(concat!(delayed!(), "AND seq > ?2 ORDER BY seq LIMIT ?3"));
+    const LEASED: &str = with_bodies!(concat!(
+        leased!(),
+        "AND (reason IS NOT NULL) = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3"
+    ));
+    const DEAD: &str = with_bodies!(concat!(dead!(), "AND seq > ?2 ORDER BY seq LIMIT ?3"));
+    let after = after.unwrap_or(i64::MIN);
+    let mut page = Vec::new();
+    let mut read = |sql: &str, parameters: &[&dyn ToSql]| -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(sql)?;
+        for peeked in statement.query_map(parameters, peeked)? {
+            page.push(peeked?);
+        }
+        Ok(())
+    };
+    read(LEASED, &[&queue, &after, &limit, &dead])?;
+    if dead {
+        read(DEAD, &[&queue, &after, &limit])?;
+    } else {
+        read(DELAYED, &[&queue, &after, &limit])?;
+        for rank in ranks(connection, queue)? {
+            read(READY, &[&queue, &after, &limit, &rank])?;
+        }
+    }
+    page.sort_by_key(|peeked: &Peeked| peeked.position);
+    page.truncate(limit as usize);
+    Ok(page)
+}
+
+/// The first message whose id is `wanted`.
+pub(super) fn find(
+    connection: &Connection,
+    queue: i64,
+    dead: bool,
+    wanted: &str,
+) -> rusqlite::Result<Option<Peeked>> {
+    const IS_WANTED: &str = "WHERE b.envelope ->> 'id' = ?2 LIMIT 1";
+    const MAIN: &str = with_bodies!(concat!(
+        ready!(),
+        "UNION ALL ",
+        delayed!(),
+        "UNION ALL ",
+        leased!(),
+        "AND reason IS NULL"
+    ));
+    const DEAD: &str =
+        with_bodies!(concat!(dead!(), "UNION ALL ", leased!(), "AND reason IS NOT NULL"));
+    let rows = if dead { DEAD } else { MAIN };
+    connection
+        .prepare_cached(&format!("{rows}{IS_WANTED}"))?
+        .query_row((queue, wanted), peeked)
+        .optional()
+}
+
+/// Up to `limit` dead letters behind `after` that nobody has taken.
+pub(super) fn dead_letters(
+    connection: &Connection,
+    queue: i64,
+    after: i64,
+    limit: u32,
+) -> rusqlite::Result<Vec<Peeked>> {
+    const DEAD: &str = with_bodies!(concat!(dead!(), "AND seq > ?2 ORDER BY seq LIMIT ?3"));
+    let mut dead = connection.prepare_cached(DEAD)?;
+    let rows = dead.query_map((queue, after, limit), peeked)?;
+    rows.collect()
+}
+
+fn peeked(row: &Row<'_>) -> rusqlite::Result<Peeked> {
+    let moment = |index| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(index)?.map(Timestamp::from_micros))
+    };
+    // What cannot be read is shown without what cannot be read.
+    let mut envelope: Envelope =
+        serde_json::from_str(row.get_ref(8)?.as_str()?).unwrap_or_default();
+    envelope.body = Bytes::copy_from_slice(row.get_ref(9)?.as_bytes()?);
+    if row.get::<_, i64>(1)? & DIRECT != 0 {
+        envelope.via = None;
+    }
+    let failures = row.get(2)?;
+    let history: Option<String> = row.get(3)?;
+    let history = history.and_then(|text| serde_json::from_str(&text).ok());
+    let reason: Option<String> = row.get(6)?;
+    let death = match (reason, moment(7)?) {
+        (Some(reason), Some(failed_at)) => Some(DeathRecord {
+            reason: Reason::from(reason),
+            failures,
+            history: history.unwrap_or_else(History::new),
+            first_failed_at: moment(4)?,
+            failed_at,
+        }),
+        _ => None,
+    };
+    Ok(Peeked {
+        position: row.get(0)?,
+        envelope: Arc::new(envelope),
+        failures,
+        due: moment(5)?,
+        death,
+    })
+}

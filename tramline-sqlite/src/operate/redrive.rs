@@ -1,0 +1,117 @@
+//! Dead letters go back to their queue as new messages under their old ids.
+
+use super::choose::Chosen;
+use super::{peek, purge};
+use crate::error::failed;
+use crate::queue::release::release;
+use crate::queue::sql::DIRECT;
+use crate::sqlite::Sqlite;
+use crate::writer::{Plan, Work, WriteError};
+use rusqlite::params;
+use tramline_core::name::QueueName;
+use tramline_core::operate::Redrive;
+use tramline_core::{Error, Result};
+
+/// How many dead letters are looked at in one step, and moved in one transaction.
+const STEP: u32 = 1000;
+/// Fewer when their bodies have to be read: a step must fit into memory.
+const STEP_WITH_BODIES: u32 = 50;
+
+/// What one step found.
+struct Step {
+    chosen: Vec<i64>,
+    /// The last that was looked at; `None` at the end.
+    last: Option<i64>,
+}
+
+impl Sqlite {
+    /// Looks at the dead letters on a reader and moves what is chosen on the writer. What dies
+    /// again meanwhile stands behind the last one and is left alone.
+    pub(super) async fn redrive_in_steps(&self, queue: &QueueName, what: Redrive) -> Result<u64> {
+        if what.rate.is_some() {
+            return Err(Error::unsupported("a redrive with a rate", "sqlite"));
+        }
+        let chosen = Chosen::new(queue, what.selection)?;
+        let end = self.look_at(queue, |connection, id| purge::last(connection, id, true)).await?;
+        let (mut after, mut count) = (i64::MIN, 0);
+        loop {
+            let chosen = chosen.clone();
+            let look = move |connection: &rusqlite::Connection, id| {
+                look(connection, id, after, end, &chosen)
+            };
+            let (id, step) = self.look_at_with_id(queue, look).await?;
+            count += match what.dry_run {
+                true => step.chosen.len() as u64,
+                false if step.chosen.is_empty() => 0,
+                false => {
+                    let plan = Plan::durable(step.chosen.len());
+                    let redrive = move |work: &Work<'_>| redrive(work, id, &step.chosen);
+                    self.core.write(plan, redrive).await.map_err(WriteError::into_error)?
+                }
+            };
+            match step.last {
+                Some(last) => after = last,
+                None => return Ok(count),
+            }
+        }
+    }
+}
+
+fn look(
+    connection: &rusqlite::Connection,
+    queue: i64,
+    after: i64,
+    end: i64,
+    chosen: &Chosen,
+) -> rusqlite::Result<Step> {
+    if let Chosen::All = chosen {
+        const SQL: &str = "SELECT seq FROM tramline_dead WHERE queue = ?1 AND seq > ?2
+             AND seq <= ?3 ORDER BY seq LIMIT ?4";
+        let mut select = connection.prepare_cached(SQL)?;
+        let rows = select.query_map((queue, after, end, STEP), |row| row.get(0))?;
+        let chosen = rows.collect::<rusqlite::Result<Vec<i64>>>()?;
+        return Ok(Step { last: chosen.last().copied(), chosen });
+    }
+    let looked = peek::dead_letters(connection, queue, after, STEP_WITH_BODIES)?;
+    let looked = || looked.iter().filter(|dead| dead.position <= end);
+    Ok(Step {
+        last: looked().last().map(|dead| dead.position),
+        chosen: looked().filter(|dead| chosen.holds(dead)).map(|dead| dead.position).collect(),
+    })
+}
+
+/// Moves those that are still dead and not taken. Answers how many.
+fn redrive(work: &Work<'_>, queue: i64, seqs: &[i64]) -> Result<u64> {
+    let redrive = || -> rusqlite::Result<u64> {
+        let mut count = 0;
+        for seq in seqs {
+            count += u64::from(redrive_one(work, queue, *seq)?);
+        }
+        Ok(count)
+    };
+    let count = redrive().map_err(|error| failed("redrive dead letters", error))?;
+    work.wake(queue);
+    Ok(count)
+}
+
+/// A new body gives the message its place at the end, and leaves the envelope as it was for other
+/// queues that have the message too.
+fn redrive_one(work: &Work<'_>, queue: i64, seq: i64) -> rusqlite::Result<bool> {
+    const COPY: &str = "INSERT INTO tramline_body (refs, envelope, body)
+         SELECT 1, json_remove(envelope, '$.via', '$.expires_at'), body FROM tramline_body
+         WHERE id = ?2 AND EXISTS (SELECT 1 FROM tramline_dead WHERE queue = ?1 AND seq = ?2)";
+    const MOVE: &str = "INSERT INTO tramline_ready (queue, seq, rank, since, flags, failures,
+             deliveries, trials, key)
+         SELECT queue, ?3, rank, ?4, flags | ?5, 0, 0, 0, key FROM tramline_dead
+         WHERE queue = ?1 AND seq = ?2";
+    const DELETE: &str = "DELETE FROM tramline_dead WHERE queue = ?1 AND seq = ?2";
+    if work.connection.prepare_cached(COPY)?.execute([queue, seq])? == 0 {
+        return Ok(false);
+    }
+    let new = work.connection.last_insert_rowid();
+    let now = work.now().as_micros();
+    work.connection.prepare_cached(MOVE)?.execute(params![queue, seq, new, now, DIRECT])?;
+    work.connection.prepare_cached(DELETE)?.execute([queue, seq])?;
+    release(work, seq)?;
+    Ok(true)
+}
