@@ -10,9 +10,9 @@
 //!
 //! 1. `routes`: what is declared; a pure look-up from a destination to queues
 //! 2. `posting`: outgoing messages become `row`s
-//! 3. `queue`: the rows of one queue, pure; `state`: everything under the one lock
-//! 4. `transport`, `sender`, `receiver`, `delivery`, `lease`: the contract, only translated
-//! 5. `bell`: who is woken, and why no wake-up is lost
+//! 3. `queue`: the rows of one queue, pure; `state` and `settle`: everything under the one lock
+//! 4. `shared`: the lock itself; `bell`: who is woken after it, and why no wake-up is lost
+//! 5. `transport`, `sender`, `receiver`, `delivery`, `lease`: the contract, only translated
 //! 6. `operate`: what operators see and do
 //! 7. [`store`]: transactions, inbox, outbox
 //!

@@ -91,7 +91,7 @@ impl<'a> Posting<'a> {
     fn row(&self, outgoing: &Outgoing, via: Option<Via>) -> Row {
         let copy = outgoing.copy.as_ref();
         Row {
-            envelope: self.envelope(&outgoing.envelope, via.filter(|_| copy.is_none())),
+            envelope: self.envelope(&outgoing.envelope, via),
             record: copy.map_or_else(Record::default, |copy| Record::of_copy(copy, self.now)),
             deliveries: 0,
             born_here: self.origin == Origin::Transaction,

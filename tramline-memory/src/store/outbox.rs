@@ -26,20 +26,22 @@ struct Row {
 /// What a row waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// To be claimed, from then on; `None`: at once.
-    Waiting(Option<Timestamp>),
+    /// To be claimed, from then on.
+    Waiting(Timestamp),
     /// For its claimer, until then.
     Claimed { lease: i64, until: Timestamp },
     /// For an operator.
     Parked,
 }
 
+/// Past on any clock: who appends is not asked for the time.
+const AT_ONCE: Timestamp = Timestamp::from_micros(i64::MIN);
+
 impl Place {
     /// When the row can be claimed. A parked one never: its key goes on without it.
     fn due(self) -> Option<Timestamp> {
         match self {
-            Self::Waiting(due) => Some(due.unwrap_or_default()),
-            Self::Claimed { until, .. } => Some(until),
+            Self::Waiting(due) | Self::Claimed { until: due, .. } => Some(due),
             Self::Parked => None,
         }
     }
@@ -55,7 +57,7 @@ impl Place {
 impl OutboxRows {
     pub(crate) fn append(&mut self, outgoing: Outgoing) {
         self.rows_ever += 1;
-        let row = Row { outgoing, attempts: 0, place: Place::Waiting(None) };
+        let row = Row { outgoing, attempts: 0, place: Place::Waiting(AT_ONCE) };
         self.rows.insert(self.rows_ever, row);
     }
 
@@ -108,7 +110,7 @@ impl OutboxRows {
         let parked = self.rows.values_mut().filter(|row| row.place == Place::Parked);
         let released = parked.map(|row| {
             row.attempts = 0;
-            row.place = Place::Waiting(None);
+            row.place = Place::Waiting(AT_ONCE);
         });
         released.count() as u64
     }
@@ -151,7 +153,7 @@ impl Outbox for Memory {
         until: Timestamp,
         _error: &'a str,
     ) -> BoxFuture<'a, Result<()>> {
-        self.later(move |outbox| outbox.fail(row, Place::Waiting(Some(until))))
+        self.later(move |outbox| outbox.fail(row, Place::Waiting(until)))
     }
 
     fn park<'a>(&'a self, row: OutboxToken, _error: &'a str) -> BoxFuture<'a, Result<()>> {

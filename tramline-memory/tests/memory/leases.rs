@@ -21,10 +21,13 @@ async fn an_expired_lease_is_told_and_whatever_comes_late_changes_nothing() {
         late.push(take(&mut receiver).await);
     }
     let [mut a, b, c, d] = late.try_into().unwrap();
-    Polled::new(a.lost()).pending("the lease is held");
+    let mut lost = Polled::new(a.lost());
+    lost.pending("the lease is held");
 
     assert_eq!(scene.memory.expire_leases(&work()), 4);
-    Polled::new(a.lost()).ready("the loss");
+    assert!(lost.is_woken());
+    lost.ready("the loss");
+    drop(lost);
     assert_eq!(a.mark_trial().await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(a.settle(Settlement::Ack).await.unwrap(), Settled::LeaseLost);
     let dead = Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, note: None };

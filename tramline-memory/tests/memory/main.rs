@@ -2,10 +2,12 @@
 //! count and closures to panic in.
 
 mod declaring;
+mod inbox;
 mod kit;
 mod leases;
 mod operating;
 mod outbox;
+mod priorities;
 mod restricted;
 mod store;
 mod time;

@@ -77,11 +77,14 @@ async fn the_age_counts_from_when_a_message_could_be_taken() {
     retry(take(&mut receiver).await, SECOND).await;
     scene.clock.advance(SECOND * 5);
     assert_eq!(scene.memory.age(&work()).await.unwrap(), Some(SECOND * 4), "after its pause");
-    take_nothing_more(&scene).await;
+    let again = take(&mut receiver).await;
+    retry(again, Duration::ZERO).await;
+    assert_eq!(scene.memory.age(&work()).await.unwrap(), Some(Duration::ZERO), "it came anew");
+    take_the_only_one(&scene).await;
 }
 
 /// The depth agrees with what a receiver gets, however time went on in between.
-async fn take_nothing_more(scene: &Scene) {
+async fn take_the_only_one(scene: &Scene) {
     let depth = scene.memory.depth(&work()).await.unwrap();
     assert_eq!((depth.ready.known(), depth.delayed.known()), (Some(1), Some(0)));
     let mut receiver = scene.receiver().await;
