@@ -11,6 +11,7 @@ macro_rules! transport_suite {
                 messages_are_delivered_in_the_order_in_which_they_were_sent,
                 competing_consumers_share_a_queue,
                 an_idle_consumer_is_woken_by_another_handle,
+                two_idle_consumers_are_both_woken_by_one_batch,
                 every_field_of_an_envelope_arrives,
                 a_message_with_nothing_but_a_body_arrives,
                 headers_keep_their_types,
@@ -54,6 +55,7 @@ macro_rules! transport_suite {
                 a_retried_message_keeps_its_key_locked_where_that_is_native,
                 order_by_queue_is_accepted_or_refused,
                 a_temporary_queue_takes_messages_or_is_refused,
+                a_delivery_limit_holds_or_is_refused,
             }
             transport::delay::{
                 a_delayed_message_arrives_when_it_is_due_and_not_before,

@@ -1,9 +1,10 @@
 //! What is declared is there; what cannot be done is refused, never ignored.
 
 use crate::TransportHarness;
-use crate::kit::consumer::{ack, id_of, ids_of};
+use crate::kit::consumer::{ack, id_of, ids_of, settle};
 use crate::kit::engine::{Failed, retry};
 use crate::kit::message::{copy, message, queue_name, to_queue};
+use crate::kit::operator::{peek_dead, peeked_ids};
 use crate::kit::scene::{Scene, WORK, assert_kind};
 use crate::kit::topology::{one_queue, plain, queues, subscribed};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tramline_core::ErrorKind;
 use tramline_core::capabilities::{Capabilities, Ordering, Support};
 use tramline_core::envelope::Envelope;
 use tramline_core::name::QueueRef;
-use tramline_core::settlement::Marks;
+use tramline_core::settlement::{Marks, Settlement};
 use tramline_core::topology::{QueueSpec, Rule};
 use tramline_core::transport::{CopyOf, Delivery, Sent, Transport};
 
@@ -207,6 +208,35 @@ pub async fn a_temporary_queue_takes_messages_or_is_refused<H: TransportHarness>
         scene.send(to_queue(WORK, message(id))).await;
     }
     assert_eq!(ids_of(&consumer.take(2).await), ["a", "b"]);
+}
+
+/// No capability says so, and the answer to `declare` decides: a limit that is taken must hold.
+pub async fn a_delivery_limit_holds_or_is_refused<H: TransportHarness>(harness: H) {
+    const LIMIT: u32 = 3;
+    let spec = QueueSpec { delivery_limit: Some(LIMIT), ..plain(WORK) };
+    let mut scene = Scene::with(&harness, queues([])).await;
+    let topology = one_queue(spec);
+    if let Err(error) = scene.try_declare(&topology).await {
+        return assert_kind(&error, ErrorKind::Unsupported);
+    }
+    scene.declare(topology).await;
+    scene.send(to_queue(WORK, message("a"))).await;
+    let mut consumer = scene.consumer(WORK, 1).await;
+    for _ in 0..LIMIT {
+        settle(consumer.next_is("a").await, Settlement::Return).await;
+    }
+    scene.send(to_queue(WORK, message("end"))).await;
+    let mut next = consumer.next().await;
+    // Some brokers count only what comes again.
+    if id_of(&next) == "a" {
+        settle(next, Settlement::Return).await;
+        next = consumer.next().await;
+    }
+    assert_eq!(id_of(&next), "end", "a was delivered {LIMIT} times");
+    ack(next).await;
+    if let Some(dead) = peek_dead(&scene, WORK).await {
+        assert_eq!(peeked_ids(&dead), ["a"], "what the broker gave up");
+    }
 }
 
 /// A message whose key is the first letter of its id.

@@ -1,7 +1,7 @@
 //! What is sent arrives: once, whole, in order, and at every handle on the broker.
 
 use crate::TransportHarness;
-use crate::kit::consumer::{ack, id_of};
+use crate::kit::consumer::{ack, id_of, ids_of};
 use crate::kit::message::{
     assert_same, complete_message, message, messages, to_queue, to_topic, typed_headers,
 };
@@ -75,6 +75,30 @@ pub async fn an_idle_consumer_is_woken_by_another_handle<H: TransportHarness>(ha
         let what = format!("to be woken for {id} sooner than a slow poll would find it");
         let delivery = within(harness.patience() / 10, &what, consumer.next_is(id)).await;
         ack(delivery).await;
+    }
+}
+
+/// Wake-ups are coalesced; work for two must still not be left to one.
+pub async fn two_idle_consumers_are_both_woken_by_one_batch<H: TransportHarness>(harness: H) {
+    let scene = Scene::fresh(&harness).await;
+    let other = scene.other(&harness).await;
+    let mut consumers = [scene.consumer(WORK, 1).await, other.consumer(WORK, 1).await];
+    for round in 0..10 {
+        let ids = [format!("{round}a"), format!("{round}b")];
+        let [here, there] = &mut consumers;
+        let both = async {
+            let batch = messages(WORK, ids.iter().map(String::as_str));
+            let sending = scene.send_all(&batch);
+            let (here, there, ()) = tokio::join!(here.next(), there.next(), sending);
+            [here, there]
+        };
+        let deliveries = within(harness.patience() / 10, "a message for each consumer", both).await;
+        let mut got = ids_of(&deliveries);
+        got.sort();
+        assert_eq!(got, ids);
+        for delivery in deliveries {
+            ack(delivery).await;
+        }
     }
 }
 
