@@ -1,2 +1,100 @@
-//! Placeholder.
-fn main() {}
+//! What each path of the bus costs, beside a *twin*: the least that could be written by hand for
+//! the same work (the same rows and headers, the same JSON written and read).
+//!
+//! ```text
+//! cargo xtask bench memory|sqlite|store [--json FILE] [--case WORDS] [--rounds 5] [--seconds 1]
+//! cargo xtask bench sqlite --growth
+//! ```
+//!
+//! # How to read the figures
+//!
+//! - Twin and ours run in turns, in 5 rounds, and who goes first changes with each round. The
+//!   figures are medians; the smallest and the largest of ours stand beside them. If those are far
+//!   apart, something else was at work on the machine: run it again.
+//! - Look at the **ratio**, ours to twin in the same run. The figures themselves belong to this
+//!   machine at this hour, and mean nothing beside those of another run. For rates more is better,
+//!   for times less.
+//! - **CPU** is what the whole process used for a message, all its threads together, producers and
+//!   the making of messages included. It is the steadiest figure.
+//! - What is durable waits for the disk: the disk's own floor is printed first. If it is far below
+//!   50 µs, no disk is behind it (a RAM disk, a cache that lies), and no figure for durable work
+//!   says anything.
+//!
+//! Every message is an order event of 256 bytes of JSON. Nothing here is asserted but that no
+//! message is lost: a slow machine fails no test.
+
+mod cli;
+mod completion;
+mod cpu;
+mod folder;
+mod hand;
+mod json;
+mod latency;
+mod load;
+mod memory;
+mod message;
+mod round;
+mod sqlite;
+mod stopwatch;
+mod store;
+mod table;
+
+use clap::Parser;
+use cli::{Arguments, Bench};
+use round::{Case, Measured};
+use std::error::Error;
+use std::process::ExitCode;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            table::complain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    match arguments.bench {
+        Bench::Memory => bench("memory", arguments, &memory::cases()),
+        Bench::Sqlite if arguments.growth => growth(arguments),
+        Bench::Sqlite => on_disk("sqlite", arguments, &sqlite::cases()),
+        Bench::Store => on_disk("store", arguments, &store::cases()),
+        Bench::Peer => {
+            let file = arguments.file.as_ref().ok_or("--file is missing")?;
+            sqlite::peer::listen(file, arguments.plan.messages.unwrap_or(1))
+        }
+    }
+}
+
+fn on_disk(name: &'static str, arguments: &Arguments, cases: &[Case]) -> Result<()> {
+    table::floor(&folder::floor()?);
+    bench(name, arguments, cases)
+}
+
+fn bench(name: &'static str, arguments: &Arguments, cases: &[Case]) -> Result<()> {
+    table::head(name, &arguments.plan);
+    let mut rows = Vec::new();
+    for case in cases.iter().filter(|case| arguments.wants(case)) {
+        let measured = round::measure(case, &arguments.plan)?;
+        rows.extend(shown(name, case, &measured));
+    }
+    json::write(arguments.json.as_deref(), &rows)
+}
+
+fn growth(arguments: &Arguments) -> Result<()> {
+    const BACKLOG: u64 = 5_000_000;
+    table::floor(&folder::floor()?);
+    table::growth_head();
+    let (case, measured) = sqlite::growth::measure(arguments.plan.messages.unwrap_or(BACKLOG))?;
+    json::write(arguments.json.as_deref(), &shown("sqlite", &case, &measured))
+}
+
+/// Prints a case, and answers its rows for the file.
+fn shown(name: &'static str, case: &Case, measured: &Measured) -> Vec<json::Row> {
+    table::rows(case, measured);
+    json::rows(name, case, measured)
+}

@@ -1,0 +1,46 @@
+//! The command line.
+
+use crate::round::{Case, Plan};
+use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
+
+/// Measures the bus beside hand-written twins
+#[derive(Debug, Parser)]
+pub(crate) struct Arguments {
+    /// Which path to measure
+    pub(crate) bench: Bench,
+    /// Write the figures to this file too, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Only cases whose names contain this
+    #[arg(long, value_name = "WORDS")]
+    case: Option<String>,
+    /// Of sqlite, only the growth: a backlog of 5 million messages, or of as many as `--messages`
+    /// says. Takes minutes and several GB of disk
+    #[arg(long)]
+    pub(crate) growth: bool,
+    #[command(flatten)]
+    pub(crate) plan: Plan,
+    /// The file that the other process listens on
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bench {
+    /// The engine on memory
+    Memory,
+    /// The engine on a SQLite file
+    Sqlite,
+    /// Group transactions of handlers on a SQLite file
+    Store,
+    /// The other process of a bench
+    #[value(hide = true)]
+    Peer,
+}
+
+impl Arguments {
+    pub(crate) fn wants(&self, case: &Case) -> bool {
+        self.case.as_ref().is_none_or(|words| case.name.contains(words))
+    }
+}

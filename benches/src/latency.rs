@@ -1,0 +1,72 @@
+//! The way from end to end, at a steady pace.
+
+use crate::Result;
+use crate::completion::Completion;
+use crate::message::OrderPlaced;
+use crate::round::{Figure, Run};
+use crate::stopwatch::Stopwatch;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tramline::core::clock::{Clock, SystemClock};
+
+/// Messages a second.
+pub(crate) const PACE: u64 = 1000;
+
+pub(crate) const FIGURES: &[Figure] =
+    &[Figure { name: "p50", unit: "ms" }, Figure { name: "p99", unit: "ms" }];
+
+/// How long each message took from the call that published it to its handler. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Latencies {
+    pub(crate) done: Completion,
+    micros: Arc<Mutex<Vec<i64>>>,
+}
+
+impl Latencies {
+    pub(crate) fn of(messages: u64) -> Self {
+        let micros = Arc::new(Mutex::new(Vec::with_capacity(messages as usize)));
+        Self { done: Completion::of(messages), micros }
+    }
+
+    /// A handler has begun.
+    pub(crate) fn note(&self, order: &OrderPlaced) {
+        let micros = SystemClock.now().as_micros() - order.placed_at;
+        self.micros.lock().unwrap_or_else(PoisonError::into_inner).push(micros);
+        self.done.count();
+    }
+
+    /// Median and 99th percentile, in milliseconds.
+    pub(crate) fn percentiles(&self) -> Vec<f64> {
+        let mut micros = self.micros.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        micros.sort_unstable();
+        let at = |percent: usize| {
+            micros.get(micros.len() * percent / 100).map_or(f64::NAN, |micros| *micros as f64)
+        };
+        vec![at(50) / 1000.0, at(99) / 1000.0]
+    }
+
+    pub(crate) fn run(&self, watch: &Stopwatch, messages: u64) -> Run {
+        watch.run(messages, self.percentiles())
+    }
+}
+
+/// Calls `publish` at the pace, whether or not the calls before have ended.
+pub(crate) async fn paced<P, F>(messages: u64, publish: P) -> Result<()>
+where
+    P: Fn(OrderPlaced) -> F,
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let mut ticks = interval(Duration::from_secs(1) / PACE as u32);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut calls: JoinSet<Result<()>> = JoinSet::new();
+    for number in 0..messages {
+        ticks.tick().await;
+        calls.spawn(publish(OrderPlaced::new(number)));
+    }
+    while let Some(ended) = calls.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
