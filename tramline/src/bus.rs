@@ -29,7 +29,7 @@ pub(crate) struct Running {
     pub(crate) transport: Arc<dyn DynTransport>,
     pub(crate) sender: Arc<dyn DynSender>,
     pub(crate) send_limit: Duration,
-    pub(crate) unrouted: Unrouted,
+    pub(crate) unrouted: Arc<Unrouted>,
     pub(crate) stopping: CancellationToken,
     pub(crate) killed: CancellationToken,
     /// Receivers and relays.
@@ -142,12 +142,16 @@ impl Bus {
         Ok(drained)
     }
 
-    /// Runs until SIGTERM or ctrl-c, then drains within `limit`.
+    /// Runs until SIGTERM, ctrl-c or a [`Bus::drain`] elsewhere, then drains within `limit`.
     ///
     /// # Errors
     /// As [`Bus::drain`]; or the signals cannot be listened to.
     pub async fn run(&self, limit: Duration) -> Result<Drained> {
-        stop_signal().await.map_err(|error| {
+        let signalled = tokio::select! {
+            signalled = stop_signal() => signalled,
+            () = self.0.stopping.cancelled() => Ok(()),
+        };
+        signalled.map_err(|error| {
             Error::new(ErrorKind::Unavailable, "listen for SIGTERM and ctrl-c").because(error)
         })?;
         tracing::info!("stopping");

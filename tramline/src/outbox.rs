@@ -40,10 +40,10 @@ impl Outbox {
     /// Publishes an event, `&event` or a [`crate::Draft`] of it.
     ///
     /// # Errors
-    /// A permanent failure: the event cannot be encoded, or a name or header is not allowed.
+    /// A permanent failure: the event cannot be encoded, a name or header is not allowed, or the
+    /// run has ended and a task of it that was left behind still publishes.
     pub fn publish<'a>(&self, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
-        self.buffer.push(self.scope.compose(draft, Target::Subscribers)?);
-        Ok(())
+        self.buffer.push(self.scope.compose(draft, Target::Subscribers)?)
     }
 
     /// Sends a command to exactly one queue.
@@ -52,8 +52,7 @@ impl Outbox {
     /// As [`Outbox::publish`], and for a bad queue name.
     pub fn send<'a>(&self, queue: &str, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
         let queue = QueueName::new(queue).map_err(Failure::permanent)?;
-        self.buffer.push(self.scope.compose(draft, Target::Queue(queue))?);
-        Ok(())
+        self.buffer.push(self.scope.compose(draft, Target::Queue(queue))?)
     }
 }
 
@@ -77,25 +76,40 @@ pub(crate) fn scope(cx: &Context) -> Scope {
     Scope { composer, parent: Some(parent), publishing: Publishing::Outbox }
 }
 
-/// The messages of one run. Clones are the same buffer.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Buffer(Arc<Mutex<Vec<Outgoing>>>);
+/// The messages of one run; `None` once it has ended. Clones are the same buffer.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer(Arc<Mutex<Option<Vec<Outgoing>>>>);
 
 impl Buffer {
-    pub(crate) fn push(&self, outgoing: Outgoing) {
-        self.0.lock().push(outgoing);
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Some(Vec::new()))))
     }
 
-    pub(crate) fn take(&self) -> Vec<Outgoing> {
-        std::mem::take(&mut self.0.lock())
+    /// # Errors
+    /// The run has ended: what came now would never leave.
+    pub(crate) fn push(&self, outgoing: Outgoing) -> Result<(), Failure> {
+        match &mut *self.0.lock() {
+            Some(messages) => messages.push(outgoing),
+            None => {
+                let text = format!("failed to publish to {}: the run has ended", outgoing.to);
+                return Err(Failure::permanent(text));
+            }
+        }
+        Ok(())
     }
 
-    /// A new buffer for the next run: whoever still holds the old one writes into the void.
-    pub(crate) fn clear(&mut self) {
+    /// Ends the run: what it has published, and nothing more from now on.
+    pub(crate) fn close(&self) -> Vec<Outgoing> {
+        self.0.lock().take().unwrap_or_default()
+    }
+
+    /// A buffer for the next run; whoever still holds the old one is refused.
+    pub(crate) fn renew(&mut self) {
+        self.close();
         if Arc::strong_count(&self.0) > 1 {
-            self.0 = Arc::default();
+            *self = Self::new();
         } else {
-            self.0.lock().clear();
+            *self.0.lock() = Some(Vec::new());
         }
     }
 }

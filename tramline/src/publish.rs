@@ -149,7 +149,7 @@ pub(crate) struct Unrouted(Mutex<HashSet<String>>);
 
 impl Unrouted {
     /// Counts one, and warns of each kind once.
-    fn count(&self, to: &Destination) {
+    pub(crate) fn count(&self, to: &Destination) {
         const KINDS_MAX: usize = 1000;
         metrics::counter!("tramline_unrouted_total").increment(1);
         let kind = to.to_string();

@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// How often and after which pauses a failed message is tried again.
@@ -119,7 +120,7 @@ impl Retry {
     /// `fraction` (0 to 1) is the chance that jitter draws.
     pub fn pause(&self, failures: u32, fraction: f64) -> Option<Duration> {
         let whole = self.whole_pause(failures)?;
-        Some(if self.jitter { whole.mul_f64(fraction.clamp(0.0, 1.0)) } else { whole })
+        Some(if self.jitter { part(whole, fraction) } else { whole })
     }
 
     /// The pause before jitter.
@@ -135,6 +136,9 @@ impl Retry {
                 Some(first.saturating_add(step.saturating_mul(earlier)))
             }
             Pauses::Exponential { first, factor, max } => {
+                if first.is_zero() {
+                    return Some(Duration::ZERO);
+                }
                 let seconds = first.as_secs_f64() * factor.powf(f64::from(earlier));
                 Some(Duration::try_from_secs_f64(seconds).map_or(*max, |pause| pause.min(*max)))
             }
@@ -143,17 +147,53 @@ impl Retry {
 
     /// The longest pause that this policy can ask for.
     pub fn pause_max(&self) -> Duration {
-        self.whole_pauses().max().unwrap_or_default()
+        match &self.pauses {
+            Pauses::List(pauses) => pauses.iter().take(self.count()).max().copied(),
+            // Each pause is at least as long as the one before.
+            _ => self.whole_pause(self.runs.saturating_sub(1).max(1)),
+        }
+        .unwrap_or_default()
     }
 
     /// All pauses together, at most.
     pub fn pauses_total(&self) -> Duration {
-        self.whole_pauses().fold(Duration::ZERO, Duration::saturating_add)
+        let count = self.count();
+        let times =
+            |pause: Duration, n: usize| pause.saturating_mul(u32::try_from(n).unwrap_or(u32::MAX));
+        match &self.pauses {
+            Pauses::Fixed(pause) => times(*pause, count),
+            Pauses::List(pauses) => sum(pauses.iter().take(count).copied()),
+            Pauses::Incremental { first, step } => {
+                // n pauses have n * (n - 1) / 2 steps in them.
+                let steps =
+                    step.as_nanos().saturating_mul((count * count.saturating_sub(1) / 2) as u128);
+                let nanos = u64::try_from(steps).unwrap_or(u64::MAX);
+                times(*first, count).saturating_add(Duration::from_nanos(nanos))
+            }
+            Pauses::Exponential { max, .. } => {
+                // One by one while they grow, which 64 doublings end; then all are alike.
+                const GROWING_MAX: usize = 1000;
+                let growing = count.min(GROWING_MAX);
+                let pauses = (1..=growing as u32).map_while(|n| self.whole_pause(n));
+                sum(pauses).saturating_add(times(*max, count - growing))
+            }
+        }
     }
 
-    fn whole_pauses(&self) -> impl Iterator<Item = Duration> + '_ {
-        (1..self.runs).map_while(|failures| self.whole_pause(failures))
+    /// How many pauses there can be.
+    fn count(&self) -> usize {
+        self.runs.saturating_sub(1) as usize
     }
+}
+
+fn sum(pauses: impl Iterator<Item = Duration>) -> Duration {
+    pauses.fold(Duration::ZERO, Duration::saturating_add)
+}
+
+/// The `fraction` of `whole`.
+fn part(whole: Duration, fraction: f64) -> Duration {
+    let seconds = whole.as_secs_f64() * fraction.clamp(0.0, 1.0);
+    Duration::try_from_secs_f64(seconds).map_or(whole, |part| part.min(whole))
 }
 
 /// The policies of one endpoint: the first that is meant for the error, else the default.
@@ -173,6 +213,12 @@ impl fmt::Debug for ErrorTest {
 }
 
 impl Retries {
+    /// The same policy for all failures.
+    #[cfg(test)]
+    pub(crate) fn of(default: Retry) -> Self {
+        Self { default, by_error: Vec::new() }
+    }
+
     /// Failures that `test` accepts follow `retry`.
     pub(crate) fn when(
         &mut self,
@@ -182,9 +228,17 @@ impl Retries {
         self.by_error.push((ErrorTest(Arc::new(test)), retry));
     }
 
-    /// The policy for `failure`.
+    /// The policy for `failure`. A test that panics is not meant for it: the message must be
+    /// settled all the same, else it would come again at once and for ever.
     pub(crate) fn policy(&self, failure: &Failure) -> &Retry {
-        let meant = self.by_error.iter().find(|(test, _)| (test.0)(failure));
+        let is_meant = |test: &ErrorTest| {
+            let asked = catch_unwind(AssertUnwindSafe(|| (test.0)(failure)));
+            asked.unwrap_or_else(|_| {
+                tracing::error!("a test of an error panicked: the next policy counts");
+                false
+            })
+        };
+        let meant = self.by_error.iter().find(|(test, _)| is_meant(test));
         meant.map_or(&self.default, |(_, retry)| retry)
     }
 
@@ -237,7 +291,7 @@ mod tests {
 
     #[test]
     fn the_first_policy_that_is_meant_for_an_error_counts() {
-        let mut retries = Retries { default: Retry::none(), ..Retries::default() };
+        let mut retries = Retries::of(Retry::none());
         retries.when(|failure| failure.find::<std::fmt::Error>().is_some(), Retry::immediate(2));
         assert_eq!(*retries.policy(&Failure::from(std::fmt::Error)), Retry::immediate(2));
         assert_eq!(*retries.policy(&Failure::retryable("other")), Retry::none());
@@ -247,5 +301,46 @@ mod tests {
     fn totals_count_whole_pauses() {
         let retry = Retry::list([SECOND, 3 * SECOND]).jitter();
         assert_eq!((retry.pause_max(), retry.pauses_total()), (3 * SECOND, 4 * SECOND));
+    }
+
+    #[test]
+    fn totals_are_those_of_the_pauses_one_by_one() {
+        let kinds = [
+            Retry::none(),
+            Retry::immediate(7),
+            Retry::fixed(SECOND),
+            Retry::list([3 * SECOND, SECOND, 9 * SECOND]).runs(3),
+            Retry::incremental(SECOND, 2 * SECOND),
+            Retry::exponential(SECOND).max(60 * SECOND),
+            Retry::exponential(Duration::ZERO),
+        ];
+        for retry in
+            kinds.into_iter().flat_map(|retry| [1, 2, 5, 40].map(|n| retry.clone().runs(n)))
+        {
+            let pauses: Vec<_> = (1..retry.runs).map_while(|n| retry.whole_pause(n)).collect();
+            assert_eq!(retry.pauses_total(), pauses.iter().sum(), "{retry:?}");
+            assert_eq!(retry.pause_max(), pauses.iter().max().copied().unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn totals_of_endless_policies_are_known_at_once() {
+        let endless = |retry: Retry| retry.runs(u32::MAX).pauses_total();
+        assert_eq!(endless(Retry::immediate(2)), Duration::ZERO);
+        assert_eq!(endless(Retry::fixed(SECOND)), (u32::MAX - 1) * SECOND);
+        assert!(endless(Retry::exponential(SECOND).max(SECOND)) >= (u32::MAX - 1001) * SECOND);
+        assert_eq!(endless(Retry::fixed(Duration::MAX)), Duration::MAX);
+        assert!(endless(Retry::incremental(SECOND, SECOND)) > Duration::from_secs(1 << 33));
+    }
+
+    #[test]
+    fn a_pause_of_nothing_stays_nothing_however_often_it_is_doubled() {
+        let retry = Retry::exponential(Duration::ZERO).runs(u32::MAX);
+        assert_eq!(retry.pause(4_000, 1.0), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn jitter_of_the_longest_pause_does_not_overflow() {
+        assert_eq!(Retry::fixed(Duration::MAX).jitter().pause(1, 1.0), Some(Duration::MAX));
     }
 }

@@ -13,7 +13,6 @@ use crate::endpoint::{Body, Endpoint, EndpointPipeline, Reception, Shared, recei
 use crate::handler::States;
 use crate::pipeline::layers::{CatchPanic, Metrics, RetryInPlace, TimeLimit, Trace, Transaction};
 use crate::pipeline::{Pipeline, Stack};
-use crate::publish::Unrouted;
 use crate::relay::{Relay, relay};
 use check::Checked;
 use std::fmt;
@@ -40,6 +39,8 @@ pub struct BusBuilder<T> {
     states: States,
     stores: Vec<Arc<dyn DynStore>>,
     published: Vec<&'static str>,
+    /// What is wrong and can be said already.
+    problems: Vec<String>,
     encoding: Encoding,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -56,6 +57,7 @@ impl<T: Transport> BusBuilder<T> {
             states: States::default(),
             stores: Vec::new(),
             published: Vec::new(),
+            problems: Vec::new(),
             encoding: Encoding::Json,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
@@ -73,7 +75,10 @@ impl<T: Transport> BusBuilder<T> {
 
     /// Shares `state` with handlers, which ask for it by `State<S>`. One of each type.
     pub fn state<S: Clone + Send + Sync + 'static>(mut self, state: S) -> Self {
-        self.states.insert(state);
+        if self.states.insert(state) {
+            let name = std::any::type_name::<S>();
+            self.problems.push(format!("there are two states of type {name}: wrap one"));
+        }
         self
     }
 
@@ -156,7 +161,7 @@ impl<T: Transport> BusBuilder<T> {
             transport: transport.clone(),
             sender,
             send_limit: self.send_limit,
-            unrouted: Unrouted::default(),
+            unrouted: Arc::default(),
             stopping: CancellationToken::new(),
             killed: CancellationToken::new(),
             loops: TaskTracker::new(),
@@ -207,6 +212,7 @@ impl Plan<'_> {
             capabilities: checked.capabilities,
             sender: running.sender.clone(),
             send_limit: running.send_limit,
+            unrouted: running.unrouted.clone(),
             store: checked.store.clone(),
             in_flight: Default::default(),
             unhandled: behaviour.unhandled,
@@ -230,7 +236,7 @@ impl Plan<'_> {
         let gathering = batch.then_some(behaviour.gathering);
         let prefetch = behaviour.prefetch.unwrap_or_else(|| {
             let batch_size = gathering.map_or(1, |gathering| gathering.size_max);
-            let twice = 2 * concurrency.saturating_mul(batch_size);
+            let twice = concurrency.saturating_mul(batch_size).saturating_mul(2);
             u32::try_from(twice.clamp(PREFETCH_MIN, PREFETCH_MAX)).unwrap_or(u32::MAX)
         });
         Reception {
@@ -267,13 +273,17 @@ impl Bus {
     fn start_store_keeping(&self, store: Arc<dyn DynStore>, retention: Duration) {
         let running = self.inner();
         if publishing(&*running.transport, &store.database_dyn()) == Publishing::Outbox {
-            running.loops.spawn(relay(Relay {
+            let relay = relay(Relay {
                 store: store.clone(),
                 sender: running.sender.clone(),
                 composer: running.composer.clone(),
                 send_limit: running.send_limit,
+                unrouted: running.unrouted.clone(),
                 stopping: running.stopping.clone(),
-            }));
+            });
+            let killed = running.killed.clone();
+            // Cut short in the middle of a send, its rows come again under the same ids.
+            running.loops.spawn(async move { killed.run_until_cancelled_owned(relay).await });
         }
         let (composer, stopping) = (running.composer.clone(), running.stopping.clone());
         running.loops.spawn(async move {

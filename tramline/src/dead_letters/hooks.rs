@@ -94,9 +94,8 @@ impl Hooks {
         )
         .increment(1);
         for hook in &self.on_dead_letter {
-            let told = hook(report.clone());
-            let told = caught(async move {
-                told.await;
+            let told = caught(async {
+                hook(report.clone()).await;
                 Ok(())
             });
             if let Err(panic) = told.await {

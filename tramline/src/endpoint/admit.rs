@@ -21,28 +21,26 @@ pub(crate) enum Admission {
     Unknown(String),
 }
 
-/// Decides about a message with so many recorded `failures`.
+/// Decides about a message; `is_retried`: something of an earlier delivery is recorded.
 ///
 /// Rules are asked again only about what came straight through a topic: stale bindings do no
 /// harm then, and what was sent to the queue, retried or redriven is never filtered.
 pub(crate) fn admit(
     envelope: &Envelope,
-    failures: u32,
+    is_retried: bool,
     rules: &HashMap<TopicName, CompiledRules>,
     router: &Router,
     now: Timestamp,
 ) -> Admission {
-    if envelope.is_expired(now) {
-        return Admission::Expired;
-    }
-    if failures == 0
-        && let Some(via) = &envelope.via
-    {
+    if !is_retried && let Some(via) = &envelope.via {
         let facts = Facts::new(&via.subject, &envelope.headers, &envelope.body);
         let wanted = rules.get(&via.topic);
         if !wanted.is_some_and(|rules| rules.matches(&via.subject, &facts)) {
             return Admission::Filtered;
         }
+    }
+    if envelope.is_expired(now) {
+        return Admission::Expired;
     }
     match router.route(envelope) {
         Routed::To(_) => Admission::Handle,
@@ -67,7 +65,7 @@ mod tests {
         }
     }
 
-    fn decide(change: impl FnOnce(&mut Envelope), failures: u32) -> Admission {
+    fn decide(change: impl FnOnce(&mut Envelope), is_retried: bool) -> Admission {
         let topic = TopicName::new("orders").unwrap();
         let rule = Rule { subject: "orders.placed".into(), filter: Filter::sql("total > 10") };
         let rules = HashMap::from([(topic.clone(), CompiledRules::compile(&[rule]).unwrap())]);
@@ -80,12 +78,12 @@ mod tests {
             ..Envelope::default()
         };
         change(&mut envelope);
-        admit(&envelope, failures, &rules, &router, Timestamp::from_millis(100))
+        admit(&envelope, is_retried, &rules, &router, Timestamp::from_millis(100))
     }
 
     #[test]
     fn what_a_rule_lets_through_is_handled() {
-        assert_eq!(decide(|_| (), 0), Admission::Handle);
+        assert_eq!(decide(|_| (), false), Admission::Handle);
     }
 
     #[test]
@@ -93,13 +91,13 @@ mod tests {
         let cheap = |envelope: &mut Envelope| {
             envelope.body = bytes::Bytes::from_static(br#"{"total":"9"}"#);
         };
-        assert_eq!(decide(cheap, 0), Admission::Filtered);
-        assert_eq!(decide(cheap, 1), Admission::Handle, "a retry is never filtered");
+        assert_eq!(decide(cheap, false), Admission::Filtered);
+        assert_eq!(decide(cheap, true), Admission::Handle, "a retry is never filtered");
         let sent = |envelope: &mut Envelope| {
             cheap(envelope);
             envelope.via = None;
         };
-        assert_eq!(decide(sent, 0), Admission::Handle, "a direct send is never filtered");
+        assert_eq!(decide(sent, false), Admission::Handle, "a direct send is never filtered");
     }
 
     #[test]
@@ -108,20 +106,31 @@ mod tests {
             let topic = TopicName::new("stock").unwrap();
             envelope.via = Some(Via { topic, subject: "orders.placed".into() });
         };
-        assert_eq!(decide(elsewhere, 0), Admission::Filtered);
+        assert_eq!(decide(elsewhere, false), Admission::Filtered);
     }
 
     #[test]
-    fn expired_is_said_before_all_else() {
-        let late =
-            |envelope: &mut Envelope| envelope.expires_at = Some(Timestamp::from_millis(100));
-        assert_eq!(decide(late, 0), Admission::Expired);
+    fn what_is_for_us_and_late_has_expired_whatever_its_type() {
+        let late = |envelope: &mut Envelope| {
+            envelope.expires_at = Some(Timestamp::from_millis(100));
+            envelope.name = Some("orders.lost".into());
+        };
+        assert_eq!(decide(late, false), Admission::Expired);
+    }
+
+    #[test]
+    fn what_is_not_for_us_is_no_dead_letter_of_ours_even_if_it_is_late() {
+        let late_and_cheap = |envelope: &mut Envelope| {
+            envelope.expires_at = Some(Timestamp::from_millis(100));
+            envelope.body = bytes::Bytes::from_static(br#"{"total":"9"}"#);
+        };
+        assert_eq!(decide(late_and_cheap, false), Admission::Filtered);
     }
 
     #[test]
     fn an_unknown_type_is_named() {
         let unknown = |envelope: &mut Envelope| envelope.name = Some("orders.lost".into());
-        let Admission::Unknown(why) = decide(unknown, 1) else { panic!("it was known") };
+        let Admission::Unknown(why) = decide(unknown, true) else { panic!("it was known") };
         assert!(why.contains("orders.lost"), "{why}");
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct Behaviour {
 
 /// How many handlers of one endpoint run at once, where it does not say.
 const CONCURRENCY_DEFAULT: usize = 16;
+/// How many may, whatever it says.
+const CONCURRENCY_MAX: usize = 10_000;
 /// How large batches are, where the endpoint does not say.
 const BATCH_SIZE_DEFAULT: usize = 100;
 
@@ -153,9 +155,10 @@ impl Endpoint {
         self
     }
 
-    /// How many handlers run at once in this process; 16 if not said, at least 1.
+    /// How many handlers run at once in this process; 16 if not said, at least 1 and at most
+    /// 10,000.
     pub fn concurrency(mut self, handlers: usize) -> Self {
-        self.behaviour.concurrency = handlers.max(1);
+        self.behaviour.concurrency = handlers.clamp(1, CONCURRENCY_MAX);
         self
     }
 

@@ -1,19 +1,17 @@
 //! Batches: gathered, run as one, halved when they fail.
 
-use crate::endpoint::process::{
-    EndpointPipeline, finish, incoming, publish_buffered, refused, refused_at_the_door,
-};
+use crate::endpoint::process::{EndpointPipeline, enter, finish, publish_buffered, refused};
 use crate::endpoint::settlement::Ending;
 use crate::endpoint::shared::Shared;
 use crate::pipeline::layers::caught;
-use crate::pipeline::{Context, Disposition, Incoming, Step};
+use crate::pipeline::{Context, Disposition, Incoming, Outcome, Step};
 use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use tramline_core::Result;
 use tramline_core::store::Refusal;
 use tramline_core::transport::{Delivery, Receiver};
+use tramline_core::{Error, Result};
 
 /// How large a batch may be, and how long it waits for more when it is not full.
 #[derive(Clone, Copy, Debug)]
@@ -22,19 +20,28 @@ pub(crate) struct Gathering {
     pub(crate) wait: Duration,
 }
 
+/// What was gathered.
+pub(crate) struct Gathered<D> {
+    pub(crate) batch: Vec<D>,
+    /// The receiver is of no use any more; what it delivered is.
+    pub(crate) error: Option<Error>,
+}
+
 /// A batch that begins with `first`: what is there at once, and what comes within the wait.
-/// A receiver's error ends the batch and is met again by the next call.
 pub(crate) async fn gather<R: Receiver>(
     shared: &Shared,
     receiver: &mut R,
     first: R::Delivery,
     gathering: Gathering,
-) -> Vec<R::Delivery> {
+) -> Gathered<R::Delivery> {
     let mut batch = vec![first];
     let clock = &shared.composer.clock;
     let mut late = clock.sleep_until(clock.now().after(gathering.wait));
     while batch.len() < gathering.size_max {
-        let next: Result<Option<R::Delivery>> = match receiver.next().now_or_never() {
+        // Unconstrained: else a full queue would seem empty when the task's budget is spent. The
+        // batch is bounded, and its task yields when it is full.
+        let at_once = tokio::task::coop::unconstrained(receiver.next()).now_or_never();
+        let next: Result<Option<R::Delivery>> = match at_once {
             Some(next) => next,
             None if gathering.wait.is_zero() => break,
             None => tokio::select! {
@@ -46,10 +53,11 @@ pub(crate) async fn gather<R: Receiver>(
         };
         match next {
             Ok(Some(delivery)) => batch.push(delivery),
-            Ok(None) | Err(_) => break,
+            Ok(None) => break,
+            Err(error) => return Gathered { batch, error: Some(error) },
         }
     }
-    batch
+    Gathered { batch, error: None }
 }
 
 /// Works on a batch from admission to settlement.
@@ -62,12 +70,14 @@ pub(crate) async fn process_batch<D: Delivery>(
     let mut work = Vec::with_capacity(batch.len());
     let mut passages = Vec::new();
     for delivery in batch {
-        if let Some(ending) = refused_at_the_door(&shared, &delivery) {
-            let failures = delivery.failures();
-            finish(&shared, delivery, &ending, failures).await;
-            continue;
-        }
-        let incoming = incoming(&shared, &delivery);
+        let incoming = match enter(&shared, &delivery) {
+            Ok(incoming) => incoming,
+            Err(ending) => {
+                let failures = delivery.failures();
+                finish(&shared, delivery, &ending, failures).await;
+                continue;
+            }
+        };
         // Batches do not wait for each other's keys: two of them could wait for ever.
         let passage = incoming.sighting.as_ref().map(|s| shared.in_flight.try_enter(&s.key));
         match passage {
@@ -102,9 +112,11 @@ async fn run<D: Delivery>(
 ) -> Vec<Group<D>> {
     let mut messages = group.iter().map(|(_, incoming)| incoming.clone());
     let Some(first) = messages.next() else { return Vec::new() };
-    let mut cx = Context::new(shared.clone(), first, messages.collect());
-    let outcome = {
-        let run = caught(pipeline.run(&mut cx));
+    let mut cx = Context::of_batch(shared.clone(), first, messages.collect());
+    let outcome = if shared.killed.is_cancelled() {
+        None
+    } else {
+        let run = run_and_publish(pipeline, &mut cx);
         tokio::select! {
             biased;
             outcome = run => Some(outcome),
@@ -112,22 +124,17 @@ async fn run<D: Delivery>(
         }
     };
     let Some(outcome) = outcome else {
-        cx.cancel();
+        cx.end_run();
         settle_all(shared, group, |_| Ending::Abandoned).await;
         return Vec::new();
     };
-    let outcome = match outcome {
-        Ok(()) if cx.disposition == Disposition::Open => publish_buffered(&mut cx).await,
-        outcome => outcome,
-    };
     if let Err(failure) = outcome {
+        cx.end_run();
         if group.len() > 1 {
             let rest = group.split_off(group.len() / 2);
             return vec![rest, group];
         }
-        let mut failed = cx.message.clone();
-        failed.failures += 1;
-        shared.report(&failed, &failure);
+        cx.report(&failure);
         let mut failure = Some(failure);
         settle_all(shared, group, |_| failure.take().map_or(Ending::Abandoned, Ending::Failed))
             .await;
@@ -142,12 +149,22 @@ async fn run<D: Delivery>(
     Vec::new()
 }
 
-/// A refused condition drops only its item; the others run again.
+async fn run_and_publish(pipeline: &EndpointPipeline, cx: &mut Context) -> Outcome {
+    caught(pipeline.run(cx)).await?;
+    if cx.disposition == Disposition::Open { publish_buffered(cx).await } else { Ok(()) }
+}
+
+/// A refused condition drops only its item; the others run again. Where the store does not say
+/// which it was, all come back: to run the same again would never end.
 async fn drop_refused<D: Delivery>(
     shared: &Shared,
     group: Group<D>,
     refusals: &[(usize, Refusal)],
 ) -> Vec<Group<D>> {
+    if !refusals.iter().any(|(index, _)| *index < group.len()) {
+        settle_all(shared, group, |_| Ending::Busy).await;
+        return Vec::new();
+    }
     let mut rest = Vec::with_capacity(group.len());
     for (index, (delivery, incoming)) in group.into_iter().enumerate() {
         match refusals.iter().find(|(refused, _)| *refused == index) {

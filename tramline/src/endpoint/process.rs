@@ -1,7 +1,5 @@
 //! The work on one delivery: admitted, run through the pipeline, settled.
 
-use crate::Failure;
-use crate::MessageId;
 use crate::endpoint::admit::{Admission, admit};
 use crate::endpoint::settle::settle;
 use crate::endpoint::settlement::{Ending, Record, settlement};
@@ -9,13 +7,17 @@ use crate::endpoint::shared::Shared;
 use crate::handler::Router;
 use crate::outbox;
 use crate::pipeline::layers::{
-    CatchPanic, Metrics, RetryInPlace, TimeLimit, Trace, Transaction, caught,
+    CatchPanic, Metrics, RetryInPlace, TimeLimit, Trace, Transaction, caught, panic_text,
 };
 use crate::pipeline::{Context, Disposition, Incoming, Outcome, Pipeline, Stack, Step};
+use crate::retry::Retries;
+use crate::{Failure, MessageId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tramline_core::store::{Refusal, Sighting};
 use tramline_core::transport::{Delivery, Sent};
+use tramline_core::{Error, ErrorKind};
 
 /// The engine's layers around the user's.
 pub(crate) type EndpointPipeline = Stack<
@@ -70,74 +72,120 @@ pub(crate) async fn finish<D: Delivery>(
         now: shared.now(),
         fraction: shared.composer.entropy.fraction(),
     };
-    let action = settlement(ending, record, &shared.retries, shared.unhandled);
+    let decide =
+        |ending: &Ending, retries: &Retries| settlement(ending, record, retries, shared.unhandled);
+    // An error's text and its test are the user's code. Whatever these do, the message is settled:
+    // a panic here would bring it back at once, and for ever.
+    let decided = catch_unwind(AssertUnwindSafe(|| decide(ending, &shared.retries)));
+    let action = decided.unwrap_or_else(|panic| {
+        let failure = Failure::retryable(format!("panicked: {}", panic_text(&*panic)));
+        decide(&Ending::Failed(failure), &shared.retries)
+    });
     settle(shared, delivery, action).await;
 }
 
+/// How the work ends, and the failures of the message but for the one in `Ending::Failed`.
 async fn work<D: Delivery>(
     shared: &Arc<Shared>,
     pipeline: &EndpointPipeline,
     delivery: &D,
 ) -> (Ending, u32) {
-    let failures = delivery.failures();
-    if let Some(ending) = refused_at_the_door(shared, delivery) {
-        return (ending, failures);
-    }
-    let incoming = incoming(shared, delivery);
-    let _passage = match &incoming.sighting {
-        Some(sighting) => Some(shared.in_flight.enter(&sighting.key).await),
-        None => None,
+    let incoming = match enter(shared, delivery) {
+        Ok(incoming) => incoming,
+        Err(ending) => return (ending, delivery.failures()),
     };
-    if let Some(ending) = known_already(shared, delivery, incoming.sighting.as_ref()).await {
-        return (ending, failures);
-    }
-    let mut cx = Context::new(shared.clone(), incoming, Vec::new());
-    // The pipeline is in a block of its own: it borrows the context, which has the last word.
-    let outcome = {
-        let run = caught(pipeline.run(&mut cx));
+    let mut cx = Context::new(shared.clone(), incoming);
+    // The run is in a block of its own: it borrows the context, which has the last word.
+    let dropped = {
+        let run = run(shared, pipeline, delivery, &mut cx);
         tokio::select! {
             biased;
-            outcome = run => Ok(outcome),
+            ending = run => Ok(ending),
             () = delivery.lost() => Err(Ending::LeaseLost),
             () = shared.killed.cancelled() => Err(Ending::Abandoned),
         }
     };
-    let ending = match outcome {
-        Ok(outcome) => ending(&mut cx, outcome).await,
-        Err(ending) => {
-            cx.cancel();
-            ending
-        }
-    };
+    let ending = dropped.unwrap_or_else(|ending| {
+        cx.end_run();
+        ending
+    });
     (ending, cx.message.failures)
 }
 
-/// The ending of a delivery that no handler is to see.
-pub(crate) fn refused_at_the_door<D: Delivery>(shared: &Shared, delivery: &D) -> Option<Ending> {
-    let failures = delivery.failures();
-    match admit(delivery.envelope(), failures, &shared.rules, &shared.router, shared.now()) {
-        Admission::Handle => None,
-        Admission::Filtered => Some(Ending::Filtered),
-        Admission::Expired => Some(Ending::Expired),
-        Admission::Unknown(why) => Some(Ending::Unknown(why)),
-    }
+/// From the wait for a duplicate at work to the last message published. Dropped anywhere, the
+/// message comes again: to an inbox that knows it, or to a handler that publishes the same ids.
+async fn run<D: Delivery>(
+    shared: &Shared,
+    pipeline: &EndpointPipeline,
+    delivery: &D,
+    cx: &mut Context,
+) -> Ending {
+    let _passage = match &cx.message.sighting {
+        Some(sighting) => {
+            let passage = shared.in_flight.enter(&sighting.key).await;
+            let is_first = delivery.deliveries() == Some(1) && !passage.has_waited();
+            if let Some(ending) = known_already(shared, sighting, is_first).await {
+                return ending;
+            }
+            Some(passage)
+        }
+        None => None,
+    };
+    let outcome = caught(pipeline.run(cx)).await;
+    ending(cx, outcome).await
 }
 
 /// The delivery as the pipeline sees it.
-pub(crate) fn incoming<D: Delivery>(shared: &Shared, delivery: &D) -> Incoming {
-    let mut envelope = delivery.envelope().clone();
-    if envelope.idempotency_key.is_none()
-        && let Some(key) = shared.idempotency_key.as_ref().and_then(|key_of| key_of(&envelope))
-    {
-        Arc::make_mut(&mut envelope).idempotency_key = Some(key);
+///
+/// # Errors
+/// The ending of a delivery that no handler is to see.
+pub(crate) fn enter<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incoming, Ending> {
+    // The limit of a drain is over: nothing begins any more.
+    if shared.killed.is_cancelled() {
+        return Err(Ending::Abandoned);
     }
+    let marks = delivery.marks();
+    let is_retried = delivery.failures() > 0 || marks.unhandled_since.is_some();
+    let (rules, router) = (&shared.rules, &shared.router);
+    match admit(delivery.envelope(), is_retried, rules, router, shared.now()) {
+        Admission::Handle => incoming(shared, delivery),
+        Admission::Filtered => Err(Ending::Filtered),
+        Admission::Expired => Err(Ending::Expired),
+        Admission::Unknown(why) => {
+            if marks.unhandled_since.is_none() {
+                let id = delivery.envelope().id.as_ref().map(ToString::to_string);
+                tracing::warn!(endpoint = &*shared.name, id, why, "kept for who may know it");
+            }
+            Err(Ending::Unknown(why))
+        }
+    }
+}
+
+fn incoming<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incoming, Ending> {
+    let mut envelope = delivery.envelope().clone();
     let id = match &envelope.id {
         Some(id) => id.clone(),
         None => MessageId::new(shared.now(), shared.composer.entropy.bits()),
     };
-    let ticket = delivery.ticket();
+    let (failures, ticket) = (delivery.failures(), delivery.ticket());
+    if envelope.idempotency_key.is_none()
+        && let Some(key_of) = &shared.idempotency_key
+    {
+        let asked = catch_unwind(AssertUnwindSafe(|| key_of(&envelope)));
+        match asked {
+            Ok(None) => {}
+            Ok(Some(key)) => Arc::make_mut(&mut envelope).idempotency_key = Some(key),
+            Err(panic) => {
+                let text = panic_text(&*panic);
+                let failure = Failure::retryable(format!("panicked in its key: {text}"));
+                let message = Incoming { envelope, id, failures, ticket, sighting: None };
+                shared.report(&message, &failure);
+                return Err(Ending::Failed(failure));
+            }
+        }
+    }
     let sighting = sighting(shared, &envelope, &id, ticket.as_ref());
-    Incoming { envelope, id, failures: delivery.failures(), ticket, sighting }
+    Ok(Incoming { envelope, id, failures, ticket, sighting })
 }
 
 /// What an inbox row would say, where one is needed: not for messages that were published inside
@@ -163,13 +211,8 @@ fn sighting(
 
 /// A cheap look into the inbox before the handler runs. A first delivery is worth it only if the
 /// sender can have sent the message twice; the row in the transaction is the guarantee anyway.
-async fn known_already<D: Delivery>(
-    shared: &Shared,
-    delivery: &D,
-    sighting: Option<&Sighting>,
-) -> Option<Ending> {
-    let sighting = sighting?;
-    if delivery.deliveries() == Some(1) && !sighting.keyed {
+async fn known_already(shared: &Shared, sighting: &Sighting, is_first: bool) -> Option<Ending> {
+    if is_first && !sighting.keyed {
         return None;
     }
     let store = shared.store.as_ref()?;
@@ -199,9 +242,8 @@ async fn ending(cx: &mut Context, outcome: Outcome) -> Ending {
     };
     match outcome {
         Err(failure) => {
-            let mut failed = cx.message.clone();
-            failed.failures += 1;
-            cx.shared.report(&failed, &failure);
+            cx.end_run();
+            cx.report(&failure);
             Ending::Failed(failure)
         }
         Ok(()) => match std::mem::take(&mut cx.disposition) {
@@ -210,7 +252,8 @@ async fn ending(cx: &mut Context, outcome: Outcome) -> Ending {
             Disposition::Unknown => Ending::Abandoned,
             Disposition::Refused(refusals) => match refusals.first() {
                 Some((_, refusal)) => refused(*refusal),
-                None => Ending::Abandoned,
+                // The store does not say why: later, and uncharged.
+                None => Ending::Busy,
             },
         },
     }
@@ -219,17 +262,27 @@ async fn ending(cx: &mut Context, outcome: Outcome) -> Ending {
 /// Sends what the handler has published outside of any transaction: after its success, before
 /// the ack, so at least once and under the same ids.
 pub(crate) async fn publish_buffered(cx: &mut Context) -> Outcome {
-    let mut batch = cx.buffer.take();
+    let mut batch = cx.buffer.close();
     if batch.is_empty() {
         return Ok(());
     }
     let scope = outbox::scope(cx);
     let mut ordinal = 0;
     batch.iter_mut().for_each(|outgoing| scope.number(outgoing, &mut ordinal));
-    let sent = cx.shared.sender.send_dyn(&batch, cx.shared.send_deadline()).await;
-    for answer in sent {
-        if let Sent::Refused(error) | Sent::Unknown(error) = answer {
-            return Err(Failure::retryable(error));
+    let mut sent = cx.shared.sender.send_dyn(&batch, cx.shared.send_deadline()).await.into_iter();
+    for outgoing in &batch {
+        match sent.next() {
+            Some(Sent::Accepted { routed: Some(false) }) => {
+                cx.shared.unrouted.count(&outgoing.to);
+            }
+            Some(Sent::Accepted { .. }) => {}
+            Some(Sent::Refused(error) | Sent::Unknown(error)) => {
+                return Err(Failure::retryable(error));
+            }
+            None => {
+                let doing = format!("send to {}: there was no answer", outgoing.to);
+                return Err(Failure::retryable(Error::new(ErrorKind::TimedOut, doing)));
+            }
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Takes messages as long as there are slots for them.
 
-use crate::endpoint::gather::{Gathering, gather, process_batch};
+use crate::endpoint::gather::{Gathered, Gathering, gather, process_batch};
 use crate::endpoint::process::{EndpointPipeline, process};
 use crate::endpoint::shared::Shared;
 use crate::retry::Retry;
@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tramline_core::settlement::Settlement;
 use tramline_core::transport::{Delivery, Receiver, Source, Transport};
+use tramline_core::{Error, ErrorKind, Result};
 
 /// A running endpoint's way in.
 pub(crate) struct Reception {
@@ -37,7 +38,7 @@ pub(crate) async fn receive<T: Transport>(
             Ok(()) => return,
             Err(error) => error,
         };
-        broken += 1;
+        broken = u32::saturating_add(broken, 1);
         let endpoint = &*reception.shared.name;
         tracing::error!(endpoint, %error, "receiving failed; beginning again after a pause");
         drop(receiver);
@@ -63,7 +64,12 @@ async fn begin_again<T: Transport>(
             () = shared.stopping.cancelled() => return None,
             () = clock.sleep_until(clock.now().after(pause)) => {}
         }
-        match transport.receiver(&reception.source).await {
+        let receiver = tokio::select! {
+            biased;
+            () = shared.stopping.cancelled() => return None,
+            receiver = transport.receiver(&reception.source) => receiver,
+        };
+        match receiver {
             Ok(receiver) => return Some(receiver),
             Err(error) => {
                 tracing::error!(endpoint = &*shared.name, %error, "cannot receive");
@@ -85,7 +91,7 @@ async fn take_all<R: Receiver>(
     receiver: &mut R,
     slots: &Arc<Semaphore>,
     broken: &mut u32,
-) -> tramline_core::Result<()> {
+) -> Result<()> {
     let stopping = &reception.shared.stopping;
     loop {
         let slot = tokio::select! {
@@ -99,33 +105,45 @@ async fn take_all<R: Receiver>(
             () = stopping.cancelled() => break,
             next = receiver.next() => next?,
         };
-        let Some(delivery) = next else { break };
+        let Some(delivery) = next else {
+            // Only `stop` may end a receiver. An endpoint that hears nothing more must not look
+            // as if its queue was empty.
+            let doing = format!("receive from {}: the receiver ended", reception.source.queue);
+            return Err(Error::new(ErrorKind::Unavailable, doing));
+        };
         *broken = 0;
-        start_work(reception, receiver, delivery, slot).await;
+        start_work(reception, receiver, delivery, slot).await?;
     }
     give_back(receiver).await
 }
 
+/// Hands a message, or the batch that begins with it, to a task.
+///
+/// # Errors
+/// The receiver failed while the batch was gathered; what it delivered is at work.
 async fn start_work<R: Receiver>(
     reception: &Reception,
     receiver: &mut R,
     delivery: R::Delivery,
     slot: OwnedSemaphorePermit,
-) {
+) -> Result<()> {
     let (shared, pipeline) = (reception.shared.clone(), reception.pipeline.clone());
     match reception.gathering {
         None => {
             reception.at_work.spawn(process(shared, pipeline, delivery, slot));
+            Ok(())
         }
         Some(gathering) => {
-            let batch = gather(&shared, receiver, delivery, gathering).await;
+            let gathered = gather(&shared, receiver, delivery, gathering).await;
+            let Gathered { batch, error } = gathered;
             reception.at_work.spawn(process_batch(shared, pipeline, batch, slot));
+            error.map_or(Ok(()), Err)
         }
     }
 }
 
 /// Takes nothing more and returns what was prefetched, untouched.
-async fn give_back<R: Receiver>(receiver: &mut R) -> tramline_core::Result<()> {
+async fn give_back<R: Receiver>(receiver: &mut R) -> Result<()> {
     receiver.stop().await?;
     while let Some(delivery) = receiver.next().await? {
         delivery.settle(Settlement::Return).await?;

@@ -2,13 +2,15 @@
 
 use crate::endpoint::settlement::Action;
 use crate::endpoint::shared::Shared;
+use crate::retry::Retry;
 use std::sync::Arc;
-use tramline_core::Result;
+use std::time::Duration;
 use tramline_core::dead::History;
 use tramline_core::envelope::Envelope;
 use tramline_core::name::QueueRef;
 use tramline_core::settlement::{Settled, Settlement};
-use tramline_core::transport::{CopyOf, Delivery, Destination, Outgoing};
+use tramline_core::transport::{CopyOf, Delivery, Destination, Outgoing, Sent};
+use tramline_core::{Error, ErrorKind, Result};
 
 /// Settles `delivery`. If that fails, the message comes back by itself: its lease, connection or
 /// assignment ends, so nothing is lost, and the failure is only told.
@@ -53,16 +55,45 @@ async fn carry_out<D: Delivery>(shared: &Shared, delivery: D, how: Settlement) -
         return delivery.settle(how).await;
     }
     let copy = [copy(shared, &delivery, how)];
-    let sent = shared.sender.send_dyn(&copy, shared.send_deadline()).await;
     // Dies the process here, the message is there twice: duplicated, never lost. Acked first, it
     // would be lost.
-    match sent.into_iter().next().map(tramline_core::transport::Sent::into_result) {
-        Some(Ok(())) => delivery.settle(Settlement::Ack).await,
-        Some(Err(error)) => {
+    match send_copy(shared, &delivery, &copy).await {
+        Ok(()) => delivery.settle(Settlement::Ack).await,
+        Err(error) => {
             delivery.settle(Settlement::Return).await?;
             Err(error)
         }
-        None => delivery.settle(Settlement::Return).await,
+    }
+}
+
+/// How often a copy is sent before its message goes back as it is.
+const COPY_TRIES_MAX: u32 = 8;
+
+/// Sends a copy until it is confirmed. A message that was given back at once would run its handler
+/// again at once, uncharged, for as long as the broker takes no copies; held, it costs a place in
+/// the prefetch and no slot. A drain and a lost lease end the tries.
+async fn send_copy<D: Delivery>(shared: &Shared, delivery: &D, copy: &[Outgoing]) -> Result<()> {
+    let clock = &shared.composer.clock;
+    let pauses = Retry::exponential(Duration::from_millis(200)).max(Duration::from_secs(15));
+    let pauses = pauses.runs(COPY_TRIES_MAX);
+    let mut tries = 0;
+    loop {
+        let sent = shared.sender.send_dyn(copy, shared.send_deadline()).await;
+        let error = match sent.into_iter().next().map(Sent::into_result) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => error,
+            None => Error::new(ErrorKind::TimedOut, "send a copy: there was no answer"),
+        };
+        tries += 1;
+        let fraction = 0.5 + shared.composer.entropy.fraction() / 2.0;
+        let Some(pause) = pauses.pause(tries, fraction) else { return Err(error) };
+        tracing::warn!(endpoint = &*shared.name, %error, tries, "a copy could not be sent");
+        tokio::select! {
+            biased;
+            () = shared.stopping.cancelled() => return Err(error),
+            () = delivery.lost() => return Err(error),
+            () = clock.sleep_until(clock.now().after(pause)) => {}
+        }
     }
 }
 

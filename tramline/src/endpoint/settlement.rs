@@ -99,7 +99,8 @@ fn failed(
         Verdict::DeadLetter(reason) => reason.clone(),
         _ => match retries.policy(failure).pause(failures, record.fraction) {
             Some(after) => {
-                let marks = record.marks;
+                // Its type is known here: should it be unknown again, it has its whole time.
+                let marks = Marks { unhandled_since: None, ..record.marks };
                 return Settlement::Retry { after, failures, note: Some(note), marks };
             }
             None => Reason::Exhausted,
@@ -136,7 +137,7 @@ mod tests {
     }
 
     fn decide(ending: Ending, record: Record) -> Action {
-        let retries = Retries { default: Retry::fixed(SECOND).runs(3), ..Retries::default() };
+        let retries = Retries::of(Retry::fixed(SECOND).runs(3));
         settlement(&ending, record, &retries, UnhandledPolicy::default())
     }
 

@@ -5,6 +5,7 @@ use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
 use crate::endpoint::in_flight::InFlight;
 use crate::handler::{Router, States};
 use crate::pipeline::Incoming;
+use crate::publish::Unrouted;
 use crate::retry::Retries;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) capabilities: Capabilities,
     pub(crate) sender: Arc<dyn DynSender>,
     pub(crate) send_limit: Duration,
+    pub(crate) unrouted: Arc<Unrouted>,
     /// The store of a transactional endpoint.
     pub(crate) store: Option<Arc<dyn DynStore>>,
     pub(crate) in_flight: InFlight,
@@ -45,6 +47,9 @@ pub(crate) struct Shared {
 
 /// Derives a sender's idempotency key from a message that came without one.
 pub(crate) type KeyOf = Arc<dyn Fn(&Envelope) -> Option<String> + Send + Sync>;
+
+/// How long the hooks of one dead letter may take.
+const HOOKS_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a message of an unknown type is kept, and how often it is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -68,13 +73,14 @@ impl Shared {
         Deadline::after(self.now(), self.send_limit)
     }
 
-    /// Tells the error callback of one failed run.
+    /// Tells the error callback of one failed run of `message`, not counted among its failures
+    /// yet.
     pub(crate) fn report(&self, message: &Incoming, failure: &Failure) {
         self.hooks.failed(&FailureReport {
             endpoint: &self.name,
             id: &message.id,
             name: message.envelope.name.as_deref(),
-            attempt: message.failures,
+            attempt: message.failures.saturating_add(1),
             failure,
         });
     }
@@ -95,6 +101,14 @@ impl Shared {
             failures,
             error,
         };
-        self.hooks.dead_letter(report).await;
+        let clock = &self.composer.clock;
+        tokio::select! {
+            biased;
+            () = self.hooks.dead_letter(report) => {}
+            () = self.killed.cancelled() => {}
+            () = clock.sleep_until(clock.now().after(HOOKS_LIMIT)) => {
+                tracing::error!(endpoint = &*self.name, "dead-letter hooks took too long");
+            }
+        }
     }
 }

@@ -29,7 +29,8 @@ impl<M> Item<M> {
     /// the handler's success where there is none.
     ///
     /// # Errors
-    /// A permanent failure: the event cannot be encoded, or a name or header is not allowed.
+    /// A permanent failure: the event cannot be encoded, a name or header is not allowed, or the
+    /// run has ended.
     pub fn publish<'a>(&self, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
         self.push(draft, Target::Subscribers)
     }
@@ -47,8 +48,7 @@ impl<M> Item<M> {
         let mut outgoing = self.scope.compose(draft, target)?;
         // Counted for each item, so that ids do not depend on who else is in the batch.
         self.scope.number(&mut outgoing, &mut self.ordinal.lock());
-        self.buffer.push(outgoing);
-        Ok(())
+        self.buffer.push(outgoing)
     }
 }
 

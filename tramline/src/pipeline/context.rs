@@ -1,8 +1,8 @@
 //! What handlers, extractors and layers can know about the message at hand.
 
-use crate::MessageId;
 use crate::endpoint::Shared;
 use crate::outbox::Buffer;
+use crate::{Failure, MessageId};
 use parking_lot::Mutex;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -18,12 +18,14 @@ pub struct Context {
     pub(crate) shared: Arc<Shared>,
     /// The message; of a batch, the first.
     pub(crate) message: Incoming,
-    /// The rest of a batch.
-    pub(crate) others: Vec<Incoming>,
+    /// The rest of a batch; `None` where messages come one by one.
+    others: Option<Vec<Incoming>>,
     pub(crate) buffer: Buffer,
     pub(crate) tx: Option<Loan>,
     /// Made when a handler asks for it: most do not.
     cancel: Option<CancellationToken>,
+    /// The error callback knows of this run's failure.
+    is_reported: bool,
     pub(crate) disposition: Disposition,
     slots: HashMap<TypeId, Box<dyn Any + Send>>,
 }
@@ -58,17 +60,23 @@ pub(crate) enum Disposition {
 }
 
 impl Context {
-    pub(crate) fn new(shared: Arc<Shared>, message: Incoming, others: Vec<Incoming>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, message: Incoming) -> Self {
         Self {
             shared,
             message,
-            others,
-            buffer: Buffer::default(),
+            others: None,
+            buffer: Buffer::new(),
             tx: None,
             cancel: None,
+            is_reported: false,
             disposition: Disposition::Open,
             slots: HashMap::new(),
         }
+    }
+
+    /// A batch: `first` and `others`, of which there may be none.
+    pub(crate) fn of_batch(shared: Arc<Shared>, first: Incoming, others: Vec<Incoming>) -> Self {
+        Self { others: Some(others), ..Self::new(shared, first) }
     }
 
     /// The endpoint at work.
@@ -94,7 +102,7 @@ impl Context {
 
     /// How many messages are at work together: 1, or the size of the batch.
     pub fn batch_len(&self) -> usize {
-        1 + self.others.len()
+        1 + self.others.as_ref().map_or(0, Vec::len)
     }
 
     /// Keeps a value of the user's for layers and extractors further in; answers the one it
@@ -127,14 +135,35 @@ impl Context {
     }
 
     pub(crate) fn messages(&self) -> impl Iterator<Item = &Incoming> {
-        std::iter::once(&self.message).chain(&self.others)
+        std::iter::once(&self.message).chain(self.others.iter().flatten())
+    }
+
+    /// Whether the handler takes batches, even if this one is of a single message.
+    pub(crate) fn is_batch(&self) -> bool {
+        self.others.is_some()
     }
 
     /// A clean slate for another run of the handler.
     pub(crate) fn begin_run(&mut self) {
-        self.buffer.clear();
+        self.buffer.renew();
         self.tx = None;
         self.disposition = Disposition::Open;
+        self.is_reported = false;
+    }
+
+    /// A run has failed or was dropped: its transaction is over, what it has published is thrown
+    /// away, and what it has spawned works in vain.
+    pub(crate) fn end_run(&mut self) {
+        self.buffer.close();
+        self.tx = None;
+        self.cancel();
+    }
+
+    /// Tells the error callback that this run failed, once.
+    pub(crate) fn report(&mut self, failure: &Failure) {
+        if !std::mem::replace(&mut self.is_reported, true) {
+            self.shared.report(&self.message, failure);
+        }
     }
 }
 
@@ -143,7 +172,7 @@ impl std::fmt::Debug for Context {
         f.debug_struct("Context")
             .field("endpoint", &self.shared.name)
             .field("message", &self.message)
-            .field("others", &self.others.len())
+            .field("batch", &self.batch_len())
             .finish_non_exhaustive()
     }
 }

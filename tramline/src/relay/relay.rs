@@ -1,5 +1,6 @@
 //! The relay's loop: claim, send, wait for the confirms, remove.
 
+use crate::publish::Unrouted;
 use crate::relay::waves::waves;
 use crate::retry::Retry;
 use std::collections::HashSet;
@@ -19,6 +20,7 @@ pub(crate) struct Relay {
     pub(crate) sender: Arc<dyn DynSender>,
     pub(crate) composer: Arc<Composer>,
     pub(crate) send_limit: Duration,
+    pub(crate) unrouted: Arc<Unrouted>,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -28,6 +30,8 @@ const BATCH_MAX: u32 = 500;
 const LEASE: Duration = Duration::from_secs(60);
 /// How often to look without being woken.
 const POLL: Duration = Duration::from_secs(1);
+/// The least pause before a row that is due, and yet could not be claimed, is tried again.
+const POLL_MIN: Duration = Duration::from_millis(10);
 /// After how many failed sends a row waits for an operator.
 const ATTEMPTS_MAX: u32 = 10;
 
@@ -42,7 +46,7 @@ pub(crate) async fn relay(relay: Relay) {
             Ok(false) => relay.wait().await,
             Err(error) => {
                 tracing::error!(%error, "the relay failed; going on after a pause");
-                relay.wait().await;
+                relay.pause().await;
             }
         }
     }
@@ -78,7 +82,12 @@ impl Relay {
         let mut sent: Vec<OutboxToken> = Vec::with_capacity(wave.len());
         for (row, answer) in wave.iter().zip(answers) {
             match answer {
-                Sent::Accepted { .. } => sent.push(row.token),
+                Sent::Accepted { routed } => {
+                    if routed == Some(false) {
+                        self.unrouted.count(&row.outgoing.to);
+                    }
+                    sent.push(row.token);
+                }
                 Sent::Refused(error) | Sent::Unknown(error) => {
                     held.extend(row.outgoing.envelope.key.clone());
                     self.failed(row, &error).await?;
@@ -110,16 +119,28 @@ impl Relay {
     /// Until something is appended, a row becomes due, or it is time to look anyway.
     async fn wait(&self) {
         let clock = &self.composer.clock;
-        let soon = clock.now().after(POLL);
-        let due = match self.store.outbox_dyn().next_due().await {
-            Ok(Some(due)) => due.clamp(clock.now().after(Duration::from_millis(10)), soon),
-            Ok(None) | Err(_) => soon,
+        let due = self.store.outbox_dyn().next_due().await;
+        // Asked after the answer, which may have taken long.
+        let now = clock.now();
+        let due = match due {
+            Ok(Some(due)) => due.clamp(now.after(POLL_MIN), now.after(POLL)),
+            Ok(None) | Err(_) => now.after(POLL),
         };
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => {}
             () = self.store.outbox_dyn().appended() => {}
             () = clock.sleep_until(due) => {}
+        }
+    }
+
+    /// A store that fails is not asked again at once, whatever is appended or due.
+    async fn pause(&self) {
+        let clock = &self.composer.clock;
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => {}
+            () = clock.sleep_until(clock.now().after(POLL)) => {}
         }
     }
 }

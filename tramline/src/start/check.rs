@@ -31,7 +31,7 @@ pub(super) struct Checked {
 
 /// Checks `bus`.
 pub(super) fn check<T: Transport>(bus: &BusBuilder<T>) -> Result<CheckedBus, StartError> {
-    let mut problems = Vec::new();
+    let mut problems = bus.problems.clone();
     let mut topology = Topology::default();
     for topic in &bus.published {
         match TopicName::new(topic) {

@@ -22,8 +22,9 @@ impl FromContext for Attempt {
     }
 }
 
-/// Tells a handler that its work is in vain: the lease is lost, or the bus stops and its limit
-/// is over. The handler's future is dropped then as well; this is for what it has spawned.
+/// Tells a handler that its work is in vain: its run has failed or is over its time limit, the
+/// lease is lost, or the bus stops and its limit is over. The handler's future is dropped then as
+/// well; this is for what it has spawned.
 #[derive(Clone, Debug)]
 pub struct Cancel(CancellationToken);
 

@@ -29,8 +29,9 @@ impl<T: Clone + Send + Sync + 'static> FromContext for State<T> {
 pub(crate) struct States(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
 
 impl States {
-    pub(crate) fn insert<T: Clone + Send + Sync + 'static>(&mut self, state: T) {
-        self.0.insert(TypeId::of::<T>(), Box::new(state));
+    /// Keeps `state`; answers whether there was one of its type already.
+    pub(crate) fn insert<T: Clone + Send + Sync + 'static>(&mut self, state: T) -> bool {
+        self.0.insert(TypeId::of::<T>(), Box::new(state)).is_some()
     }
 
     pub(crate) fn get<T: Clone + 'static>(&self) -> Option<T> {

@@ -9,7 +9,7 @@ mod trace;
 mod transaction;
 
 pub(crate) use metrics::Metrics;
-pub(crate) use panic::{CatchPanic, caught};
+pub(crate) use panic::{CatchPanic, caught, panic_text};
 pub(crate) use retry_in_place::RetryInPlace;
 pub(crate) use time_limit::TimeLimit;
 pub(crate) use trace::Trace;

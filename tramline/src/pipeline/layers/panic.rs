@@ -22,11 +22,12 @@ impl Layer for CatchPanic {
 pub(crate) async fn caught(run: impl Future<Output = Outcome>) -> Outcome {
     match AssertUnwindSafe(run).catch_unwind().await {
         Ok(outcome) => outcome,
-        Err(payload) => Err(Failure::retryable(format!("panicked: {}", text(&*payload)))),
+        Err(payload) => Err(Failure::retryable(format!("panicked: {}", panic_text(&*payload)))),
     }
 }
 
-fn text(payload: &(dyn Any + Send)) -> &str {
+/// What a panic said.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()
         .copied()

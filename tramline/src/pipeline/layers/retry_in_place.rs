@@ -11,6 +11,8 @@ use tramline_core::failure::Verdict;
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The most that one delivery may pause in place altogether.
 const DELIVERY_PAUSES_MAX: Duration = Duration::from_secs(5);
+/// The most runs of one delivery: then its failures are recorded, and others have their turn.
+const DELIVERY_RUNS_MAX: u32 = 100;
 
 /// Runs the rest again after a short pause, as long as at most half the slots pause. No
 /// transaction is open meanwhile: that layer is further in.
@@ -27,6 +29,8 @@ impl RetryInPlace {
     /// the bus stops.
     async fn sleep(&self, shared: &Shared, pause: Duration) -> Slept {
         if pause.is_zero() {
+            // A handler that fails without ever waiting must not keep its thread from others.
+            tokio::task::yield_now().await;
             return if shared.stopping.is_cancelled() { Slept::MustNot } else { Slept::Done };
         }
         let Ok(_place) = self.sleepers.try_acquire() else { return Slept::MustNot };
@@ -48,26 +52,27 @@ enum Slept {
 impl Layer for RetryInPlace {
     async fn around<N: Step>(&self, cx: &mut Context, next: &N) -> Outcome {
         let mut slept = Duration::ZERO;
-        loop {
+        for _ in 1..DELIVERY_RUNS_MAX {
             cx.begin_run();
             let failure = match next.run(cx).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
+            cx.end_run();
+            cx.report(&failure);
             let Some(pause) = pause(cx, &failure) else { return Err(failure) };
-            slept += pause;
+            slept = slept.saturating_add(pause);
             if pause > PAUSE_MAX || slept > DELIVERY_PAUSES_MAX {
                 return Err(failure);
             }
             let shared = cx.shared.clone();
             match self.sleep(&shared, pause).await {
                 Slept::MustNot => return Err(failure),
-                Slept::Done => {
-                    cx.message.failures += 1;
-                    shared.report(&cx.message, &failure);
-                }
+                Slept::Done => cx.message.failures = cx.message.failures.saturating_add(1),
             }
         }
+        cx.begin_run();
+        next.run(cx).await
     }
 }
 
@@ -77,5 +82,6 @@ fn pause(cx: &Context, failure: &Failure) -> Option<Duration> {
         return None;
     }
     let fraction = cx.shared.composer.entropy.fraction();
-    cx.shared.retries.policy(failure).pause(cx.message.failures + 1, fraction)
+    let failures = cx.message.failures.saturating_add(1);
+    cx.shared.retries.policy(failure).pause(failures, fraction)
 }

@@ -26,7 +26,7 @@ impl Layer for Transaction {
         };
         let (conditions, owners) = self.conditions(cx);
         let acks = conditions.iter().any(|condition| matches!(condition, Condition::Ack(_)));
-        let buffered = cx.buffer.take();
+        let buffered = cx.buffer.close();
         match self.store.commit_dyn(tx, conditions, buffered).await {
             Ok(Committed::Done) => {
                 if acks {
@@ -50,9 +50,10 @@ impl Layer for Transaction {
 }
 
 impl Transaction {
-    /// Items of a batch publish each for themselves, so a batch as a whole has no parent.
+    /// Items of a batch publish each for themselves, so a batch as a whole has no parent: with
+    /// one, a batch of a single message would give the same ids twice.
     fn scope(&self, cx: &Context) -> Scope {
-        let parent = cx.others.is_empty().then(|| Parent {
+        let parent = (!cx.is_batch()).then(|| Parent {
             id: cx.message.id.clone(),
             envelope: cx.message.envelope.clone(),
             endpoint: cx.shared.name.clone(),

@@ -1,0 +1,11 @@
+//! What the tests share: a world with a wound clock, messages, and rigged drivers.
+
+mod messages;
+mod store;
+mod transport;
+mod world;
+
+pub(crate) use messages::{Log, Order, Paid, Ping, Renamed};
+pub(crate) use store::{Commit, Watched};
+pub(crate) use transport::{Answer, Rigged};
+pub(crate) use world::{SECOND, World, at_once, idle, within};

@@ -1,0 +1,235 @@
+//! A memory behind a transport that fails as it is told.
+
+use super::Log;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use tokio::sync::Notify;
+use tramline::Memory;
+use tramline::core::capabilities::Capabilities;
+use tramline::core::clock::Deadline;
+use tramline::core::dead::FailureNote;
+use tramline::core::envelope::Envelope;
+use tramline::core::operate::Operate;
+use tramline::core::settlement::{Marks, Settled, Settlement};
+use tramline::core::store::DatabaseId;
+use tramline::core::topology::{QueueSpec, Topology};
+use tramline::core::transport::{
+    Delivery, Outgoing, Receiver, Sender, Sent, Source, Ticket, Transport,
+};
+use tramline::core::{Error, ErrorKind, Result};
+use tramline::memory::{MemoryDelivery, MemoryReceiver, MemorySender};
+
+#[derive(Clone)]
+pub(crate) struct Rigged {
+    memory: Memory,
+    pub(crate) rig: Arc<Rig>,
+}
+
+/// What is to go wrong, and what happened.
+#[derive(Default)]
+pub(crate) struct Rig {
+    /// Whole calls of `send`, in order; beyond them everything is accepted.
+    pub(crate) answers: Mutex<VecDeque<Answer>>,
+    /// So many calls of `next` fail, after which the receiver never answers again.
+    pub(crate) broken_receivers: AtomicU32,
+    /// So many calls of `receiver` fail.
+    pub(crate) refused_receivers: AtomicU32,
+    /// So many acks fail, as if the connection was gone.
+    pub(crate) failing_acks: AtomicU32,
+    /// `next` takes everything that is there at once, and hands it out one by one.
+    pub(crate) prefetches: AtomicBool,
+    /// `next` ends, although nobody stopped it.
+    pub(crate) ends_early: AtomicBool,
+    /// `receiver` never answers.
+    pub(crate) hangs: AtomicBool,
+    pub(crate) receivers_made: AtomicU32,
+    /// `send` and `settle`, in order.
+    pub(crate) log: Log,
+    pub(crate) release: Notify,
+}
+
+/// What `send` answers for a whole batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    Accept,
+    Refuse,
+    /// It was sent, and the answer is lost.
+    Unknown,
+    /// Nothing, until it is released; then it is sent.
+    Hang,
+    /// Sent, and fewer answers than messages.
+    TooFew,
+    /// The transport is down.
+    Unavailable,
+}
+
+fn counted_down(counter: &AtomicU32) -> bool {
+    counter.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+impl Rigged {
+    pub(crate) fn on(memory: Memory) -> Self {
+        Self { memory, rig: Arc::default() }
+    }
+}
+
+impl Transport for Rigged {
+    type Sender = RiggedSender;
+    type Receiver = RiggedReceiver;
+
+    fn name(&self) -> &'static str {
+        "rigged"
+    }
+    fn capabilities(&self, queue: &QueueSpec) -> Capabilities {
+        self.memory.capabilities(queue)
+    }
+    fn database(&self) -> Option<DatabaseId> {
+        None
+    }
+    async fn declare(&self, topology: &Topology) -> Result<()> {
+        self.memory.declare(topology).await
+    }
+    async fn sender(&self) -> Result<RiggedSender> {
+        Ok(RiggedSender { inner: self.memory.sender().await?, rig: self.rig.clone() })
+    }
+    async fn receiver(&self, source: &Source) -> Result<RiggedReceiver> {
+        if self.rig.hangs.load(SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.rig.receivers_made.fetch_add(1, SeqCst);
+        if counted_down(&self.rig.refused_receivers) {
+            return Err(Error::new(ErrorKind::Unavailable, "receive"));
+        }
+        let inner = self.memory.receiver(source).await?;
+        let buffer = VecDeque::new();
+        Ok(RiggedReceiver { inner, rig: self.rig.clone(), buffer, broken: false })
+    }
+    fn operate(&self) -> Option<&dyn Operate> {
+        self.memory.operate()
+    }
+    async fn close(&self, deadline: Deadline) -> Result<()> {
+        self.memory.close(deadline).await
+    }
+}
+
+pub(crate) struct RiggedSender {
+    inner: MemorySender,
+    rig: Arc<Rig>,
+}
+
+impl Sender for RiggedSender {
+    async fn send(&self, batch: &[Outgoing], deadline: Deadline) -> Vec<Sent> {
+        let answer = self.rig.answers.lock().pop_front().unwrap_or(Answer::Accept);
+        self.rig.log.add(format!("send {} {answer:?}", batch.len()));
+        let kind = match answer {
+            Answer::Accept => return self.inner.send(batch, deadline).await,
+            Answer::TooFew => {
+                let mut sent = self.inner.send(batch, deadline).await;
+                sent.pop();
+                return sent;
+            }
+            Answer::Hang => {
+                self.rig.release.notified().await;
+                return self.inner.send(batch, deadline).await;
+            }
+            Answer::Unknown => {
+                let _lost = self.inner.send(batch, deadline).await;
+                let lost = |_| Sent::Unknown(Error::new(ErrorKind::TimedOut, "hear an answer"));
+                return batch.iter().map(lost).collect();
+            }
+            Answer::Refuse => ErrorKind::Refused,
+            Answer::Unavailable => ErrorKind::Unavailable,
+        };
+        batch.iter().map(|_| Sent::Refused(Error::new(kind, "send as told"))).collect()
+    }
+}
+
+pub(crate) struct RiggedReceiver {
+    inner: MemoryReceiver,
+    rig: Arc<Rig>,
+    buffer: VecDeque<MemoryDelivery>,
+    broken: bool,
+}
+
+impl Receiver for RiggedReceiver {
+    type Delivery = RiggedDelivery;
+
+    async fn next(&mut self) -> Result<Option<RiggedDelivery>> {
+        if self.broken {
+            std::future::pending::<()>().await;
+        }
+        if self.buffer.is_empty() && counted_down(&self.rig.broken_receivers) {
+            self.broken = true;
+            return Err(Error::new(ErrorKind::Unavailable, "hear from the broker"));
+        }
+        if self.rig.ends_early.swap(false, SeqCst) {
+            return Ok(None);
+        }
+        if self.buffer.is_empty() {
+            let Some(first) = self.inner.next().await? else { return Ok(None) };
+            self.buffer.push_back(first);
+            while self.rig.prefetches.load(SeqCst)
+                && let Some(Ok(Some(more))) =
+                    futures_util::FutureExt::now_or_never(self.inner.next())
+            {
+                self.buffer.push_back(more);
+            }
+        }
+        let inner = self.buffer.pop_front();
+        Ok(inner.map(|inner| RiggedDelivery { inner, rig: self.rig.clone() }))
+    }
+    async fn stop(&mut self) -> Result<()> {
+        self.inner.stop().await
+    }
+}
+
+pub(crate) struct RiggedDelivery {
+    inner: MemoryDelivery,
+    rig: Arc<Rig>,
+}
+
+impl Delivery for RiggedDelivery {
+    fn envelope(&self) -> &Arc<Envelope> {
+        self.inner.envelope()
+    }
+    fn failures(&self) -> u32 {
+        self.inner.failures()
+    }
+    fn deliveries(&self) -> Option<u32> {
+        self.inner.deliveries()
+    }
+    fn history(&self) -> &[FailureNote] {
+        self.inner.history()
+    }
+    fn marks(&self) -> Marks {
+        self.inner.marks()
+    }
+    fn ticket(&self) -> Option<Ticket> {
+        None
+    }
+    async fn mark_trial(&mut self) -> Result<()> {
+        self.inner.mark_trial().await
+    }
+    async fn lost(&self) {
+        self.inner.lost().await;
+    }
+    async fn settle(self, how: Settlement) -> Result<Settled> {
+        let word = match &how {
+            Settlement::Ack => "ack",
+            Settlement::Return => "return",
+            Settlement::Retry { .. } => "retry",
+            Settlement::DeadLetter { .. } => "dead-letter",
+        };
+        if word == "ack" && counted_down(&self.rig.failing_acks) {
+            self.rig.log.add("ack fails");
+            return Err(Error::new(ErrorKind::Unavailable, "ack"));
+        }
+        self.rig.log.add(word);
+        self.inner.settle(how).await
+    }
+    fn settled_by_store(self) {
+        self.inner.settled_by_store();
+    }
+}

@@ -1,0 +1,19 @@
+//! How the engine behaves, on memory and with a clock wound by hand.
+
+mod kit;
+
+//mod batches;
+//mod by_bus;
+mod dead_letters;
+//mod elsewhere;
+mod handlers;
+mod ids;
+mod layers;
+mod publishing;
+//mod receiving;
+//mod relaying;
+mod retrying;
+mod starting;
+//mod stopping;
+//mod transactions;
+mod unhandled;

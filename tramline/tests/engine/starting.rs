@@ -1,0 +1,182 @@
+//! `start()` reports everything that is wrong, and declares before it accepts work.
+
+use crate::kit::{Log, Order, Paid, Ping, SECOND, World, at_once, idle};
+use std::time::Duration;
+use tramline::core::capabilities::Ordering;
+use tramline::core::operate::Operate;
+use tramline::{
+    Attempt, Endpoint, Failure, Filter, Item, Memory, QueueName, QueueSpec, Retry, State, Tx,
+};
+
+async fn handle(_: Ping) {}
+async fn handle_again(_: Ping) {}
+async fn handle_order(_: Order) {}
+async fn with_state(_: Ping, State(_): State<String>) {}
+async fn with_tx(_: Ping, _: Tx<Memory>) {}
+async fn batch(_: Vec<Item<Ping>>) {}
+async fn batch_of_one(_: Vec<Item<Ping>>, _: Attempt) {}
+
+struct BadName;
+impl tramline::Message for BadName {
+    const NAME: &'static str = "Bad Name";
+}
+impl serde::Serialize for BadName {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_unit()
+    }
+}
+impl<'de> serde::Deserialize<'de> for BadName {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Ok(Self)
+    }
+}
+async fn handle_bad(_: BadName) {}
+
+#[tokio::test]
+async fn everything_that_is_wrong_is_reported_at_once_and_nothing_is_declared() {
+    let world = World::new();
+    let queue = |name| QueueName::new(name).unwrap();
+    let mut ordered = QueueSpec::new(queue("ordered"));
+    (ordered.ordering, ordered.temporary) = (Ordering::PerKey, true);
+    let endpoints = [
+        Endpoint::new("Payment").handle(handle),
+        Endpoint::new("empty"),
+        Endpoint::new("twice").handle(handle).handle(handle_again),
+        Endpoint::new("sql").subscribe_where::<Order>(Filter::sql("total > ")).handle(handle_order),
+        Endpoint::new("subject").subscribe_to("orders", "a..b", Filter::All).handle(handle_order),
+        Endpoint::new("topic").subscribe_to("No Topic", "#", Filter::All).handle(handle_order),
+        Endpoint::new("state").handle(with_state),
+        Endpoint::new("tx").handle(with_tx),
+        Endpoint::new("no-store").transactional().handle(with_tx),
+        Endpoint::new("store-less").transactional().handle(handle),
+        Endpoint::new("ordered").queue_spec(ordered).handle(handle),
+        Endpoint::new("same").handle(handle),
+        Endpoint::new("same").handle(handle),
+        Endpoint::new("elsewhere").queue(queue("same")).handle(handle),
+        Endpoint::new("mixed").handle(handle_order).handle_batch(batch),
+        Endpoint::new("single").handle_batch(batch_of_one),
+        Endpoint::new("small").batch(100, Duration::ZERO).prefetch(10).handle_batch(batch),
+        Endpoint::new("message").handle(handle_bad),
+        Endpoint::new("forgetful")
+            .transactional()
+            .retry(Retry::fixed(3600 * SECOND).runs(1000))
+            .handle(handle),
+    ];
+    let builder = world.bus().state(7u8).state(8u8).publishes::<BadName>();
+    let builder = endpoints.into_iter().fold(builder, |bus, endpoint| bus.endpoint(endpoint));
+    let error = at_once(builder.start()).await.unwrap_err();
+    let text = error.to_string();
+    for expected in [
+        "bad topic name \"Bad Name\"",
+        "endpoint Payment: bad endpoint name",
+        "endpoint empty: it has no handler",
+        "endpoint twice: two handlers for message ping",
+        "endpoint sql: ",
+        "endpoint subject: ",
+        "endpoint topic: bad topic name \"No Topic\"",
+        "endpoint state: the handler for ping asks for State<alloc::string::String>",
+        "endpoint tx: the handler for ping asks for Tx<",
+        "endpoint no-store: the handler for ping asks for Tx<",
+        "endpoint store-less: it is `.transactional()`, and no store is registered",
+        "endpoint ordered: memory does not offer order by key or queue (capability `ordering`)",
+        "endpoint ordered: memory does not offer a temporary queue",
+        "endpoint same: there is another endpoint of this name",
+        "endpoint elsewhere: queue same is read by another endpoint",
+        "endpoint mixed: a batch handler is the endpoint's only handler",
+        "endpoint single: the batch handler for ping cannot ask for Attempt",
+        "endpoint small: batches of 100 never fill with a prefetch of 10",
+        "endpoint message: bad message name \"Bad Name\"",
+        "endpoint forgetful: its retries may pause",
+        "two states of type u8",
+    ] {
+        let found = error.problems().iter().any(|problem| problem.contains(expected));
+        assert!(found, "{expected:?} is not in\n{text}");
+    }
+    assert!(
+        text.starts_with(&format!("failed to start the bus, {} problems:", error.problems().len()))
+    );
+    let sql = error.problems().iter().find(|problem| problem.contains("endpoint sql")).unwrap();
+    assert!(sql.contains("total > "), "the fault is shown: {sql}");
+    assert!(world.memory.queues().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_problem_reads_as_one_sentence() {
+    let error = World::new().bus().endpoint(Endpoint::new("q")).start().await.unwrap_err();
+    assert_eq!(error.to_string(), "failed to start the bus: endpoint q: it has no handler");
+}
+
+#[tokio::test]
+async fn endless_policies_are_checked_in_no_time() {
+    for retry in [
+        Retry::immediate(u32::MAX),
+        Retry::fixed(Duration::from_nanos(1)).runs(u32::MAX),
+        Retry::exponential(Duration::from_nanos(1)).factor(1.0).runs(u32::MAX),
+        Retry::exponential(SECOND).max(Duration::MAX).runs(u32::MAX).jitter(),
+        Retry::incremental(SECOND, SECOND).runs(u32::MAX),
+    ] {
+        let world = World::new();
+        let endpoint = Endpoint::new("q").retry(retry).handle(handle);
+        at_once(world.bus().endpoint(endpoint).start()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_given_twice_is_refused_where_it_matters() {
+    let world = World::new();
+    let error = world
+        .bus()
+        .store(world.memory.clone())
+        .store(world.memory.clone())
+        .endpoint(Endpoint::new("q").transactional().handle(with_tx))
+        .start()
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("several such stores"), "{error}");
+}
+
+#[tokio::test]
+async fn queues_and_subscriptions_are_there_before_work_is_accepted() {
+    let world = World::new();
+    let endpoint = Endpoint::new("q")
+        .subscribe::<Order>()
+        .subscribe_where::<Paid>(Filter::sql("n > 1"))
+        .handle(handle_order);
+    let _bus = world.bus().endpoint(endpoint).start().await.unwrap();
+    assert_eq!(world.memory.queues().await.unwrap(), [QueueName::new("q").unwrap()]);
+    let subscriptions = world.memory.subscriptions().await.unwrap();
+    assert_eq!(subscriptions.len(), 1, "one for each topic");
+    assert_eq!(subscriptions[0].rules.len(), 2);
+}
+
+#[tokio::test]
+async fn a_conflict_with_what_is_declared_is_told_with_the_difference() {
+    let world = World::new();
+    let _bus = world.bus().endpoint(Endpoint::new("q").handle(handle)).start().await.unwrap();
+    let mut spec = QueueSpec::new(QueueName::new("q").unwrap());
+    spec.priority_max = Some(3);
+    let endpoint = Endpoint::new("q").queue_spec(spec).handle(handle);
+    let error = world.bus().endpoint(endpoint).start().await.unwrap_err();
+    assert!(error.to_string().contains("priority_max"), "{error}");
+}
+
+#[tokio::test]
+async fn extreme_numbers_are_brought_into_bounds() {
+    async fn keep(_: Ping, State(log): State<Log>) -> Result<(), Failure> {
+        log.add("run");
+        Err(Failure::retryable("again"))
+    }
+    let (world, log) = (World::new(), Log::default());
+    let most = Endpoint::new("most")
+        .concurrency(usize::MAX)
+        .retry(Retry::fixed(Duration::MAX).jitter())
+        .prefetch(u32::MAX)
+        .handle(keep);
+    let least =
+        Endpoint::new("least").concurrency(0).prefetch(0).retry(Retry::immediate(0)).handle(keep);
+    let bus = world.bus().state(log.clone()).endpoint(most).endpoint(least).start().await.unwrap();
+    bus.send("most", &Ping { n: 1 }).await.unwrap();
+    bus.send("least", &Ping { n: 1 }).await.unwrap();
+    idle().await;
+    assert_eq!(log.len(), 2);
+}
