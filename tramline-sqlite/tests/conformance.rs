@@ -8,7 +8,6 @@ use tramline_conformance::{
 use tramline_core::Failure;
 use tramline_core::name::QueueName;
 use tramline_core::store::Store;
-use tramline_core::transport::Transport;
 use tramline_sqlite::rusqlite::{Connection, params};
 use tramline_sqlite::{Sqlite, SqliteTx};
 

@@ -1,6 +1,7 @@
 //! A message in the hands of a handler.
 
 use super::claim::Taken;
+use super::ending::SettleJob;
 use super::held::Held;
 use super::settle::{self, Charge, Place};
 use crate::queue::sql::{BORN_HERE, DIRECT};
@@ -63,16 +64,16 @@ impl SqliteDelivery {
         Place { queue: lease.queue, seq: self.held.seq, token: lease.token }
     }
 
-    /// Runs a settlement, even if nobody waits for it any more: the handler has done its work.
+    /// Runs a settlement. Once the writer has it, it takes place even if the future is dropped.
     async fn write(
-        mut self,
-        plan: Plan,
+        self,
+        durable: bool,
         settle: impl FnMut(&Work<'_>) -> Result<Settled> + Send + 'static,
     ) -> Result<Settled> {
-        let settled = self.held.lease.core.write(plan.kept(), settle).await;
-        if settled.is_ok() {
-            self.held.settled();
-        }
+        let core = self.held.lease.core.clone();
+        let (job, settled) = SettleJob::new(self.held, durable, settle);
+        core.submit(Box::new(job)).await.map_err(WriteError::into_error)?;
+        let settled = settled.await.unwrap_or_else(|_| Err(WriteError::stopped()));
         settled.map_err(WriteError::into_error)
     }
 
@@ -89,7 +90,7 @@ impl SqliteDelivery {
         let charge = Charge::new(&self.history, failures, note, marks)?;
         let place = self.place();
         let due = self.held.lease.core.shared.settings.clock.now().after(after);
-        self.write(Plan::durable(1), move |work| settle::retry(work, place, due, &charge)).await
+        self.write(true, move |work| settle::retry(work, place, due, &charge)).await
     }
 
     async fn bury(
@@ -103,7 +104,7 @@ impl SqliteDelivery {
         let name = self.envelope.name.as_deref().unwrap_or_default().to_owned();
         let reason = reason.as_str().to_owned();
         let bury = move |work: &Work<'_>| settle::bury(work, place, &name, &reason, &charge);
-        self.write(Plan::durable(1), bury).await
+        self.write(true, bury).await
     }
 }
 
@@ -157,11 +158,9 @@ impl Delivery for SqliteDelivery {
     async fn settle(self, how: Settlement) -> Result<Settled> {
         let Place { seq, token, .. } = self.place();
         match how {
-            Settlement::Ack => {
-                self.write(Plan::passing(1), move |work| settle::ack(work, token, seq)).await
-            }
+            Settlement::Ack => self.write(false, move |work| settle::ack(work, token, seq)).await,
             Settlement::Return => {
-                self.write(Plan::passing(1), move |work| settle::give_back(work, token, seq)).await
+                self.write(false, move |work| settle::give_back(work, token, seq)).await
             }
             Settlement::Retry { after, failures, note, marks } => {
                 self.retry(after, failures, note, marks).await

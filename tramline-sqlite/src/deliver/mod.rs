@@ -2,6 +2,7 @@
 
 pub(crate) mod claim;
 pub(crate) mod delivery;
+mod ending;
 pub(crate) mod held;
 pub(crate) mod receiver;
 pub(crate) mod returned;

@@ -73,12 +73,13 @@ impl SqliteReceiver {
         if self.claim.is_some() || self.stopped || self.is_at_rest() {
             return Ok(());
         }
+        // Whatever it waits for from here on, it is no longer for news.
+        self.rest = None;
         let Some(reserved) = self.slots.reserve(worth) else { return Ok(()) };
         // Waits only for room in the writer's channel; dropped there, no claim was made.
         let permit = self.core.jobs.reserve().await.map_err(|_| self.core.shared.closed())?;
         let (claim, under_way) = self.claim(reserved);
         permit.send(Box::new(claim));
-        self.rest = None;
         self.claim = Some(under_way);
         Ok(())
     }
@@ -139,6 +140,11 @@ impl Receiver for SqliteReceiver {
 
     async fn next(&mut self) -> Result<Option<SqliteDelivery>> {
         loop {
+            if self.session.is_closed() {
+                // What was taken went back when the session was closed.
+                self.buffer.clear();
+                return Ok(None);
+            }
             if !self.buffer.is_empty() {
                 let half = self.slots.half();
                 self.refill(half).await?;
@@ -153,7 +159,7 @@ impl Receiver for SqliteReceiver {
                 self.take_in(claimed.map_err(WriteError::into_error)?, rung);
                 continue;
             }
-            if self.stopped || self.session.is_closed() {
+            if self.stopped {
                 return Ok(None);
             }
             self.refill(1).await?;

@@ -3,8 +3,9 @@
 use super::connection;
 use crate::deliver::returned::Returned;
 use crate::options::Settings;
+use crate::processes::checkpoint::Checkpoints;
 use crate::processes::hub::Hub;
-use crate::processes::{Neighbours, checkpoint, lock::LockFile, watch};
+use crate::processes::{Neighbours, lock::LockFile, watch};
 use crate::queue::routes::Routes;
 use crate::store::readers::Readers;
 use crate::writer::{self, JOBS_WAITING_MAX, Job, Member, Plan, Writer};
@@ -54,7 +55,7 @@ impl Core {
             let doing = format!("start a thread for {}", shared.path.display());
             Error::new(ErrorKind::Unavailable, doing).because(error)
         };
-        let checkpoints = checkpoint::spawn(&shared.path).map_err(no_thread)?;
+        let checkpoints = Checkpoints::spawn(&shared.path).map_err(no_thread)?;
         let writer = Writer::new(connection, shared.clone(), checkpoints).map_err(on_file)?;
         writer::spawn(writer, arriving).map_err(no_thread)?;
         // What processes that died have left behind is there again before anybody asks for it.

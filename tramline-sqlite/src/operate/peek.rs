@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use std::sync::Arc;
 use tramline_core::clock::Timestamp;
-use tramline_core::dead::{DeathRecord, History, Reason};
+use tramline_core::dead::{DeathRecord, Reason};
 use tramline_core::envelope::Envelope;
 use tramline_core::operate::Peeked;
 
@@ -144,7 +144,7 @@ fn peeked(row: &Row<'_>) -> rusqlite::Result<Peeked> {
         (Some(reason), Some(failed_at)) => Some(DeathRecord {
             reason: Reason::from(reason),
             failures,
-            history: history.unwrap_or_else(History::new),
+            history: history.unwrap_or_default(),
             first_failed_at: moment(4)?,
             failed_at,
         }),

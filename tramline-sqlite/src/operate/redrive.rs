@@ -75,7 +75,7 @@ fn look(
     let looked = peek::dead_letters(connection, queue, after, STEP_WITH_BODIES)?;
     let looked = || looked.iter().filter(|dead| dead.position <= end);
     Ok(Step {
-        last: looked().last().map(|dead| dead.position),
+        last: looked().next_back().map(|dead| dead.position),
         chosen: looked().filter(|dead| chosen.holds(dead)).map(|dead| dead.position).collect(),
     })
 }

@@ -1,22 +1,53 @@
 //! Brings the write-ahead log back into the file, beside the commits.
 
 use crate::open::connection;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
-/// Starts the thread. Each message is one checkpoint; it ends with the sender.
-pub(crate) fn spawn(path: &Path) -> io::Result<SyncSender<()>> {
-    let (sender, asked) = sync_channel(1);
-    let path = path.to_owned();
-    let thread = thread::Builder::new().name("tramline-checkpoint".to_owned());
-    thread.spawn(move || run(&path, &asked))?;
-    Ok(sender)
+/// Where checkpoints are asked for.
+pub(crate) struct Checkpoints {
+    asked: SyncSender<()>,
+    /// Two checkpoints at once would only get into each other's way.
+    turn: Arc<Mutex<()>>,
 }
 
-fn run(path: &Path, asked: &Receiver<()>) {
+impl Checkpoints {
+    /// Starts the thread. It ends with what this answers.
+    pub(crate) fn spawn(path: &Path) -> io::Result<Self> {
+        let (sender, asked) = sync_channel(1);
+        let turn = Arc::<Mutex<()>>::default();
+        let (path, its_turn) = (path.to_owned(), turn.clone());
+        let thread = thread::Builder::new().name("tramline-checkpoint".to_owned());
+        thread.spawn(move || run(&path, &asked, &its_turn))?;
+        Ok(Self { asked: sender, turn })
+    }
+
+    /// Asks for one, beside the commits. Does not wait.
+    pub(crate) fn ask(&self) {
+        // One that is asked for already is as good.
+        let _ = self.asked.try_send(());
+    }
+
+    /// Runs `checkpoint` while the thread runs none. Waits for that, for at most `patience`.
+    pub(crate) fn instead<T>(
+        &self,
+        patience: Duration,
+        checkpoint: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let turn = self.turn.try_lock_for(patience)?;
+        let answer = checkpoint();
+        drop(turn);
+        Some(answer)
+    }
+}
+
+fn run(path: &Path, asked: &Receiver<()>, turn: &Mutex<()>) {
     let mut connection = None;
     while asked.recv().is_ok() {
         let mut checkpoint = || -> rusqlite::Result<()> {
@@ -28,7 +59,10 @@ fn run(path: &Path, asked: &Receiver<()>) {
             open.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
             Ok(())
         };
-        if let Err(error) = checkpoint() {
+        let turn = turn.lock();
+        let done = checkpoint();
+        drop(turn);
+        if let Err(error) = done {
             tracing::warn!(%error, file = %path.display(), "failed to checkpoint");
         }
     }

@@ -25,7 +25,7 @@ enum Address {
     Queue(QueueRef),
     Topic { name: TopicName, subject: Arc<str> },
     Foreign { exchange: String, routing_key: String },
-    Address(String),
+    Reply(String),
 }
 
 /// Writes a message down inside a unit of work. A message with a due time is held until then, so
@@ -266,7 +266,7 @@ impl From<Destination> for Address {
             Destination::Foreign { exchange, routing_key } => {
                 Self::Foreign { exchange, routing_key }
             }
-            Destination::Address(address) => Self::Address(address),
+            Destination::Address(address) => Self::Reply(address),
         }
     }
 }
@@ -277,7 +277,7 @@ impl From<Address> for Destination {
             Address::Queue(queue) => Self::Queue(queue),
             Address::Topic { name, subject } => Self::Topic { name, subject },
             Address::Foreign { exchange, routing_key } => Self::Foreign { exchange, routing_key },
-            Address::Address(address) => Self::Address(address),
+            Address::Reply(address) => Self::Address(address),
         }
     }
 }

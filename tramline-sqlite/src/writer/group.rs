@@ -9,13 +9,13 @@ use super::tokens::Tokens;
 use super::work::Work;
 use crate::error::{failed_on, kind};
 use crate::open::core::Shared;
+use crate::processes::checkpoint::Checkpoints;
 use crate::processes::reap;
 use rusqlite::{Connection, ErrorCode};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 use tramline_core::{Error, ErrorKind, Result};
 
@@ -56,7 +56,7 @@ impl Writer {
     pub(crate) fn new(
         connection: Connection,
         shared: Arc<Shared>,
-        checkpoints: SyncSender<()>,
+        checkpoints: Checkpoints,
     ) -> rusqlite::Result<Self> {
         rusqlite::vtab::array::load_module(&connection)?;
         let guard = Guard::install(&connection)?;

@@ -2,10 +2,10 @@
 
 use super::group::Writer;
 use crate::open::busy;
+use crate::processes::checkpoint::Checkpoints;
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 use std::cell::Cell;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 /// From this many bytes on, a checkpoint runs beside the commits.
@@ -21,7 +21,7 @@ thread_local! {
 /// What the writer remembers of its log.
 pub(super) struct Log {
     page_bytes: u64,
-    checkpoints: SyncSender<()>,
+    checkpoints: Checkpoints,
     /// Bytes in the log when a checkpoint was asked for last.
     asked_at: Cell<u64>,
     /// Bytes in the log when the writer itself last tried to begin it anew.
@@ -29,10 +29,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(
-        connection: &Connection,
-        checkpoints: SyncSender<()>,
-    ) -> rusqlite::Result<Self> {
+    pub(super) fn new(connection: &Connection, checkpoints: Checkpoints) -> rusqlite::Result<Self> {
         let page_bytes: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         connection.wal_hook(Some(note_pages));
         Ok(Self {
@@ -55,22 +52,23 @@ impl Writer {
             asked_at.set(0);
             tried_at.set(0);
         }
-        if bytes >= asked_at.get() + PASSIVE_BYTES {
-            asked_at.set(bytes);
-            // One that is asked for already is as good.
-            let _ = checkpoints.try_send(());
-        }
         if bytes >= self.shared.settings.wal_limit.max(tried_at.get() + PASSIVE_BYTES) {
             tried_at.set(bytes);
-            let restart = || {
+            let restarted = checkpoints.instead(PATIENCE, || {
                 let sql = "PRAGMA wal_checkpoint(RESTART)";
-                self.connection.query_row(sql, [], |row| row.get::<_, bool>(0))
-            };
-            match busy::with_patience(PATIENCE, restart) {
-                Ok(false) => {}
-                Ok(true) => tracing::debug!(bytes, "a reader keeps the log from beginning anew"),
-                Err(error) => tracing::warn!(%error, bytes, "failed to begin the log anew"),
+                let restart = || self.connection.query_row(sql, [], |row| row.get::<_, bool>(0));
+                busy::with_patience(PATIENCE, restart)
+            });
+            match restarted {
+                Some(Ok(false)) => {}
+                Some(Ok(true)) | None => {
+                    tracing::debug!(bytes, "somebody keeps the log from beginning anew");
+                }
+                Some(Err(error)) => tracing::warn!(%error, bytes, "failed to restart the log"),
             }
+        } else if bytes >= asked_at.get() + PASSIVE_BYTES {
+            asked_at.set(bytes);
+            checkpoints.ask();
         }
     }
 }

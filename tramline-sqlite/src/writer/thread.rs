@@ -26,6 +26,9 @@ fn run(writer: &Writer, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     let mut arrived = Vec::with_capacity(JOBS_MAX);
     loop {
         if waiting.is_empty() {
+            // Those that were just answered get the chance to come back with their next job: on a
+            // busy machine they would otherwise miss each group and join every second one.
+            thread::yield_now();
             // Answers as soon as there is one: nobody waits for a fuller group.
             if jobs.blocking_recv_many(&mut arrived, JOBS_MAX) == 0 {
                 break;
