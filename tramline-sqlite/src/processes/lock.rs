@@ -1,6 +1,7 @@
 //! A file that is locked as long as its process lives: the operating system lets go of it when
 //! the process dies, however it dies. No clock is involved.
 
+use parking_lot::Mutex;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub(crate) struct LockFile {
     folder: PathBuf,
     name: String,
     /// Holds the lock.
-    _file: File,
+    file: Mutex<File>,
 }
 
 /// A lock that nobody holds: its process is dead.
@@ -34,7 +35,17 @@ impl LockFile {
             let doing = format!("make a lock file in {}", folder.display());
             Error::new(ErrorKind::Misconfigured, doing).because(error)
         })?;
-        Ok(Self { folder, name: name + SUFFIX, _file: file })
+        Ok(Self { folder, name: name + SUFFIX, file: Mutex::new(file) })
+    }
+
+    /// Makes the file again if somebody has cleared it away: without it, others would take this
+    /// process for dead again and again.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        if !self.has(&self.name) {
+            let name = self.name.strip_suffix(SUFFIX).unwrap_or(&self.name);
+            *self.file.lock() = create(&self.folder, name)?;
+        }
+        Ok(())
     }
 
     /// What the table of processes knows it by.

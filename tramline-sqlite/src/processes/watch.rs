@@ -101,6 +101,9 @@ impl Watch {
 
     /// Clears away who died, and says that this process is alive.
     fn round(&mut self, jobs: &mpsc::Sender<Box<dyn Job>>) {
+        if let Err(error) = self.shared.lock.restore() {
+            tracing::warn!(%error, file = %self.shared.path.display(), "no lock file any more");
+        }
         self.tell(reap::bury_the_dead(&self.shared.lock, jobs));
         let now = self.shared.settings.clock.now();
         if now >= self.heartbeat_due {

@@ -12,6 +12,9 @@ mod thread;
 mod tokens;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use group::Writer;
 pub(crate) use guard::Guard;
 pub(crate) use job::{Ending, Job};

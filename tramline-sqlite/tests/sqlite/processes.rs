@@ -194,3 +194,24 @@ async fn a_message_of_another_process_wakes_an_idle_consumer() {
     // By looking into the file once a second it would have taken about 20 s.
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn a_lock_file_that_was_cleared_away_is_made_again() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    send(&sqlite, ["a"]).await;
+    let folder = place.path().with_extension("db-tramline");
+    let locks = || std::fs::read_dir(&folder).map_or(0, |entries| entries.flatten().count());
+    assert_eq!(locks(), 1);
+    std::fs::remove_dir_all(&folder).unwrap();
+    within(async {
+        while locks() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Another process finds the lock taken, and leaves alone what is held under it.
+    let held = next(&mut receiver(&sqlite, 1).await).await;
+    let _other = place.open().await;
+    assert_eq!(held.settle(Settlement::Ack).await.unwrap(), Settled::Done);
+}
