@@ -25,6 +25,7 @@ mod writer;
 
 pub use deliver::delivery::SqliteDelivery;
 pub use deliver::receiver::SqliteReceiver;
+pub use operate::Tally;
 pub use options::{SqliteOptions, Sync};
 pub use rusqlite;
 pub use sender::SqliteSender;

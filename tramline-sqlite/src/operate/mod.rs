@@ -7,3 +7,8 @@ mod operate;
 mod peek;
 mod purge;
 mod redrive;
+mod tally;
+
+pub use tally::Tally;
+
+pub(crate) use tally::Line;

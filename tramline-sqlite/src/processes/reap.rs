@@ -3,6 +3,7 @@
 use super::lock::{LockFile, Orphan};
 use crate::error::failed;
 use crate::open::core::Core;
+use crate::operate::Line;
 use crate::queue::sql::tail;
 use crate::writer::{Job, Plan, Work, WriteError};
 use tokio::sync::mpsc;
@@ -22,7 +23,8 @@ pub(super) fn bury_the_dead(
         for name in &names {
             remove(work, "lock", name)?;
         }
-        take_back(work)
+        let taken = take_back(work)?;
+        work.count(Line::Redelivered, taken)
     })?;
     orphans.into_iter().for_each(Orphan::bury);
     Ok(())
@@ -50,7 +52,8 @@ pub(super) fn expire(
         }
         if gone > 0 {
             tracing::warn!(processes = gone, "what processes held that no longer move is free");
-            take_back(work)?;
+            let taken = take_back(work)?;
+            work.count(Line::Redelivered, taken)?;
         }
         Ok(())
     })
@@ -66,7 +69,7 @@ pub(super) struct Suspect {
 /// Takes this process off the file, with all that it still holds.
 pub(crate) fn leave(work: &Work<'_>) -> Result<()> {
     remove(work, "lock", &work.shared.member.lock)?;
-    take_back(work)
+    take_back(work).map(|_| ())
 }
 
 fn remove(work: &Work<'_>, column: &str, value: &str) -> Result<()> {
@@ -77,8 +80,8 @@ fn remove(work: &Work<'_>, column: &str, value: &str) -> Result<()> {
         .map_err(|error| failed("remove a process that died", error))
 }
 
-/// Gives back what is leased to processes that have no row any more.
-fn take_back(work: &Work<'_>) -> Result<()> {
+/// Gives back what is leased to processes that have no row any more; answers how much.
+fn take_back(work: &Work<'_>) -> Result<usize> {
     const ORPHANED: &str = "process NOT IN (SELECT id FROM tramline_process)";
     const READY: &str = concat!(
         "INSERT INTO tramline_ready (queue, seq, ",
@@ -94,7 +97,8 @@ fn take_back(work: &Work<'_>) -> Result<()> {
         tail!(),
         " FROM tramline_leased WHERE reason IS NOT NULL AND "
     );
-    let take_back = || -> rusqlite::Result<()> {
+    let take_back = || -> rusqlite::Result<usize> {
+        let mut taken = 0;
         let connection = work.connection;
         let queues: Vec<i64> = connection
             .prepare_cached(&format!(
@@ -106,14 +110,14 @@ fn take_back(work: &Work<'_>) -> Result<()> {
             connection.prepare_cached(&format!("{READY}{ORPHANED}"))?.execute([])?;
             connection.prepare_cached(&format!("{DEAD}{ORPHANED}"))?.execute([])?;
             let delete = format!("DELETE FROM tramline_leased WHERE {ORPHANED}");
-            connection.prepare_cached(&delete)?.execute([])?;
+            taken = connection.prepare_cached(&delete)?.execute([])?;
             queues.into_iter().for_each(|queue| work.wake(queue));
         }
         let delete = format!("DELETE FROM tramline_consumer WHERE {ORPHANED}");
         if connection.prepare_cached(&delete)?.execute([])? > 0 {
             work.touch_topology()?;
         }
-        Ok(())
+        Ok(taken)
     };
     take_back().map_err(|error| failed("take back what a dead process held", error))
 }

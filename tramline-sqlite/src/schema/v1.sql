@@ -2,12 +2,13 @@
 -- moves between them: hot tables stay small and need no second index.
 
 -- Counters that must never go back: `topology` changes with every declaration, so that each
--- process knows when what it remembers is old; `token` names claims.
+-- process knows when what it remembers is old; `token` names claims; the others are the tally.
 CREATE TABLE tramline_counter (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
-INSERT INTO tramline_counter (name, value) VALUES ('topology', 1), ('token', 1);
+INSERT INTO tramline_counter (name, value) VALUES
+    ('topology', 1), ('token', 1), ('redelivered', 0), ('duplicates', 0);
 
 CREATE TABLE tramline_queue (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -4,8 +4,9 @@ use super::inbox;
 use super::tx::SqliteTx;
 use super::unit::{Unit, lost};
 use super::write::SqliteWriter;
+use crate::operate::Line;
 use crate::sqlite::Sqlite;
-use crate::writer::{Plan, WriteError};
+use crate::writer::{Plan, Work, WriteError};
 use tramline_core::Result;
 use tramline_core::clock::Timestamp;
 use tramline_core::compose::Scope;
@@ -50,7 +51,14 @@ impl Store for Sqlite {
             let looks = sightings.iter().map(|sighting| inbox::look(connection, sighting));
             looks.collect::<rusqlite::Result<Vec<_>>>()
         };
-        self.core.look("look into the inbox", look).await
+        let known = self.core.look("look into the inbox", look).await?;
+        let is_duplicate = |known: &&Option<Refusal>| **known == Some(Refusal::Duplicate);
+        let duplicates = known.iter().filter(is_duplicate).count();
+        if duplicates > 0 {
+            let count = move |work: &Work<'_>| work.count(Line::Duplicates, duplicates);
+            self.core.write(Plan::passing(1), count).await.map_err(WriteError::into_error)?;
+        }
+        Ok(known)
     }
 
     async fn prune_inbox(&self, before: Timestamp, limit: u32) -> Result<u64> {

@@ -5,6 +5,7 @@ use super::failure::{classify, panicked};
 use super::inbox;
 use crate::deliver::settle;
 use crate::error::failed;
+use crate::operate::Line;
 use crate::writer::{Ending, Job, Work, WriteError};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,6 +103,13 @@ impl Unit {
     }
 }
 
+impl Unit {
+    fn duplicates(&self) -> usize {
+        let Some(No::Refused(refused)) = &self.verdict else { return 0 };
+        refused.iter().filter(|(_, refusal)| *refusal == Refusal::Duplicate).count()
+    }
+}
+
 impl Job for Unit {
     fn is_durable(&self) -> bool {
         // Acks alone need no more than a settled delivery does.
@@ -126,7 +134,8 @@ impl Job for Unit {
             Err(error) => return Err(failed("carry out a unit of work", error)),
         };
         if work.is_open() {
-            return Ok(());
+            // Behind the savepoint, which is gone with all that was refused.
+            return work.count(Line::Duplicates, self.duplicates());
         }
         // It took everybody's transaction down, whatever it says about itself.
         let ended = "its SQL ended the common transaction";
