@@ -54,7 +54,7 @@ pub(crate) async fn process<D: Delivery>(
     delivery: D,
     slot: OwnedSemaphorePermit,
 ) {
-    let (ending, failures) = work(&shared, &*pipeline, &delivery).await;
+    let (ending, failures) = work(&shared, &pipeline, &delivery).await;
     drop(slot);
     finish(&shared, delivery, &ending, failures).await;
 }
@@ -123,6 +123,10 @@ async fn run<D: Delivery>(
     let _passage = match &cx.message.sighting {
         Some(sighting) => {
             let passage = shared.in_flight.enter(&sighting.key).await;
+            // The one before may have left because the limit of a drain is over.
+            if shared.killed.is_cancelled() {
+                return Ending::Abandoned;
+            }
             let is_first = delivery.deliveries() == Some(1) && !passage.has_waited();
             if let Some(ending) = known_already(shared, sighting, is_first).await {
                 return ending;

@@ -1,6 +1,6 @@
 //! What handlers may take and answer.
 
-use crate::kit::{Log, Order, Paid, Ping, World, idle};
+use crate::kit::{Log, Paid, Ping, World, idle};
 use std::sync::Arc;
 use tramline::handler::FromContext;
 use tramline::pipeline::Context;

@@ -141,7 +141,7 @@ async fn a_panic_anywhere_in_the_pipeline_is_a_failure() {
         let death = dead[0].death.as_ref().unwrap();
         assert_eq!((death.reason.as_str(), death.failures), ("exhausted", 2), "{queue}");
         let error = &death.history.notes()[0].error;
-        assert!(error.starts_with(&format!("panicked: in a")), "{error}");
+        assert!(error.starts_with("panicked: in a"), "{error}");
         assert!(error.ends_with(queue), "{error}");
     }
 }

@@ -2,18 +2,18 @@
 
 mod kit;
 
-//mod batches;
-//mod by_bus;
+mod batches;
+mod by_bus;
 mod dead_letters;
-//mod elsewhere;
+mod elsewhere;
 mod handlers;
 mod ids;
 mod layers;
 mod publishing;
-//mod receiving;
-//mod relaying;
+mod receiving;
+mod relaying;
 mod retrying;
 mod starting;
-//mod stopping;
-//mod transactions;
+mod stopping;
+mod transactions;
 mod unhandled;

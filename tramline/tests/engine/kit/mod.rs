@@ -8,4 +8,4 @@ mod world;
 pub(crate) use messages::{Log, Order, Paid, Ping, Renamed};
 pub(crate) use store::{Commit, Watched};
 pub(crate) use transport::{Answer, Rigged};
-pub(crate) use world::{SECOND, World, at_once, idle, within};
+pub(crate) use world::{SECOND, World, at_once, idle};

@@ -2,6 +2,7 @@
 
 use super::transport::Rigged;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 use tramline::core::clock::{ManualClock, SeededEntropy, Timestamp};
 use tramline::core::name::QueueRef;
@@ -19,6 +20,7 @@ const BEGIN: Timestamp = Timestamp::from_millis(1_000_000);
 pub(crate) struct World {
     pub(crate) memory: Memory,
     pub(crate) clock: ManualClock,
+    buses: Arc<AtomicU64>,
 }
 
 impl World {
@@ -29,7 +31,7 @@ impl World {
     pub(crate) fn with(change: impl FnOnce(MemoryOptions) -> MemoryOptions) -> Self {
         let clock = ManualClock::at(BEGIN);
         let memory = change(Memory::options().clock(Arc::new(clock.clone()))).build();
-        Self { memory, clock }
+        Self { memory, clock, buses: Arc::default() }
     }
 
     /// Another memory on the same clock.
@@ -42,7 +44,9 @@ impl World {
     }
 
     pub(crate) fn bus_on<T: Transport>(&self, transport: T) -> BusBuilder<T> {
-        Bus::builder(transport).clock(self.clock.clone()).entropy(SeededEntropy::new(7))
+        // Each bus has chances of its own, as each process has: else their ids would be alike.
+        let seed = self.buses.fetch_add(1, SeqCst);
+        Bus::builder(transport).clock(self.clock.clone()).entropy(SeededEntropy::new(seed))
     }
 
     /// This memory behind a transport that fails as it is told.
@@ -84,12 +88,8 @@ pub(crate) async fn idle() {
     }
 }
 
-/// `future`, which must end without the clock.
+/// `future`, which must end without the clock being wound; a panic if it takes too long by the
+/// machine's clock.
 pub(crate) async fn at_once<T>(future: impl Future<Output = T>) -> T {
-    within(future).await
-}
-
-/// `future`, or a panic when it takes too long by the machine's clock.
-pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("it never ends")
 }

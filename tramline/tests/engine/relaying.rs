@@ -1,0 +1,196 @@
+//! The relay: from the outbox of a store that is elsewhere to the transport.
+
+use crate::kit::{Answer, Log, Paid, Rigged, SECOND, Watched, World, idle};
+use std::sync::atomic::Ordering::SeqCst;
+use tramline::core::store::Store;
+use tramline::{Bus, Draft, Endpoint, State};
+
+async fn keep(paid: Paid, State(log): State<Log>) {
+    log.add(format!("paid {}", paid.n));
+}
+
+async fn start(world: &World, rigged: &Rigged, store: &Watched, log: &Log) -> Bus {
+    world
+        .bus_on(rigged.clone())
+        .store(store.clone())
+        .state(log.clone())
+        .endpoint(Endpoint::new("mail").subscribe::<Paid>().concurrency(1).handle(keep))
+        .start()
+        .await
+        .unwrap()
+}
+
+/// Publishes each number under its key in a transaction of its own.
+async fn publish(bus: &Bus, store: &Watched, numbers: &[(u64, Option<&'static str>)]) {
+    for &(n, key) in numbers {
+        let write = move |db: &mut tramline::memory::store::Db<'_>| {
+            let paid = Paid { n };
+            let draft = Draft::of(&paid);
+            match key {
+                Some(key) => db.publish(draft.key(key)),
+                None => db.publish(draft),
+            }
+        };
+        bus.store(store).write(write).await.unwrap();
+    }
+}
+
+async fn depth(store: &Watched) -> (u64, u64) {
+    store.memory.outbox().depth().await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_appended_is_sent_at_once() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    for n in 1..=3 {
+        publish(&bus, &store, &[(n, None)]).await;
+        idle().await;
+        assert_eq!(log.len(), n as usize, "without winding the clock");
+    }
+    assert_eq!(depth(&store).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_transport_that_is_down_is_tried_again_with_growing_pauses() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().extend([Answer::Unavailable; 20]);
+    publish(&bus, &store, &[(1, None)]).await;
+    for _ in 0..20 {
+        world.wind(30 * SECOND).await;
+    }
+    assert_eq!(log.lines(), ["paid 1"], "what may help by itself is never parked");
+    let tries = rigged.rig.log.len();
+    assert!((21..=22).contains(&tries), "{tries} tries: none without a pause");
+    let _drained = bus.drain(SECOND).await.unwrap();
+}
+
+#[tokio::test]
+async fn postponed_rows_cause_no_busy_loop() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().extend([Answer::Unavailable; 3]);
+    publish(&bus, &store, &[(1, None)]).await;
+    idle().await;
+    let claims = store.claims.load(SeqCst);
+    for _ in 0..5 {
+        idle().await;
+    }
+    assert_eq!(store.claims.load(SeqCst), claims, "nothing moves while the clock stands");
+    let _bus = bus;
+}
+
+#[tokio::test]
+async fn a_row_that_is_refused_ten_times_waits_for_an_operator() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().extend([Answer::Refuse; 10]);
+    publish(&bus, &store, &[(1, None)]).await;
+    for _ in 0..12 {
+        world.wind(30 * SECOND).await;
+    }
+    assert_eq!(depth(&store).await, (0, 1));
+    publish(&bus, &store, &[(2, None)]).await;
+    idle().await;
+    assert_eq!(log.lines(), ["paid 2"]);
+    assert_eq!(store.memory.outbox().release().await.unwrap(), 1);
+    idle().await;
+    assert_eq!(log.lines(), ["paid 2", "paid 1"]);
+}
+
+#[tokio::test]
+async fn messages_of_one_key_keep_their_order_when_one_fails() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().extend([Answer::Unavailable, Answer::Unavailable]);
+    let rows = [(1, Some("a")), (2, Some("a")), (3, None), (4, Some("a"))];
+    publish(&bus, &store, &rows).await;
+    for _ in 0..10 {
+        world.wind(SECOND).await;
+    }
+    let lines = log.lines();
+    assert_eq!(lines.len(), 4);
+    let of_key: Vec<_> = lines.iter().filter(|line| *line != "paid 3").collect();
+    assert_eq!(of_key, ["paid 1", "paid 2", "paid 4"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_sends_again_under_the_same_id() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().push_back(Answer::Unknown);
+    publish(&bus, &store, &[(1, None)]).await;
+    world.wind(SECOND).await;
+    assert_eq!(log.lines(), ["paid 1", "paid 1"], "at least once: an inbox would know it");
+    assert_eq!(depth(&store).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_asked_again_after_a_pause() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    store.failing_claims.store(3, SeqCst);
+    let bus = start(&world, &rigged, &store, &log).await;
+    publish(&bus, &store, &[(1, None)]).await;
+    idle().await;
+    assert_eq!(store.claims.load(SeqCst), 1, "not again before the pause is over");
+    for _ in 0..4 {
+        world.wind(SECOND).await;
+    }
+    assert_eq!(log.lines(), ["paid 1"]);
+}
+
+#[tokio::test]
+async fn a_store_that_answers_slowly_does_not_stop_the_relay() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().push_back(Answer::Unavailable);
+    *store.slow_due.lock() = Some((world.clock.clone(), 5 * SECOND));
+    publish(&bus, &store, &[(1, None)]).await;
+    idle().await;
+    for _ in 0..3 {
+        world.wind(SECOND).await;
+    }
+    assert_eq!(log.lines(), ["paid 1"]);
+}
+
+#[tokio::test]
+async fn rows_of_a_relay_that_died_are_sent_by_the_next_when_their_lease_ends() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().push_back(Answer::Hang);
+    publish(&bus, &store, &[(1, None)]).await;
+    idle().await;
+    let drain = tokio::spawn(async move { bus.drain(SECOND).await.unwrap() });
+    world.wind(SECOND).await;
+    assert!(drain.is_finished(), "a send that hangs does not hold up the end");
+    let _bus = start(&world, &world.rigged(), &store, &log).await;
+    world.wind(30 * SECOND).await;
+    assert_eq!(log.len(), 0);
+    world.wind(30 * SECOND).await;
+    assert_eq!(log.lines(), ["paid 1"]);
+}
+
+#[tokio::test]
+async fn a_delayed_event_is_relayed_at_once_and_arrives_when_it_is_due() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    let write = |db: &mut tramline::memory::store::Db<'_>| {
+        db.publish(Draft::of(&Paid { n: 1 }).delay(60 * SECOND))
+    };
+    bus.store(&store).write(write).await.unwrap();
+    idle().await;
+    assert_eq!((depth(&store).await, world.depth("mail").await), ((0, 0), [0, 0, 1, 0]));
+    world.wind(60 * SECOND).await;
+    assert_eq!(log.lines(), ["paid 1"]);
+}
