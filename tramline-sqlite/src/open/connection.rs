@@ -10,6 +10,9 @@ use tramline_core::{Error, ErrorKind, Result};
 /// Statements of the bus and of its users that stay prepared on the writer.
 const STATEMENTS_KEPT: usize = 512;
 
+/// The pages that the writer keeps in memory.
+const CACHE_KIB: i64 = 16 * 1024;
+
 /// The connection that writes. Makes the file and its tables where they are missing.
 pub(crate) fn writer(path: &Path) -> Result<Connection> {
     if path.is_dir() {
@@ -63,6 +66,8 @@ fn prepare_file(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // A group's pages stay in memory until its commit.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // Checkpoints run beside the commits, and the log keeps its size: overwriting a file is
     // several times faster than letting it grow.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
