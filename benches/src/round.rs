@@ -15,6 +15,9 @@ pub(crate) struct Plan {
     /// Messages of each run, instead of so many seconds
     #[arg(long)]
     pub(crate) messages: Option<u64>,
+    /// Leaves the twin out, for a profiler
+    #[arg(long)]
+    pub(crate) ours_only: bool,
 }
 
 /// A path of ours and its twin.
@@ -71,14 +74,14 @@ pub(crate) struct Measured {
 /// Runs a case in rounds.
 pub(crate) fn measure(case: &Case, plan: &Plan) -> Result<Measured> {
     let messages = messages(case, plan)?;
-    let mut measured =
-        Measured { ours: Series::default(), twin: case.twin.as_ref().map(|_| Series::default()) };
+    let twin = case.twin.as_ref().filter(|_| !plan.ours_only);
+    let mut measured = Measured { ours: Series::default(), twin: twin.map(|_| Series::default()) };
     for round in 0..plan.rounds {
         let twin_is_first = round % 2 == 0;
         for twins_turn in [twin_is_first, !twin_is_first] {
             if !twins_turn {
                 measured.ours.0.push((case.ours)(messages)?);
-            } else if let (Some(twin), Some(series)) = (&case.twin, &mut measured.twin) {
+            } else if let (Some(twin), Some(series)) = (twin, &mut measured.twin) {
                 series.0.push(twin(messages)?);
             }
         }
@@ -97,8 +100,8 @@ fn messages(case: &Case, plan: &Plan) -> Result<u64> {
         Amount::FullSpeed { first, max } => {
             let ours = (case.ours)(first)?;
             let fastest = match &case.twin {
-                Some(twin) => twin(first)?,
-                None => ours,
+                Some(twin) if !plan.ours_only => twin(first)?,
+                _ => ours,
             };
             let rate = fastest.values.first().copied().unwrap_or_default();
             ((rate * plan.seconds) as u64).clamp(first.min(max), max)
@@ -169,7 +172,7 @@ mod tests {
     #[test]
     fn twin_and_ours_take_turns_and_change_who_begins() {
         let order = Rc::default();
-        let plan = Plan { rounds: 3, seconds: 1.0, messages: None };
+        let plan = Plan { rounds: 3, seconds: 1.0, messages: None, ours_only: false };
         let measured = measure(&case(&order), &plan).unwrap();
         assert_eq!(*order.borrow(), "tootto");
         assert_eq!(measured.ours.spread(0).median, 10.0);
@@ -180,7 +183,7 @@ mod tests {
     fn full_speed_fills_the_time_after_both_are_warm() {
         let order = Rc::default();
         let case = Case { amount: Amount::FullSpeed { first: 100, max: 150 }, ..case(&order) };
-        let plan = Plan { rounds: 1, seconds: 1.0, messages: None };
+        let plan = Plan { rounds: 1, seconds: 1.0, messages: None, ours_only: false };
         assert_eq!(messages(&case, &plan).unwrap(), 150);
         assert_eq!(*order.borrow(), "ot");
         let plan = Plan { messages: Some(7), ..plan };

@@ -7,7 +7,11 @@ use crate::round::{Amount, Case, RATE};
 pub(super) const IN_FLIGHT: usize = 256;
 
 /// The handler's own table.
-pub(crate) const TABLE: &str = "CREATE TABLE ledger (id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL, cents INTEGER NOT NULL)";
+pub(crate) const TABLE: &str = "CREATE TABLE ledger (
+    id INTEGER PRIMARY KEY,
+    order_id INTEGER NOT NULL,
+    cents INTEGER NOT NULL
+)";
 /// What a handler writes.
 pub(crate) const INSERT: &str = "INSERT INTO ledger (order_id, cents) VALUES (?1, ?2)";
 
