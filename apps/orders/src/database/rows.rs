@@ -1,0 +1,54 @@
+//! What the tables are asked for.
+
+use crate::money::Money;
+use crate::order::Order;
+use tramline::MessageId;
+
+/// What became of an order that somebody placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// It is in, and so is the event that says so.
+    New,
+    /// It was in before.
+    Again,
+    /// Another order has its id.
+    Differs,
+}
+
+/// An order that was placed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct KnownOrder {
+    pub(crate) order: Order,
+    /// The event that told of it; its dead letter has the same id.
+    pub(crate) event_id: MessageId,
+    pub(crate) is_paid: bool,
+}
+
+/// What one month brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Takings {
+    pub(crate) orders: i64,
+    pub(crate) revenue: Money,
+}
+
+/// What all orders together have left in the tables.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Effects {
+    pub(crate) orders: u64,
+    pub(crate) charges: u64,
+    /// Orders with at least one charge: fewer than charges if any was charged twice.
+    pub(crate) orders_charged: u64,
+    pub(crate) revenue: Money,
+    /// Runs of payment that failed before the charge.
+    pub(crate) failed_attempts: u64,
+    pub(crate) units_taken: u64,
+    pub(crate) mails: u64,
+    pub(crate) counted_orders: u64,
+    pub(crate) counted_revenue: Money,
+    pub(crate) vips: u64,
+    pub(crate) kills: u64,
+    /// How long all runs took together.
+    pub(crate) run_micros: u64,
+    /// For each mail, how long after its order it was written; shortest first.
+    pub(crate) latencies_micros: Vec<u64>,
+}

@@ -1,0 +1,10 @@
+//! What happens to an order: one file for each endpoint, each on the queue of its name.
+
+mod all;
+mod analytics;
+mod email;
+mod inventory;
+mod payment;
+mod vip;
+
+pub(crate) use all::{ON_PAID, ON_PLACED, PAYMENT, all};

@@ -1,0 +1,132 @@
+//! The loop of a run.
+
+use super::bar::Bar;
+use super::look::{Look, look};
+use super::stillness::Stillness;
+use crate::bus::SharedClock;
+use crate::chaos::Kill;
+use crate::database::Database;
+use crate::database::sqlite::KillRecord;
+use crate::order::Order;
+use crate::post::Poster;
+use crate::trouble::Trouble;
+use crate::workers::Supervisor;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tramline::Bus;
+
+/// Where a run takes place.
+pub(crate) struct Site {
+    pub(crate) bus: Bus,
+    pub(crate) database: Database,
+    pub(crate) clock: SharedClock,
+    /// Where orders are placed.
+    pub(crate) address: SocketAddr,
+    /// None where everything is in one process.
+    pub(crate) supervisor: Option<Supervisor>,
+}
+
+/// Orders on their way.
+pub(crate) struct Run<'a> {
+    site: &'a mut Site,
+    number: i64,
+    poster: Poster,
+    /// Whether more orders may be placed.
+    open: watch::Sender<bool>,
+    kills: VecDeque<Kill>,
+    bar: Bar,
+    seen_at: Instant,
+}
+
+/// How often to look.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often the tables are told that the run is still at work.
+const SEE_EVERY: Duration = Duration::from_secs(1);
+/// With more than so many messages waiting or at work, no further orders are placed: they would
+/// only wait longer.
+const BACKLOG_MAX: u64 = 4_000;
+/// How many idle looks in a row are the end; see [`look`].
+const IDLE_LOOKS: u32 = 2;
+
+impl<'a> Run<'a> {
+    /// Begins to place `orders`, of `total` that there are in all, and to kill workers as planned.
+    pub(crate) async fn begin(
+        site: &'a mut Site,
+        orders: Vec<Order>,
+        total: u64,
+        kills: Vec<Kill>,
+    ) -> Result<Self, Trouble> {
+        let number = site.database.begin_run(site.clock.now()).await.map_err(Trouble::broken)?;
+        let open = watch::Sender::new(true);
+        let poster = Poster::start(site.address, orders, &open.subscribe());
+        let (kills, bar, seen_at) = (kills.into(), Bar::new(total), Instant::now());
+        Ok(Self { site, number, poster, open, kills, bar, seen_at })
+    }
+
+    /// Goes on until every order is placed, everything that follows from them has happened, and
+    /// every planned kill too.
+    ///
+    /// # Errors
+    /// An order was not accepted, workers cannot be kept running, or nothing moves any more.
+    pub(crate) async fn finish(mut self) -> Result<(), Trouble> {
+        let mut stillness = Stillness::new(Instant::now());
+        let mut idle_looks = 0;
+        while idle_looks < IDLE_LOOKS {
+            let look = self.look().await?;
+            self.kill(&look).await?;
+            let is_over = self.poster.is_finished() && self.kills.is_empty() && look.is_idle();
+            idle_looks = if is_over { idle_looks + 1 } else { 0 };
+            if stillness.hangs(&look, Instant::now()) {
+                return Err(Trouble::broken(format!("the run hangs: {look}")));
+            }
+            let Self { site, poster, .. } = &mut self;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                posted = poster.finished(), if !poster.is_finished() => posted?,
+                trouble = failed(&mut site.supervisor) => return Err(trouble),
+            }
+        }
+        self.see().await
+    }
+
+    async fn look(&mut self) -> Result<Look, Trouble> {
+        let look = look(&self.site.bus, &self.site.database).await.map_err(Trouble::broken)?;
+        self.bar.show(&look, Instant::now());
+        self.open.send_replace(look.backlog() < BACKLOG_MAX);
+        if self.seen_at.elapsed() >= SEE_EVERY {
+            self.see().await?;
+        }
+        Ok(look)
+    }
+
+    async fn see(&mut self) -> Result<(), Trouble> {
+        self.seen_at = Instant::now();
+        let now = self.site.clock.now();
+        self.site.database.see_run(self.number, now).await.map_err(Trouble::broken)
+    }
+
+    /// Kills a worker if it is time to. One kill a look: the next one finds another worker ready.
+    async fn kill(&mut self, look: &Look) -> Result<(), Trouble> {
+        let done = look.orders_done();
+        let Some(kill) = self.kills.pop_front_if(|kill| kill.orders_done <= done) else {
+            return Ok(());
+        };
+        let Some(supervisor) = &mut self.site.supervisor else { return Ok(()) };
+        let process = supervisor.kill(kill.worker).await?;
+        let killed_at = self.site.clock.now();
+        let worker = kill.worker as i64;
+        let record = KillRecord { run: self.number, killed_at, worker, process };
+        self.site.database.record_kill(record).await.map_err(Trouble::broken)
+    }
+}
+
+/// Ends when workers cannot be kept running.
+pub(crate) async fn failed(supervisor: &mut Option<Supervisor>) -> Trouble {
+    match supervisor {
+        Some(supervisor) => supervisor.failed().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,36 @@
+//! The parent is killed by SIGKILL in the middle, and started again.
+
+use crate::exchange::get;
+use crate::processes::{gone, until};
+use crate::program::Folder;
+
+/// Kills a run of `orders` orders once `seen` of them are placed, and goes on.
+fn killed_and_resumed(arguments: &[&str], workers: usize) {
+    const ORDERS: u64 = 6000;
+    const SEEN: u64 = 1500;
+    let folder = Folder::new();
+    let limit = ORDERS.to_string();
+    let arguments = [arguments, &["--limit", &limit]].concat();
+    let mut service = folder.start(&[&arguments[..], &["--exit"]].concat());
+    let address = service.address();
+    let children = service.workers();
+    assert_eq!(children.len(), workers);
+    until("the middle of the run", || {
+        (get(address, &format!("/orders/{SEEN}")).status == 200).then_some(())
+    });
+    service.signal("KILL");
+    assert_eq!(service.ended().status.code(), None, "it had ended by itself before");
+    gone(&children);
+    let report = folder.run(&arguments);
+    assert_eq!(report["accepted"], ORDERS, "{report}");
+}
+
+#[test]
+fn workers_end_with_their_parent_and_the_next_one_goes_on() {
+    killed_and_resumed(&[], 2);
+}
+
+#[test]
+fn a_bus_in_memory_is_filled_again_from_the_tables() {
+    killed_and_resumed(&["--broker", "memory:"], 0);
+}

@@ -1,0 +1,10 @@
+//! The order service as its users meet it: the program, its HTTP API, its report.
+
+mod bad_input;
+mod crash;
+mod exchange;
+mod orders;
+mod processes;
+mod program;
+mod refused;
+mod reports;
