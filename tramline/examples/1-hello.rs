@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p tramline --example 1-hello`
 
+#![expect(clippy::print_stdout, reason = "it shows what happens")]
+
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::mpsc;
