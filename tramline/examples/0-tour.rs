@@ -56,7 +56,7 @@ async fn receipt(paid: OrderPaid, State(seen): State<Seen>) -> Result<(), Failur
 #[rustfmt::skip]
 async fn main() -> Result<(), Failure> {
     let (seen, mut news) = mpsc::channel::<String>(16);
-    let gateway: Gateway = |order, key| Ok(println!("charging {} under key {key}", order.total));
+    let gateway: Gateway = |order, key| { println!("charging {} under key {key}", order.total); Ok(()) };
     let store = Sqlite::open("orders.db").await?;
     store.write(|db| Ok(db.execute("CREATE TABLE IF NOT EXISTS ledger (order_id, total)", [])?)).await?;
     let bus = Bus::connect("sqlite:orders.db").await?
