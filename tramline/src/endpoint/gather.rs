@@ -68,23 +68,20 @@ pub(crate) async fn process_batch<D: Delivery>(
     slot: OwnedSemaphorePermit,
 ) {
     let mut work = Vec::with_capacity(batch.len());
+    let mut turned_away = Vec::new();
     let mut passages = Vec::new();
     for delivery in batch {
         let incoming = match enter(&shared, &delivery) {
             Ok(incoming) => incoming,
             Err(ending) => {
-                let failures = delivery.failures();
-                finish(&shared, delivery, &ending, failures).await;
+                turned_away.push((delivery, ending));
                 continue;
             }
         };
         // Batches do not wait for each other's keys: two of them could wait for ever.
         let passage = incoming.sighting.as_ref().map(|s| shared.in_flight.try_enter(&s.key));
         match passage {
-            Some(Err(_busy)) => {
-                let failures = incoming.failures;
-                finish(&shared, delivery, &Ending::Busy, failures).await;
-            }
+            Some(Err(_busy)) => turned_away.push((delivery, Ending::Busy)),
             Some(Ok(passage)) => {
                 passages.push(passage);
                 work.push((delivery, incoming));
@@ -92,6 +89,7 @@ pub(crate) async fn process_batch<D: Delivery>(
             None => work.push((delivery, incoming)),
         }
     }
+    finish_all(&shared, turned_away).await;
     let mut groups = vec![work];
     while let Some(group) = groups.pop() {
         if !group.is_empty() {
@@ -125,7 +123,7 @@ async fn run<D: Delivery>(
     };
     let Some(outcome) = outcome else {
         cx.end_run();
-        settle_all(shared, group, |_| Ending::Abandoned).await;
+        settle_all(shared, group, || Ending::Abandoned).await;
         return Vec::new();
     };
     if let Err(failure) = outcome {
@@ -136,14 +134,14 @@ async fn run<D: Delivery>(
         }
         cx.report(&failure);
         let mut failure = Some(failure);
-        settle_all(shared, group, |_| failure.take().map_or(Ending::Abandoned, Ending::Failed))
+        settle_all(shared, group, || failure.take().map_or(Ending::Abandoned, Ending::Failed))
             .await;
         return Vec::new();
     }
     match std::mem::take(&mut cx.disposition) {
-        Disposition::Open => settle_all(shared, group, |_| Ending::Handled).await,
-        Disposition::SettledByStore => settle_all(shared, group, |_| Ending::SettledByStore).await,
-        Disposition::Unknown => settle_all(shared, group, |_| Ending::Abandoned).await,
+        Disposition::Open => settle_all(shared, group, || Ending::Handled).await,
+        Disposition::SettledByStore => settle_all(shared, group, || Ending::SettledByStore).await,
+        Disposition::Unknown => settle_all(shared, group, || Ending::Abandoned).await,
         Disposition::Refused(refusals) => return drop_refused(shared, group, &refusals).await,
     }
     Vec::new()
@@ -162,31 +160,35 @@ async fn drop_refused<D: Delivery>(
     refusals: &[(usize, Refusal)],
 ) -> Vec<Group<D>> {
     if !refusals.iter().any(|(index, _)| *index < group.len()) {
-        settle_all(shared, group, |_| Ending::Busy).await;
+        settle_all(shared, group, || Ending::Busy).await;
         return Vec::new();
     }
-    let mut rest = Vec::with_capacity(group.len());
+    let (mut rest, mut dropped) = (Vec::with_capacity(group.len()), Vec::new());
     for (index, (delivery, incoming)) in group.into_iter().enumerate() {
         match refusals.iter().find(|(refused, _)| *refused == index) {
-            Some((_, refusal)) => {
-                finish(shared, delivery, &refused(*refusal), incoming.failures).await;
-            }
+            Some((_, refusal)) => dropped.push((delivery, refused(*refusal))),
             None => rest.push((delivery, incoming)),
         }
     }
+    finish_all(shared, dropped).await;
     vec![rest]
 }
 
-/// Settles every item of a group; the answers are awaited together, so that they can share a
-/// commit.
+/// Settles every item of a group alike.
 async fn settle_all<D: Delivery>(
     shared: &Shared,
     group: Group<D>,
-    mut ending: impl FnMut(usize) -> Ending,
+    mut ending: impl FnMut() -> Ending,
 ) {
-    let settlements = group.into_iter().enumerate().map(|(index, (delivery, incoming))| {
-        let ending = ending(index);
-        async move { finish(shared, delivery, &ending, incoming.failures).await }
+    finish_all(shared, group.into_iter().map(|(delivery, _)| (delivery, ending()))).await;
+}
+
+/// Settles each as it has ended; the answers are awaited together, so that they can share a
+/// commit. Batches do not retry in place, so failures are those that are recorded.
+async fn finish_all<D: Delivery>(shared: &Shared, ended: impl IntoIterator<Item = (D, Ending)>) {
+    let settlements = ended.into_iter().map(|(delivery, ending)| async move {
+        let failures = delivery.failures();
+        finish(shared, delivery, &ending, failures).await;
     });
     futures_util::future::join_all(settlements).await;
 }

@@ -142,11 +142,23 @@ async fn start_work<R: Receiver>(
     }
 }
 
-/// Takes nothing more and returns what was prefetched, untouched.
+/// Takes nothing more and returns what was prefetched, untouched. One that cannot be returned
+/// comes back when its lease ends, and keeps no other from it.
 async fn give_back<R: Receiver>(receiver: &mut R) -> Result<()> {
     receiver.stop().await?;
-    while let Some(delivery) = receiver.next().await? {
-        delivery.settle(Settlement::Return).await?;
+    let mut prefetched = Vec::new();
+    let ended = loop {
+        match receiver.next().await {
+            Ok(Some(delivery)) => prefetched.push(delivery.settle(Settlement::Return)),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    // Together, so that they can share a commit. There are no more than the prefetch.
+    for returned in futures_util::future::join_all(prefetched).await {
+        if let Err(error) = returned {
+            tracing::warn!(%error, "a message could not be returned at once");
+        }
     }
-    Ok(())
+    ended
 }

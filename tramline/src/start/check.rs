@@ -101,6 +101,7 @@ fn check_endpoint<T: Transport>(
         problems.push(format!("{} does not offer {unmet}", bus.transport.name()));
     }
     check_retention(bus, endpoint, problems);
+    check_delay(endpoint, &capabilities, bus.transport.name(), problems);
     warn_of_filters_at_the_endpoint(endpoint, &capabilities, bus.transport.name());
     let queue = spec.name.clone();
     let subscription = |(topic, rules)| Subscription { queue: queue.clone(), topic, rules };
@@ -268,6 +269,28 @@ fn check_retention<T>(bus: &BusBuilder<T>, endpoint: &Endpoint, problems: &mut V
     if pauses > retention {
         problems.push(format!(
             "its retries may pause {pauses:?} together, and the inbox forgets after {retention:?}"
+        ));
+    }
+}
+
+/// A pause that is a delayed copy must not be longer than the transport can delay.
+fn check_delay(
+    endpoint: &Endpoint,
+    can: &Capabilities,
+    transport: &str,
+    problems: &mut Vec<String>,
+) {
+    let (Support::ByBus, Some(delay_max)) =
+        (can.delayed_retry, can.delay.and_then(|delay| delay.max))
+    else {
+        return;
+    };
+    let behaviour = &endpoint.behaviour;
+    let pauses = behaviour.retries.all().map(|retry| retry.pause_max());
+    let pause = pauses.max().unwrap_or_default().max(behaviour.unhandled.pause);
+    if pause > delay_max {
+        problems.push(format!(
+            "its retries may pause {pause:?}, and {transport} delays for at most {delay_max:?}"
         ));
     }
 }

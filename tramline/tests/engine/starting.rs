@@ -161,6 +161,21 @@ async fn a_conflict_with_what_is_declared_is_told_with_the_difference() {
 }
 
 #[tokio::test]
+async fn a_pause_longer_than_the_transport_can_delay_is_refused() {
+    let world = World::with(|options| options.without_native_retry());
+    for (pause, unhandled, is_refused) in [(60, 1, false), (61, 1, true), (1, 61, true)] {
+        let rigged = world.rigged();
+        *rigged.rig.delay_max.lock() = Some(60 * SECOND);
+        let endpoint = Endpoint::new("q")
+            .retry(Retry::fixed(pause * SECOND))
+            .unhandled_after(3600 * SECOND, unhandled * SECOND)
+            .handle(handle);
+        let started = world.bus_on(rigged).endpoint(endpoint).start().await;
+        assert_eq!(started.is_err(), is_refused, "{started:?}");
+    }
+}
+
+#[tokio::test]
 async fn extreme_numbers_are_brought_into_bounds() {
     async fn keep(_: Ping, State(log): State<Log>) -> Result<(), Failure> {
         log.add("run");

@@ -95,6 +95,23 @@ async fn what_was_prefetched_is_returned_by_a_drain() {
 }
 
 #[tokio::test]
+async fn one_that_cannot_be_returned_keeps_no_other_from_it() {
+    let (world, log, gate) = (World::new(), Log::default(), Gate::shut());
+    let rigged = world.rigged();
+    rigged.rig.prefetches.store(true, SeqCst);
+    let endpoint = Endpoint::new("q").concurrency(1).prefetch(10).handle(wait);
+    let bus = world.bus_on(rigged.clone()).state(log.clone()).state(gate.clone());
+    let bus = bus.endpoint(endpoint).start().await.unwrap();
+    let pings: Vec<_> = (1..=5).map(|n| Ping { n }).collect();
+    assert!(bus.send_all("q", &pings).await.iter().all(Result::is_ok));
+    idle().await;
+    rigged.rig.failing_returns.store(1, SeqCst);
+    let _drain = tokio::spawn(async move { bus.drain(60 * SECOND).await });
+    idle().await;
+    assert_eq!(world.depth("q").await, [3, 2, 0, 0]);
+}
+
+#[tokio::test]
 async fn an_idle_bus_drains_at_once_and_again_and_from_many_callers() {
     let (world, log, gate) = (World::new(), Log::default(), Gate::shut());
     let bus = start(&world, &log, &gate).await;

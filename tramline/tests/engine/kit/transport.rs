@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tramline::Memory;
 use tramline::core::capabilities::Capabilities;
@@ -44,6 +45,10 @@ pub(crate) struct Rig {
     pub(crate) ends_early: AtomicBool,
     /// `receiver` never answers.
     pub(crate) hangs: AtomicBool,
+    /// The longest delay that it says it can do.
+    pub(crate) delay_max: Mutex<Option<Duration>>,
+    /// So many returns fail.
+    pub(crate) failing_returns: AtomicU32,
     pub(crate) receivers_made: AtomicU32,
     /// `send` and `settle`, in order.
     pub(crate) log: Log,
@@ -83,7 +88,11 @@ impl Transport for Rigged {
         "rigged"
     }
     fn capabilities(&self, queue: &QueueSpec) -> Capabilities {
-        self.memory.capabilities(queue)
+        let mut capabilities = self.memory.capabilities(queue);
+        if let (Some(delay), Some(max)) = (&mut capabilities.delay, *self.rig.delay_max.lock()) {
+            delay.max = Some(max);
+        }
+        capabilities
     }
     fn database(&self) -> Option<DatabaseId> {
         None
@@ -225,6 +234,11 @@ impl Delivery for RiggedDelivery {
         if word == "ack" && counted_down(&self.rig.failing_acks) {
             self.rig.log.add("ack fails");
             return Err(Error::new(ErrorKind::Unavailable, "ack"));
+        }
+        if word == "return" && counted_down(&self.rig.failing_returns) {
+            // As if the connection was gone: nobody else gets it before the lease ends.
+            std::mem::forget(self.inner);
+            return Err(Error::new(ErrorKind::Unavailable, "return"));
         }
         self.rig.log.add(word);
         self.inner.settle(how).await
