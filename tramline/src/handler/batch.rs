@@ -68,7 +68,10 @@ impl<M: std::fmt::Debug> std::fmt::Debug for Item<M> {
 /// it fails with is alone.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a batch handler",
-    note = "write `async fn(items: Vec<Item<M>>, …extractors) -> Result<(), Failure>`"
+    note = "write `async fn(items: Vec<Item<M>>, …extractors) -> Result<(), Failure>`: the batch \
+            first, then up to four extractors",
+    note = "if it looks like that: `M` must implement `Message`, the answer must be `()` or a \
+            `Result<(), E>`, and what lives across an `.await` must be `Send`"
 )]
 pub trait BatchHandler<Args>: Send + Sync + 'static {
     /// What it handles.

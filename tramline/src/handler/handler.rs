@@ -24,7 +24,10 @@ use std::marker::PhantomData;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a message handler",
     note = "write `async fn(message: M, …extractors) -> Result<(), Failure>`: the message first, \
-            then up to eight extractors, each of which implements `FromContext`"
+            then up to eight extractors, each of which implements `FromContext`",
+    note = "if it looks like that: `M` must implement `Message`, the answer must be `()` or a \
+            `Result<(), E>`, and what lives across an `.await` must be `Send`",
+    note = "a handler of `Vec<Item<M>>` is given to `.handle_batch(…)`"
 )]
 pub trait Handler<Args>: Send + Sync + 'static {
     /// What it handles.

@@ -9,6 +9,7 @@ mod elsewhere;
 mod handlers;
 mod ids;
 mod layers;
+mod measuring;
 mod publishing;
 mod receiving;
 mod relaying;

@@ -1,10 +1,12 @@
 //! What the tests share: a world with a wound clock, messages, and rigged drivers.
 
+mod counters;
 mod messages;
 mod store;
 mod transport;
 mod world;
 
+pub(crate) use counters::Counters;
 pub(crate) use messages::{Log, Order, Paid, Ping, Renamed};
 pub(crate) use store::{Commit, Watched};
 pub(crate) use transport::{Answer, Rigged};
