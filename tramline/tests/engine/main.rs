@@ -16,5 +16,6 @@ mod relaying;
 mod retrying;
 mod starting;
 mod stopping;
+mod storm;
 mod transactions;
 mod unhandled;
