@@ -15,7 +15,8 @@ fn world() -> World {
 }
 
 async fn start(world: &World, rigged: &Rigged, log: &Log) -> Bus {
-    let endpoint = Endpoint::new("q").retry(Retry::fixed(10 * SECOND).runs(3)).handle(fail_until);
+    let retry = Retry::fixed(10 * SECOND).runs(3);
+    let endpoint = Endpoint::new("q").subscribe::<Ping>().retry(retry).handle(fail_until);
     world.bus_on(rigged.clone()).state(log.clone()).endpoint(endpoint).start().await.unwrap()
 }
 
@@ -24,7 +25,7 @@ async fn a_retry_is_a_confirmed_copy_and_then_the_ack() {
     let (world, log) = (world(), Log::default());
     let rigged = world.rigged();
     let bus = start(&world, &rigged, &log).await;
-    let id = bus.send("q", &Ping { n: 2 }).key("k").header("h", 1i64).await.unwrap().id;
+    let id = bus.publish(&Ping { n: 2 }).key("k").header("h", 1i64).await.unwrap().id;
     idle().await;
     assert_eq!(rigged.rig.log.lines(), ["send 1 Accept", "send 1 Accept", "ack"]);
     let waiting = &world.in_queue("q").await[0];

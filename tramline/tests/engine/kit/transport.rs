@@ -132,6 +132,9 @@ impl Sender for RiggedSender {
     async fn send(&self, batch: &[Outgoing], deadline: Deadline) -> Vec<Sent> {
         let answer = self.rig.answers.lock().pop_front().unwrap_or(Answer::Accept);
         self.rig.log.add(format!("send {} {answer:?}", batch.len()));
+        let came_by_topic = |outgoing: &Outgoing| outgoing.envelope.via.is_some();
+        let mut copies = batch.iter().filter(|outgoing| outgoing.copy.is_some());
+        assert!(!copies.any(came_by_topic), "a copy goes to the queue and never to the topic");
         let kind = match answer {
             Answer::Accept => return self.inner.send(batch, deadline).await,
             Answer::TooFew => {
