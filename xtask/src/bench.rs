@@ -13,11 +13,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     json: Option<OsString>,
     /// Passed to the bench as they are
-    #[arg(
-        value_name = "ARGUMENT",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
     others: Vec<OsString>,
 }
 
@@ -51,16 +47,8 @@ fn passed_on(arguments: &Arguments) -> Vec<OsString> {
         Bench::Sqlite => "sqlite",
         Bench::Store => "store",
     };
-    let mut line: Vec<OsString> = [
-        "run",
-        "--release",
-        "--package",
-        "tramline-benches",
-        "--",
-        name,
-    ]
-    .map(Into::into)
-    .into();
+    let mut line: Vec<OsString> =
+        ["run", "--release", "--package", "tramline-benches", "--", name].map(Into::into).into();
     if let Some(file) = &arguments.json {
         line.extend([OsString::from("--json"), file.clone()]);
     }
@@ -81,11 +69,7 @@ mod tests {
 
     fn line(words: &[&str]) -> Vec<OsString> {
         let words = std::iter::once("bench").chain(words.iter().copied());
-        passed_on(
-            &Line::try_parse_from(words)
-                .unwrap_or_else(|error| panic!("{error}"))
-                .arguments,
-        )
+        passed_on(&Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).arguments)
     }
 
     #[test]

@@ -7,10 +7,5 @@ use std::process::{Command, Stdio};
 pub(crate) fn kill(targets: impl IntoIterator<Item = String>) -> bool {
     // A target that has ended in between cannot be signalled, and need not be.
     let script = ["-c", "kill -9 \"$@\"", "sh"];
-    Command::new("sh")
-        .args(script)
-        .args(targets)
-        .stderr(Stdio::null())
-        .status()
-        .is_ok()
+    Command::new("sh").args(script).args(targets).stderr(Stdio::null()).status().is_ok()
 }

@@ -3,11 +3,7 @@
 //! It starts programs and judges what they did; it links no crate of Tramline, so that it builds
 //! and reports even when they do not.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the terminal is its output"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the terminal is its output")]
 
 mod bench;
 mod kill;

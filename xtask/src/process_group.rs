@@ -27,11 +27,7 @@ impl ProcessGroup {
         let failed = |error| format!("failed to start the program: {error}");
         let out = log.try_clone().map_err(failed)?;
         let err = log.try_clone().map_err(failed)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .process_group(0);
+        command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         let leader = command.spawn().map_err(failed)?;
         Ok(Self { leader })
     }
@@ -43,9 +39,7 @@ impl ProcessGroup {
 
     /// How the program itself ended, if it has.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, String> {
-        self.leader
-            .try_wait()
-            .map_err(|error| format!("failed to wait for a program: {error}"))
+        self.leader.try_wait().map_err(|error| format!("failed to wait for a program: {error}"))
     }
 
     /// Waits until the program ends or the time is over; then the whole group is killed.
@@ -64,9 +58,7 @@ impl ProcessGroup {
     /// Kills the program alone, as a crash would, and leaves what it started.
     pub(crate) fn kill_leader(&mut self) -> Result<(), String> {
         let killed = self.leader.kill().and_then(|()| self.leader.wait());
-        killed
-            .map(drop)
-            .map_err(|error| format!("failed to kill the program: {error}"))
+        killed.map(drop).map_err(|error| format!("failed to kill the program: {error}"))
     }
 
     fn kill(&mut self) {
@@ -105,14 +97,8 @@ mod tests {
     fn a_program_out_of_time_is_killed_with_all_that_it_started() {
         let mut group = shell("sleep 60 & sleep 60 & wait");
         let started = process_tree::wait_for_descendants(group.leader(), 2);
-        assert!(matches!(
-            group.wait(Duration::ZERO).unwrap(),
-            Ended::OutOfTime
-        ));
-        assert_eq!(
-            process_tree::still_running(&started, Duration::from_secs(10)),
-            []
-        );
+        assert!(matches!(group.wait(Duration::ZERO).unwrap(), Ended::OutOfTime));
+        assert_eq!(process_tree::still_running(&started, Duration::from_secs(10)), []);
     }
 
     #[test]
@@ -120,14 +106,8 @@ mod tests {
         let mut group = shell("sleep 60 & wait");
         let started = process_tree::wait_for_descendants(group.leader(), 1);
         group.kill_leader().unwrap();
-        assert_eq!(
-            process_tree::still_running(&started, Duration::ZERO),
-            started
-        );
+        assert_eq!(process_tree::still_running(&started, Duration::ZERO), started);
         drop(group);
-        assert_eq!(
-            process_tree::still_running(&started, Duration::from_secs(10)),
-            []
-        );
+        assert_eq!(process_tree::still_running(&started, Duration::from_secs(10)), []);
     }
 }

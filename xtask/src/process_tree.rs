@@ -29,10 +29,7 @@ pub(crate) fn still_running(processes: &[Process], patience: Duration) -> Vec<Pr
     let deadline = Instant::now() + patience;
     loop {
         let now = running();
-        let same = |was: &Process| {
-            now.iter()
-                .any(|p| (p.id, p.started) == (was.id, was.started))
-        };
+        let same = |was: &Process| now.iter().any(|p| (p.id, p.started) == (was.id, was.started));
         let left: Vec<Process> = processes.iter().copied().filter(same).collect();
         if left.is_empty() || Instant::now() >= deadline {
             return left;
@@ -50,11 +47,7 @@ pub(crate) fn wait_for_descendants(ancestor: u32, count: usize) -> Vec<Process> 
         if found.len() >= count {
             return found;
         }
-        assert!(
-            Instant::now() < deadline,
-            "{ancestor} has started {} of {count}",
-            found.len()
-        );
+        assert!(Instant::now() < deadline, "{ancestor} has started {} of {count}", found.len());
         std::thread::sleep(LOOK_EVERY);
     }
 }
@@ -102,24 +95,13 @@ mod tests {
     use super::*;
 
     fn process(id: u32, parent: u32) -> Process {
-        Process {
-            id,
-            parent,
-            started: 1,
-            zombie: false,
-        }
+        Process { id, parent, started: 1, zombie: false }
     }
 
     #[test]
     fn a_process_name_with_spaces_and_brackets_does_not_shift_the_fields() {
         let stat = "42 (a ) (b) S 7 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 98765 0 0";
-        assert_eq!(
-            parse(stat),
-            Some(Process {
-                started: 98765,
-                ..process(42, 7)
-            })
-        );
+        assert_eq!(parse(stat), Some(Process { started: 98765, ..process(42, 7) }));
     }
 
     #[test]
@@ -130,28 +112,16 @@ mod tests {
 
     #[test]
     fn descendants_are_found_at_any_depth_and_strangers_are_not() {
-        let all = [
-            process(2, 1),
-            process(3, 2),
-            process(4, 3),
-            process(5, 1),
-            process(6, 2),
-        ];
+        let all = [process(2, 1), process(3, 2), process(4, 3), process(5, 1), process(6, 2)];
         let found: Vec<u32> = below(2, &all).iter().map(|process| process.id).collect();
         assert_eq!(found, [3, 6, 4]);
     }
 
     #[test]
     fn a_later_process_with_the_same_id_is_not_the_one_that_ended() {
-        let own = running()
-            .into_iter()
-            .find(|p| p.id == std::process::id())
-            .unwrap();
+        let own = running().into_iter().find(|p| p.id == std::process::id()).unwrap();
         assert_eq!(still_running(&[own], Duration::ZERO), [own]);
-        let reused = Process {
-            started: own.started + 1,
-            ..own
-        };
+        let reused = Process { started: own.started + 1, ..own };
         assert_eq!(still_running(&[reused], Duration::ZERO), []);
     }
 }

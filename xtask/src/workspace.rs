@@ -28,10 +28,7 @@ impl Workspace {
         let root = package
             .parent()
             .ok_or_else(|| format!("failed to find the workspace above {}", package.display()))?;
-        Ok(Self {
-            root: root.to_owned(),
-            cargo: told("CARGO")?,
-        })
+        Ok(Self { root: root.to_owned(), cargo: told("CARGO")? })
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -51,11 +48,7 @@ impl Workspace {
         let line = format!("cargo build {}", arguments.join(" "));
         let built = self
             .cargo()
-            .args([
-                "build",
-                "--quiet",
-                "--message-format=json-render-diagnostics",
-            ])
+            .args(["build", "--quiet", "--message-format=json-render-diagnostics"])
             .args(arguments)
             .stderr(Stdio::inherit())
             .output()
@@ -63,10 +56,7 @@ impl Workspace {
         if !built.status.success() {
             return Err(format!("`{line}` failed; its errors are above"));
         }
-        Ok(String::from_utf8_lossy(&built.stdout)
-            .lines()
-            .filter_map(program)
-            .collect())
+        Ok(String::from_utf8_lossy(&built.stdout).lines().filter_map(program).collect())
     }
 }
 
@@ -75,10 +65,7 @@ fn program(line: &str) -> Option<Program> {
     let message: Value = serde_json::from_str(line).ok()?;
     let path = message.get("executable")?.as_str()?;
     let name = message.pointer("/target/name")?.as_str()?;
-    Some(Program {
-        name: name.to_owned(),
-        path: path.into(),
-    })
+    Some(Program { name: name.to_owned(), path: path.into() })
 }
 
 #[cfg(test)]
@@ -90,23 +77,14 @@ mod tests {
         let line = r#"{"reason":"compiler-artifact","target":{"name":"orders","kind":["bin"]},
             "executable":"somewhere/release/orders"}"#;
         let path = PathBuf::from("somewhere/release/orders");
-        assert_eq!(
-            program(line),
-            Some(Program {
-                name: "orders".to_owned(),
-                path
-            })
-        );
+        assert_eq!(program(line), Some(Program { name: "orders".to_owned(), path }));
     }
 
     #[test]
     fn a_message_about_a_library_announces_no_program() {
         let line = r#"{"reason":"compiler-artifact","target":{"name":"core"},"executable":null}"#;
         assert_eq!(program(line), None);
-        assert_eq!(
-            program(r#"{"reason":"build-finished","success":true}"#),
-            None
-        );
+        assert_eq!(program(r#"{"reason":"build-finished","success":true}"#), None);
         assert_eq!(program("no JSON at all"), None);
     }
 }

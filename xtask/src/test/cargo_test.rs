@@ -47,9 +47,7 @@ fn watch(mut tests: Child, limit: Duration, counts: &mut Counts) -> Result<ExitS
     drop(ended);
     if watchdog.join().unwrap_or(false) {
         let seconds = limit.as_secs();
-        return Err(format!(
-            "killed after {seconds} s; a test above has not ended"
-        ));
+        return Err(format!("killed after {seconds} s; a test above has not ended"));
     }
     counted?;
     status.map_err(|error| format!("failed to wait for `cargo test`: {error}"))
@@ -91,15 +89,9 @@ fn failure(status: ExitStatus, counts: Counts) -> Option<String> {
 fn counted(line: &str) -> Option<Counts> {
     let (_, results) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |what: &str| {
-        results
-            .split(';')
-            .find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok())
+        results.split(';').find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok())
     };
-    Some(Counts {
-        passed: count("passed")?,
-        failed: count("failed")?,
-        skipped: count("ignored")?,
-    })
+    Some(Counts { passed: count("passed")?, failed: count("failed")?, skipped: count("ignored")? })
 }
 
 /// Whether a line only says that a test passed, which is not worth a line among thousands.
@@ -114,14 +106,7 @@ mod tests {
     #[test]
     fn a_result_line_is_counted_with_ignored_tests_as_skipped() {
         let line = "test result: FAILED. 5 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out";
-        assert_eq!(
-            counted(line),
-            Some(Counts {
-                passed: 5,
-                failed: 2,
-                skipped: 1
-            })
-        );
+        assert_eq!(counted(line), Some(Counts { passed: 5, failed: 2, skipped: 1 }));
     }
 
     #[test]
@@ -135,9 +120,7 @@ mod tests {
     fn only_the_lines_of_passed_tests_are_left_out() {
         assert!(is_success("test wire::keeps_the_key ... ok\n"));
         assert!(!is_success("test wire::keeps_the_key ... FAILED\n"));
-        assert!(!is_success(
-            "test result: ok. 5 passed; 0 failed; 0 ignored\n"
-        ));
+        assert!(!is_success("test result: ok. 5 passed; 0 failed; 0 ignored\n"));
     }
 
     #[test]
@@ -154,27 +137,11 @@ mod tests {
     fn a_run_that_fails_without_a_failed_test_is_told() {
         use std::os::unix::process::ExitStatusExt;
         let (sound, broken) = (ExitStatus::from_raw(0), ExitStatus::from_raw(101 << 8));
-        let counts = |passed, failed| Counts {
-            passed,
-            failed,
-            skipped: 0,
-        };
+        let counts = |passed, failed| Counts { passed, failed, skipped: 0 };
         assert_eq!(failure(sound, counts(5, 0)), None);
-        assert!(
-            failure(broken, counts(5, 0))
-                .unwrap()
-                .contains("did not build")
-        );
-        assert!(
-            failure(broken, counts(5, 2))
-                .unwrap()
-                .contains("2 tests failed")
-        );
-        assert!(
-            failure(sound, counts(0, 0))
-                .unwrap()
-                .contains("no test at all")
-        );
+        assert!(failure(broken, counts(5, 0)).unwrap().contains("did not build"));
+        assert!(failure(broken, counts(5, 2)).unwrap().contains("2 tests failed"));
+        assert!(failure(sound, counts(0, 0)).unwrap().contains("no test at all"));
     }
     #[test]
     fn tests_that_do_not_end_are_killed_and_those_before_them_are_counted() {
@@ -182,18 +149,7 @@ mod tests {
         let script = "echo 'test result: ok. 5 passed; 0 failed; 0 ignored'; sleep 60 & wait";
         command.args(["-c", script]);
         let outcome = outcome(command, Duration::from_secs(1));
-        assert_eq!(
-            outcome.tests,
-            Some(Counts {
-                passed: 5,
-                failed: 0,
-                skipped: 0
-            })
-        );
-        assert!(
-            outcome.detail.contains("killed after 1 s"),
-            "{}",
-            outcome.detail
-        );
+        assert_eq!(outcome.tests, Some(Counts { passed: 5, failed: 0, skipped: 0 }));
+        assert!(outcome.detail.contains("killed after 1 s"), "{}", outcome.detail);
     }
 }

@@ -27,9 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let required = Required::named(&arguments.require, SERVERS)?;
     let steps = steps::chosen(&arguments.only, STEPS)?;
     if arguments.list {
-        steps
-            .iter()
-            .for_each(|step| println!("{:<15}{}", step.name, step.about));
+        steps.iter().for_each(|step| println!("{:<15}{}", step.name, step.about));
         return Ok(ExitCode::SUCCESS);
     }
     let workspace = Workspace::here()?;
@@ -45,18 +43,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             took: Duration::ZERO,
         })
         .collect();
-    rows.extend(
-        steps
-            .iter()
-            .map(|step| run_step(step, &workspace, &required)),
-    );
+    rows.extend(steps.iter().map(|step| run_step(step, &workspace, &required)));
     print!("\n{}", render(&rows));
     let failed = rows.iter().any(|row| row.outcome.tally().failed > 0);
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn run_step(step: &Step, workspace: &Workspace, required: &Required) -> Row {
@@ -65,11 +55,7 @@ fn run_step(step: &Step, workspace: &Workspace, required: &Required) -> Row {
     let outcome = required.judge(step.name, (step.run)(workspace));
     let took = started.elapsed();
     println!("{}", result_line(step.name, &outcome, took));
-    Row {
-        name: step.name,
-        outcome,
-        took,
-    }
+    Row { name: step.name, outcome, took }
 }
 
 /// What became of a step, in one line; the summary tells a longer story whole.
@@ -93,26 +79,10 @@ mod tests {
     fn a_step_is_summed_up_in_one_line() {
         let took = Duration::from_millis(1_250);
         let line = |outcome| result_line("orders", &outcome, took);
-        assert_eq!(
-            line(Outcome::of_one(Ok(String::new()))),
-            "    orders passed in 1.2 s"
-        );
+        assert_eq!(line(Outcome::of_one(Ok(String::new()))), "    orders passed in 1.2 s");
         let failed = Outcome::of_one(Err("the report is wrong:\nvip is 2".to_owned()));
-        assert_eq!(
-            line(failed),
-            "    orders FAILED in 1.2 s: the report is wrong:"
-        );
-        let tests = Outcome::of_tests(
-            Counts {
-                passed: 4,
-                failed: 0,
-                skipped: 1,
-            },
-            None,
-        );
-        assert_eq!(
-            line(tests),
-            "    orders passed in 1.2 s: 4 passed, 0 failed, 1 skipped"
-        );
+        assert_eq!(line(failed), "    orders FAILED in 1.2 s: the report is wrong:");
+        let tests = Outcome::of_tests(Counts { passed: 4, failed: 0, skipped: 1 }, None);
+        assert_eq!(line(tests), "    orders passed in 1.2 s: 4 passed, 0 failed, 1 skipped");
     }
 }

@@ -87,44 +87,18 @@ mod tests {
     #[test]
     fn a_folder_without_an_example_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(
-            discover(folder.path())
-                .unwrap_err()
-                .contains("holds no example")
-        );
-        assert!(
-            discover(&folder.path().join("none"))
-                .unwrap_err()
-                .contains("failed to list")
-        );
+        assert!(discover(folder.path()).unwrap_err().contains("holds no example"));
+        assert!(discover(&folder.path().join("none")).unwrap_err().contains("failed to list"));
     }
 
     #[test]
     fn each_failing_example_is_told_and_the_others_still_run() {
-        let program = |name: &str, path: &str| Program {
-            name: name.into(),
-            path: path.into(),
-        };
+        let program = |name: &str, path: &str| Program { name: name.into(), path: path.into() };
         let programs = [program("01_bad", "false"), program("02_good", "true")];
         let names = ["01_bad", "02_good", "03_unbuilt"].map(String::from);
         let outcome = run_all(&names, &programs);
-        assert_eq!(
-            outcome.tests,
-            Some(Counts {
-                passed: 1,
-                failed: 2,
-                skipped: 0
-            })
-        );
-        assert!(
-            outcome.detail.contains("01_bad ended with exit status: 1"),
-            "{}",
-            outcome.detail
-        );
-        assert!(
-            outcome.detail.contains("03_unbuilt was not built"),
-            "{}",
-            outcome.detail
-        );
+        assert_eq!(outcome.tests, Some(Counts { passed: 1, failed: 2, skipped: 0 }));
+        assert!(outcome.detail.contains("01_bad ended with exit status: 1"), "{}", outcome.detail);
+        assert!(outcome.detail.contains("03_unbuilt was not built"), "{}", outcome.detail);
     }
 }

@@ -35,35 +35,19 @@ impl Outcome {
             Ok(detail) => (Verdict::Passed, detail),
             Err(detail) => (Verdict::Failed, detail),
         };
-        Self {
-            verdict,
-            tests: None,
-            detail,
-        }
+        Self { verdict, tests: None, detail }
     }
 
     /// The outcome of a step that runs tests, with what failed, if anything did.
     pub(crate) fn of_tests(tests: Counts, failure: Option<String>) -> Self {
         let sound = failure.is_none() && tests.failed == 0;
-        let verdict = if sound {
-            Verdict::Passed
-        } else {
-            Verdict::Failed
-        };
-        Self {
-            verdict,
-            tests: Some(tests),
-            detail: failure.unwrap_or_default(),
-        }
+        let verdict = if sound { Verdict::Passed } else { Verdict::Failed };
+        Self { verdict, tests: Some(tests), detail: failure.unwrap_or_default() }
     }
 
     /// The outcome of something that could not be tried here.
     pub(crate) fn skipped(why: String) -> Self {
-        Self {
-            verdict: Verdict::Skipped,
-            tests: None,
-            detail: why,
-        }
+        Self { verdict: Verdict::Skipped, tests: None, detail: why }
     }
 
     /// What the step adds to the last line. A step that failed counts as at least one failure,
@@ -83,11 +67,7 @@ impl Outcome {
     pub(crate) fn without_skips(mut self) -> Self {
         let skipped = self.tally().skipped;
         if skipped > 0 {
-            let count = if skipped == 1 {
-                "a skip".into()
-            } else {
-                format!("{skipped} skips")
-            };
+            let count = if skipped == 1 { "a skip".into() } else { format!("{skipped} skips") };
             let comma = if self.detail.is_empty() { "" } else { "; " };
             self.detail = format!("{}{comma}{count}, and --require forbids it", self.detail);
             self.verdict = Verdict::Failed;
@@ -106,11 +86,7 @@ impl AddAssign for Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
@@ -128,35 +104,13 @@ impl fmt::Display for Verdict {
 mod tests {
     use super::*;
 
-    const TESTS: Counts = Counts {
-        passed: 9,
-        failed: 0,
-        skipped: 2,
-    };
+    const TESTS: Counts = Counts { passed: 9, failed: 0, skipped: 2 };
 
     #[test]
     fn a_step_without_tests_counts_as_one() {
-        assert_eq!(
-            Outcome::of_one(Ok(String::new())).tally(),
-            Counts {
-                passed: 1,
-                ..counts()
-            }
-        );
-        assert_eq!(
-            Outcome::of_one(Err(String::new())).tally(),
-            Counts {
-                failed: 1,
-                ..counts()
-            }
-        );
-        assert_eq!(
-            Outcome::skipped(String::new()).tally(),
-            Counts {
-                skipped: 1,
-                ..counts()
-            }
-        );
+        assert_eq!(Outcome::of_one(Ok(String::new())).tally(), Counts { passed: 1, ..counts() });
+        assert_eq!(Outcome::of_one(Err(String::new())).tally(), Counts { failed: 1, ..counts() });
+        assert_eq!(Outcome::skipped(String::new()).tally(), Counts { skipped: 1, ..counts() });
     }
 
     #[test]
@@ -182,14 +136,7 @@ mod tests {
         let outcome = Outcome::of_tests(TESTS, None).without_skips();
         assert_eq!(outcome.verdict, Verdict::Failed);
         assert_eq!(outcome.detail, "2 skips, and --require forbids it");
-        let none = Outcome::of_tests(
-            Counts {
-                skipped: 0,
-                ..TESTS
-            },
-            None,
-        )
-        .without_skips();
+        let none = Outcome::of_tests(Counts { skipped: 0, ..TESTS }, None).without_skips();
         assert_eq!(none.verdict, Verdict::Passed);
     }
 

@@ -31,9 +31,7 @@ impl Required {
             .filter(|name| *name != "all" && !servers.contains(name))
             .collect();
         if !unknown.is_empty() {
-            let known: Vec<&str> = std::iter::once("all")
-                .chain(servers.iter().copied())
-                .collect();
+            let known: Vec<&str> = std::iter::once("all").chain(servers.iter().copied()).collect();
             return Err(format!(
                 "--require: no server is named {}; known are: {}",
                 unknown.join(", "),
@@ -52,11 +50,7 @@ impl Required {
             Self::Everything => true,
             Self::Servers(names) => names.iter().any(|required| required == name),
         };
-        if insists {
-            outcome.without_skips()
-        } else {
-            outcome
-        }
+        if insists { outcome.without_skips() } else { outcome }
     }
 }
 
@@ -97,10 +91,7 @@ mod tests {
 
     #[test]
     fn all_is_accepted_even_when_there_is_no_server_yet() {
-        assert_eq!(
-            Required::named(&["all".to_owned()], &[]),
-            Ok(Required::Everything)
-        );
+        assert_eq!(Required::named(&["all".to_owned()], &[]), Ok(Required::Everything));
     }
 
     #[test]
@@ -112,10 +103,7 @@ mod tests {
         let absent = absent(TWO, lookup);
         assert_eq!(absent.len(), 1);
         assert_eq!(absent[0].name, "rabbitmq");
-        assert_eq!(
-            absent[0].outcome.detail,
-            "start it and set TRAMLINE_RABBITMQ_URL"
-        );
+        assert_eq!(absent[0].outcome.detail, "start it and set TRAMLINE_RABBITMQ_URL");
     }
 
     #[test]

@@ -11,16 +11,8 @@ pub(crate) struct Step {
 }
 
 pub(crate) const STEPS: &[Step] = &[
-    Step {
-        name: "fmt",
-        about: "the code is formatted",
-        run: style::formatted,
-    },
-    Step {
-        name: "clippy",
-        about: "clippy finds nothing to warn of",
-        run: style::linted,
-    },
+    Step { name: "fmt", about: "the code is formatted", run: style::formatted },
+    Step { name: "clippy", about: "clippy finds nothing to warn of", run: style::linted },
     Step {
         name: "docs",
         about: "the documentation builds without a warning",
@@ -31,26 +23,10 @@ pub(crate) const STEPS: &[Step] = &[
         about: "unit tests, conformance, documentation tests and tidy",
         run: cargo_test::run,
     },
-    Step {
-        name: "examples",
-        about: "every example of `tramline` runs",
-        run: examples::run,
-    },
-    Step {
-        name: "orders",
-        about: "the order service reconciles",
-        run: orders::plain,
-    },
-    Step {
-        name: "orders-chaos",
-        about: "… while its workers are killed",
-        run: orders::chaos,
-    },
-    Step {
-        name: "orders-memory",
-        about: "… on the in-memory transport",
-        run: orders::memory,
-    },
+    Step { name: "examples", about: "every example of `tramline` runs", run: examples::run },
+    Step { name: "orders", about: "the order service reconciles", run: orders::plain },
+    Step { name: "orders-chaos", about: "… while its workers are killed", run: orders::chaos },
+    Step { name: "orders-memory", about: "… on the in-memory transport", run: orders::memory },
     Step {
         name: "orders-parent",
         about: "… after its parent was killed in the middle and started again",
@@ -61,11 +37,8 @@ pub(crate) const STEPS: &[Step] = &[
 /// The steps named by `--only`, in the table's order; all of them when none is named.
 pub(crate) fn chosen<'a>(only: &[String], steps: &'a [Step]) -> Result<Vec<&'a Step>, String> {
     let is_known = |name: &&String| steps.iter().any(|step| step.name == name.as_str());
-    let unknown: Vec<&str> = only
-        .iter()
-        .filter(|name| !is_known(name))
-        .map(String::as_str)
-        .collect();
+    let unknown: Vec<&str> =
+        only.iter().filter(|name| !is_known(name)).map(String::as_str).collect();
     if !unknown.is_empty() {
         let known: Vec<&str> = steps.iter().map(|step| step.name).collect();
         return Err(format!(
@@ -100,9 +73,6 @@ mod tests {
     #[test]
     fn an_unknown_step_is_refused_with_the_known_ones() {
         let message = names(&["fmt", "lint"]).unwrap_err();
-        assert!(
-            message.contains("no step is named lint; known are: fmt, clippy"),
-            "{message}"
-        );
+        assert!(message.contains("no step is named lint; known are: fmt, clippy"), "{message}");
     }
 }

@@ -14,12 +14,7 @@ pub(crate) fn linted(workspace: &Workspace) -> Outcome {
 
 pub(crate) fn documented(workspace: &Workspace) -> Outcome {
     let line = "doc --quiet --workspace --no-deps";
-    check(
-        workspace,
-        line,
-        &[("RUSTDOCFLAGS", "-D warnings")],
-        "its findings are above",
-    )
+    check(workspace, line, &[("RUSTDOCFLAGS", "-D warnings")], "its findings are above")
 }
 
 /// Runs one cargo command line, with its output in the terminal, and says what to do if it fails.

@@ -15,16 +15,8 @@ pub(crate) struct Row {
 pub(crate) fn render(rows: &[Row]) -> String {
     let mut text = format!("{:<16}{:<9}{:>8}   tests\n", "step", "result", "seconds");
     let mut sum = Counts::default();
-    for Row {
-        name,
-        outcome,
-        took,
-    } in rows
-    {
-        let tests = outcome
-            .tests
-            .map(|tests| tests.to_string())
-            .unwrap_or_default();
+    for Row { name, outcome, took } in rows {
+        let tests = outcome.tests.map(|tests| tests.to_string()).unwrap_or_default();
         let line = format!(
             "{name:<16}{:<9}{:>8.1}   {tests}",
             outcome.verdict.to_string(),
@@ -34,10 +26,8 @@ pub(crate) fn render(rows: &[Row]) -> String {
         text.push('\n');
         sum += outcome.tally();
     }
-    let unsound: Vec<&Row> = rows
-        .iter()
-        .filter(|row| row.outcome.verdict != Verdict::Passed)
-        .collect();
+    let unsound: Vec<&Row> =
+        rows.iter().filter(|row| row.outcome.verdict != Verdict::Passed).collect();
     if !unsound.is_empty() {
         text.push('\n');
     }
@@ -55,20 +45,12 @@ mod tests {
     use super::*;
 
     fn row(name: &'static str, outcome: Outcome) -> Row {
-        Row {
-            name,
-            outcome,
-            took: Duration::from_millis(12_340),
-        }
+        Row { name, outcome, took: Duration::from_millis(12_340) }
     }
 
     #[test]
     fn the_table_names_each_step_and_the_last_line_is_the_sum() {
-        let tests = Counts {
-            passed: 310,
-            failed: 1,
-            skipped: 2,
-        };
+        let tests = Counts { passed: 310, failed: 1, skipped: 2 };
         let failure = "1 test failed\nsee above".to_owned();
         let rows = [
             row("fmt", Outcome::of_one(Ok(String::new()))),

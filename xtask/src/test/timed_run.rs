@@ -17,11 +17,7 @@ pub(crate) fn run(command: Command, log: &Path, limit: Duration) -> Result<(), S
         Ended::Exited(status) => format!("ended with {status}"),
         Ended::OutOfTime => format!("was killed after {} s", limit.as_secs()),
     };
-    let printed = if show(log) {
-        "the end of its output is above"
-    } else {
-        "it printed nothing"
-    };
+    let printed = if show(log) { "the end of its output is above" } else { "it printed nothing" };
     Err(format!("{failure}; {printed}"))
 }
 

@@ -24,11 +24,7 @@ pub(crate) fn offenders(files: &[TextFile]) -> Vec<String> {
                 next = number + 1;
             }
         }
-        let title = page
-            .text
-            .lines()
-            .next()
-            .and_then(|line| line.strip_prefix("# "));
+        let title = page.text.lines().next().and_then(|line| line.strip_prefix("# "));
         if title.is_none_or(|title| title.trim().is_empty()) {
             offenders.push(format!("{}:1: does not begin with a `# ` title", page.path));
         }
@@ -55,21 +51,13 @@ mod tests {
 
     #[test]
     fn pages_in_an_unbroken_sequence_are_fine_in_any_order() {
-        let pages = [
-            ("0002-b.md", "# B\n"),
-            ("0001-a.md", "# A\n\nWhy."),
-            ("README.md", "Index"),
-        ];
+        let pages = [("0002-b.md", "# B\n"), ("0001-a.md", "# A\n\nWhy."), ("README.md", "Index")];
         assert_eq!(found(&pages), [""; 0]);
     }
 
     #[test]
     fn a_gap_and_a_double_are_told_at_the_page_after_them() {
-        let pages = [
-            ("0002-b.md", "# B"),
-            ("0002-c.md", "# C"),
-            ("0003-d.md", "# D"),
-        ];
+        let pages = [("0002-b.md", "# B"), ("0002-c.md", "# C"), ("0003-d.md", "# D")];
         let expected = [
             "docs/decisions/0002-b.md: the next number is 0001",
             "docs/decisions/0002-c.md: the next number is 0003",
@@ -79,11 +67,7 @@ mod tests {
 
     #[test]
     fn a_page_without_a_number_or_a_title_is_told() {
-        let pages = [
-            ("0001-a.md", "Why we"),
-            ("12-b.md", "# B"),
-            ("0002-c.md", "# "),
-        ];
+        let pages = [("0001-a.md", "Why we"), ("12-b.md", "# B"), ("0002-c.md", "# ")];
         let expected = [
             "docs/decisions/0001-a.md:1: does not begin with a `# ` title",
             "docs/decisions/0002-c.md:1: does not begin with a `# ` title",

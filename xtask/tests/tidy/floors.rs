@@ -47,10 +47,7 @@ pub(crate) fn packages(metadata: &[u8]) -> Vec<Package> {
     };
     let package = |value: &Value| Package {
         name: text(&value["name"]),
-        dependencies: list(&value["dependencies"])
-            .iter()
-            .map(dependency)
-            .collect(),
+        dependencies: list(&value["dependencies"]).iter().map(dependency).collect(),
     };
     list(&metadata["packages"]).iter().map(package).collect()
 }
@@ -63,10 +60,7 @@ pub(crate) fn offenders(packages: &[Package]) -> Vec<String> {
         .map(|package| format!("{} is on no floor; give it one in this test", package.name));
     let arrows = packages.iter().flat_map(|package| {
         let inside = |name: &str| packages.iter().any(|package| package.name == name);
-        let used = package
-            .dependencies
-            .iter()
-            .filter(move |used| inside(&used.name));
+        let used = package.dependencies.iter().filter(move |used| inside(&used.name));
         used.filter_map(|used| upward(&package.name, used))
     });
     homeless.chain(arrows).collect()
@@ -75,10 +69,7 @@ pub(crate) fn offenders(packages: &[Package]) -> Vec<String> {
 /// Why one crate may not depend on another of the workspace, if it may not.
 fn upward(from: &str, to: &Dependency) -> Option<String> {
     if from == BESIDE || to.name == BESIDE {
-        return Some(format!(
-            "{from} -> {} ({BESIDE} stands beside the floors)",
-            to.name
-        ));
+        return Some(format!("{from} -> {} ({BESIDE} stands beside the floors)", to.name));
     }
     if to.for_tests_only && to.name == CONFORMANCE {
         return None;
@@ -101,18 +92,12 @@ mod tests {
             for_tests_only,
         };
         let dependencies = dependencies.iter().map(dependency).collect();
-        Package {
-            name: name.to_owned(),
-            dependencies,
-        }
+        Package { name: name.to_owned(), dependencies }
     }
 
     fn found(name: &str, dependencies: &[(&str, bool)]) -> Vec<String> {
-        let mut packages: Vec<Package> = FLOORS
-            .concat()
-            .iter()
-            .map(|name| package(name, &[]))
-            .collect();
+        let mut packages: Vec<Package> =
+            FLOORS.concat().iter().map(|name| package(name, &[])).collect();
         packages.push(package(BESIDE, &[]));
         packages.retain(|package| package.name != name);
         packages.push(package(name, dependencies));
@@ -121,25 +106,15 @@ mod tests {
 
     #[test]
     fn arrows_down_and_arrows_out_of_the_workspace_are_fine() {
-        assert_eq!(
-            found("tramline", &[("tramline-sqlite", false), ("serde", false)]),
-            [""; 0]
-        );
-        assert_eq!(
-            found("orders", &[("tramline", false), ("tramline-core", true)]),
-            [""; 0]
-        );
+        assert_eq!(found("tramline", &[("tramline-sqlite", false), ("serde", false)]), [""; 0]);
+        assert_eq!(found("orders", &[("tramline", false), ("tramline-core", true)]), [""; 0]);
     }
 
     #[test]
     fn arrows_up_and_along_a_floor_are_all_listed() {
         let wrong = found(
             "tramline-memory",
-            &[
-                ("tramline", true),
-                ("tramline-core", false),
-                ("tramline-sqlite", false),
-            ],
+            &[("tramline", true), ("tramline-core", false), ("tramline-sqlite", false)],
         );
         let expected = [
             "tramline-memory -> tramline (floor 1 to floor 2)",
@@ -152,19 +127,13 @@ mod tests {
     fn the_conformance_suite_may_be_needed_by_tests_alone() {
         assert_eq!(found("tramline-sqlite", &[(CONFORMANCE, true)]), [""; 0]);
         let wrong = found("tramline-sqlite", &[(CONFORMANCE, false)]);
-        assert_eq!(
-            wrong,
-            ["tramline-sqlite -> tramline-conformance (floor 1 to floor 1)"]
-        );
+        assert_eq!(wrong, ["tramline-sqlite -> tramline-conformance (floor 1 to floor 1)"]);
     }
 
     #[test]
     fn a_crate_on_no_floor_is_named() {
         let wrong = found("tramline-nats", &[("tramline-core", false)]);
-        assert_eq!(
-            wrong,
-            ["tramline-nats is on no floor; give it one in this test"]
-        );
+        assert_eq!(wrong, ["tramline-nats is on no floor; give it one in this test"]);
     }
 
     #[test]

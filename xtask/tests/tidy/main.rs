@@ -12,27 +12,15 @@ use tree::TextFile;
 #[test]
 fn every_dependency_points_down() {
     let output = Command::new(std::env::var_os("CARGO").expect("start it through cargo"))
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--no-deps",
-            "--offline",
-        ])
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(tree::root())
         .output()
         .expect("failed to start `cargo metadata`");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "`cargo metadata` failed: {errors}");
     let packages = floors::packages(&output.stdout);
-    assert!(
-        packages.iter().any(|package| package.name == "xtask"),
-        "found {packages:?}"
-    );
-    none(
-        floors::offenders(&packages),
-        "move the shared part down, or the dependent up",
-    );
+    assert!(packages.iter().any(|package| package.name == "xtask"), "found {packages:?}");
+    none(floors::offenders(&packages), "move the shared part down, or the dependent up");
 }
 
 #[test]
@@ -47,10 +35,7 @@ fn no_rust_line_is_wide() {
 
 #[test]
 fn lib_and_mod_files_only_map() {
-    none(
-        sources::items_in_maps(&files()),
-        "move it to a file named after what it is",
-    );
+    none(sources::items_in_maps(&files()), "move it to a file named after what it is");
 }
 
 #[test]
@@ -60,48 +45,29 @@ fn no_rust_file_holds_unfinished_work() {
 
 #[test]
 fn every_crate_inherits_from_the_workspace() {
-    none(
-        manifests::offenders(&files()),
-        "add the line to that Cargo.toml",
-    );
+    none(manifests::offenders(&files()), "add the line to that Cargo.toml");
 }
 
 #[test]
 fn decisions_are_numbered_without_a_gap_and_have_a_title() {
-    none(
-        decisions::offenders(&files()),
-        "number and title it as docs/decisions/NNNN-title.md",
-    );
+    none(decisions::offenders(&files()), "number and title it as docs/decisions/NNNN-title.md");
 }
 
 #[test]
 fn no_file_names_a_path_of_somebodys_machine() {
-    none(
-        sources::machine_paths(&files()),
-        "use a path relative to the workspace",
-    );
+    none(sources::machine_paths(&files()), "use a path relative to the workspace");
 }
 
 /// The files of the tree; the tests would pass on an empty list, so it must hold this very file.
 fn files() -> Vec<TextFile> {
     let files = tree::files(&tree::root());
-    let own = files
-        .iter()
-        .any(|file| file.path == "xtask/tests/tidy/main.rs");
-    assert!(
-        own,
-        "the list of {} files lacks this test; look at `tree::files`",
-        files.len()
-    );
+    let own = files.iter().any(|file| file.path == "xtask/tests/tidy/main.rs");
+    assert!(own, "the list of {} files lacks this test; look at `tree::files`", files.len());
     files
 }
 
 /// Fails with the whole list, unless it is empty.
 fn none(offenders: Vec<String>, remedy: &str) {
     let count = offenders.len();
-    assert!(
-        offenders.is_empty(),
-        "{count} found; {remedy}:\n  {}",
-        offenders.join("\n  ")
-    );
+    assert!(offenders.is_empty(), "{count} found; {remedy}:\n  {}", offenders.join("\n  "));
 }

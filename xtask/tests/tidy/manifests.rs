@@ -2,27 +2,18 @@
 
 use crate::tree::TextFile;
 
-const INHERITED: [(&str, &str); 4] = [
-    ("package", "edition"),
-    ("package", "rust-version"),
-    ("package", "license"),
-    ("lints", ""),
-];
+const INHERITED: [(&str, &str); 4] =
+    [("package", "edition"), ("package", "rust-version"), ("package", "license"), ("lints", "")];
 
 /// Every crate's manifest that does not inherit what it should, with what it lacks.
 pub(crate) fn offenders(files: &[TextFile]) -> Vec<String> {
-    let manifests = files
-        .iter()
-        .filter(|file| file.path.ends_with("/Cargo.toml"));
+    let manifests = files.iter().filter(|file| file.path.ends_with("/Cargo.toml"));
     manifests
         .flat_map(|manifest| {
             let lacks = |&&(table, key): &&(&str, &str)| !inherits(&manifest.text, table, key);
             INHERITED.iter().filter(lacks).map(|(table, key)| {
                 let dot = if key.is_empty() { "" } else { "." };
-                format!(
-                    "{}: [{table}] lacks `{key}{dot}workspace = true`",
-                    manifest.path
-                )
+                format!("{}: [{table}] lacks `{key}{dot}workspace = true`", manifest.path)
             })
         })
         .collect()
@@ -34,14 +25,9 @@ fn inherits(manifest: &str, table: &str, key: &str) -> bool {
     let compact = |line: &str| line.replace([' ', '\t'], "");
     let accepted = match key {
         "" => vec!["workspace=true".to_owned()],
-        key => vec![
-            format!("{key}.workspace=true"),
-            format!("{key}={{workspace=true}}"),
-        ],
+        key => vec![format!("{key}.workspace=true"), format!("{key}={{workspace=true}}")],
     };
-    let lines = manifest
-        .lines()
-        .map(|line| compact(line.split('#').next().unwrap_or_default()));
+    let lines = manifest.lines().map(|line| compact(line.split('#').next().unwrap_or_default()));
     lines
         .skip_while(|line| *line != header)
         .skip(1)
@@ -80,17 +66,11 @@ mod tests {
     fn a_key_in_another_table_or_in_a_comment_does_not_count() {
         let elsewhere = SOUND.replace("license.workspace", "# license.workspace")
             + "[package.metadata]\nlicense.workspace = true\n";
-        assert_eq!(
-            found(&elsewhere),
-            ["a/Cargo.toml: [package] lacks `license.workspace = true`"]
-        );
+        assert_eq!(found(&elsewhere), ["a/Cargo.toml: [package] lacks `license.workspace = true`"]);
     }
 
     #[test]
     fn the_manifest_of_the_workspace_is_where_they_inherit_from() {
-        assert_eq!(
-            offenders(&[TextFile::planted("Cargo.toml", "[workspace]\n")]),
-            [""; 0]
-        );
+        assert_eq!(offenders(&[TextFile::planted("Cargo.toml", "[workspace]\n")]), [""; 0]);
     }
 }

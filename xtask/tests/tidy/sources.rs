@@ -15,11 +15,8 @@ const UNFINISHED: [&str; 6] = [
     concat!("db", "g!("),
 ];
 
-const MACHINE_PATHS: [&str; 3] = [
-    concat!("/wo", "rk/"),
-    concat!("/ro", "ot/"),
-    concat!("/tmp/", "target"),
-];
+const MACHINE_PATHS: [&str; 3] =
+    [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/tmp/", "target")];
 
 /// What may stand before an item's own word.
 const QUALIFIERS: [&str; 4] = ["async", "const", "unsafe", "default"];
@@ -31,11 +28,7 @@ pub(crate) fn long_files(files: &[TextFile]) -> Vec<String> {
         let lines = file.lines().count();
         (lines > LINES_MAX).then(|| format!("{}: {lines} lines of {LINES_MAX}", file.path))
     };
-    files
-        .iter()
-        .filter(|file| file.is_rust())
-        .filter_map(long)
-        .collect()
+    files.iter().filter(|file| file.is_rust()).filter_map(long).collect()
 }
 
 /// Lines of Rust that do not fit beside another file.
@@ -52,28 +45,20 @@ pub(crate) fn items_in_maps(files: &[TextFile]) -> Vec<String> {
         let name = file.path.rsplit('/').next();
         matches!(name, Some("lib.rs" | "mod.rs"))
     };
-    in_lines(files.iter().filter(is_map), |line| {
-        begins_item(line).then(|| line.to_owned())
-    })
+    in_lines(files.iter().filter(is_map), |line| begins_item(line).then(|| line.to_owned()))
 }
 
 /// Work that was left for later.
 pub(crate) fn unfinished(files: &[TextFile]) -> Vec<String> {
     in_lines(files.iter().filter(|file| file.is_rust()), |line| {
-        UNFINISHED
-            .into_iter()
-            .find(|needle| line.contains(needle))
-            .map(str::to_owned)
+        UNFINISHED.into_iter().find(|needle| line.contains(needle)).map(str::to_owned)
     })
 }
 
 /// Absolute paths that exist on one machine only, in files of any kind.
 pub(crate) fn machine_paths(files: &[TextFile]) -> Vec<String> {
     in_lines(files.iter(), |line| {
-        MACHINE_PATHS
-            .into_iter()
-            .find(|needle| holds_absolute(line, needle))
-            .map(str::to_owned)
+        MACHINE_PATHS.into_iter().find(|needle| holds_absolute(line, needle)).map(str::to_owned)
     })
 }
 
@@ -124,26 +109,17 @@ mod tests {
 
     #[test]
     fn a_rust_file_over_the_limit_is_found_and_one_at_the_limit_is_not() {
-        assert_eq!(
-            long_files(&planted("core/a.rs", &"x\n".repeat(600))),
-            [""; 0]
-        );
+        assert_eq!(long_files(&planted("core/a.rs", &"x\n".repeat(600))), [""; 0]);
         let found = long_files(&planted("core/a.rs", &"x\n".repeat(601)));
         assert_eq!(found, ["core/a.rs: 601 lines of 600"]);
-        assert_eq!(
-            long_files(&planted("Cargo.lock", &"x\n".repeat(601))),
-            [""; 0]
-        );
+        assert_eq!(long_files(&planted("Cargo.lock", &"x\n".repeat(601))), [""; 0]);
     }
 
     #[test]
     fn wide_lines_are_counted_in_characters_and_all_listed() {
         let (fits, wide) = ("é".repeat(120), "x".repeat(121));
         let found = wide_lines(&planted("a.rs", &format!("{wide}\n{fits}\n{wide}")));
-        assert_eq!(
-            found,
-            ["a.rs:1: 121 columns of 120", "a.rs:3: 121 columns of 120"]
-        );
+        assert_eq!(found, ["a.rs:1: 121 columns of 120", "a.rs:3: 121 columns of 120"]);
     }
 
     #[test]
@@ -161,16 +137,9 @@ mod tests {
             "pub trait A {}",
         ];
         for item in items {
-            assert_eq!(
-                items_in_maps(&planted("a/lib.rs", item)),
-                [format!("a/lib.rs:1: {item}")]
-            );
+            assert_eq!(items_in_maps(&planted("a/lib.rs", item)), [format!("a/lib.rs:1: {item}")]);
             assert_eq!(items_in_maps(&planted("a/mod.rs", item)).len(), 1, "{item}");
-            assert_eq!(
-                items_in_maps(&planted("a/other.rs", item)),
-                [""; 0],
-                "{item}"
-            );
+            assert_eq!(items_in_maps(&planted("a/other.rs", item)), [""; 0], "{item}");
         }
     }
 
@@ -186,10 +155,7 @@ mod tests {
     fn each_kind_of_unfinished_work_is_found_in_rust_alone() {
         for needle in UNFINISHED {
             let text = format!("fine\n    {needle} later");
-            assert_eq!(
-                unfinished(&planted("a.rs", &text)),
-                [format!("a.rs:2: {needle}")]
-            );
+            assert_eq!(unfinished(&planted("a.rs", &text)), [format!("a.rs:2: {needle}")]);
             assert_eq!(unfinished(&planted("a.md", &text)), [""; 0]);
         }
     }
@@ -199,10 +165,7 @@ mod tests {
         for needle in MACHINE_PATHS {
             let text = format!("cd {needle}\nfine\n`{needle}x`\n{needle}");
             let found = machine_paths(&planted("notes.md", &text));
-            assert_eq!(
-                found,
-                [1, 3, 4].map(|line| format!("notes.md:{line}: {needle}"))
-            );
+            assert_eq!(found, [1, 3, 4].map(|line| format!("notes.md:{line}: {needle}")));
         }
     }
 

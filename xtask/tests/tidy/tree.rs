@@ -12,10 +12,7 @@ pub(crate) struct TextFile {
 
 impl TextFile {
     pub(crate) fn planted(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     pub(crate) fn is_rust(&self) -> bool {
@@ -24,10 +21,7 @@ impl TextFile {
 
     /// The lines with their numbers.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text
-            .lines()
-            .enumerate()
-            .map(|(index, line)| (index + 1, line))
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 }
 
@@ -35,10 +29,7 @@ impl TextFile {
 /// checkout it was built in when several share one target folder.
 pub(crate) fn root() -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("start it through cargo");
-    Path::new(&package)
-        .parent()
-        .expect("xtask lies in the workspace's root")
-        .to_owned()
+    Path::new(&package).parent().expect("xtask lies in the workspace's root").to_owned()
 }
 
 /// Every file below `root`. What git lists but somebody has just deleted is left out; what is not
@@ -47,27 +38,17 @@ pub(crate) fn files(root: &Path) -> Vec<TextFile> {
     let paths = tracked(root).unwrap_or_else(|| walked(root));
     let read = |path: String| {
         let bytes = fs::read(root.join(&path)).ok()?;
-        Some(TextFile {
-            path,
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-        })
+        Some(TextFile { path, text: String::from_utf8_lossy(&bytes).into_owned() })
     };
     paths.into_iter().filter_map(read).collect()
 }
 
 /// What git tracks, or nothing when this is no checkout or there is no git.
 fn tracked(root: &Path) -> Option<Vec<String>> {
-    let output = Command::new("git")
-        .args(["ls-files", "-z"])
-        .current_dir(root)
-        .output()
-        .ok()?;
+    let output = Command::new("git").args(["ls-files", "-z"]).current_dir(root).output().ok()?;
     let list = String::from_utf8(output.stdout).ok()?;
-    let paths: Vec<String> = list
-        .split('\0')
-        .filter(|path| !path.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let paths: Vec<String> =
+        list.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect();
     (output.status.success() && !paths.is_empty()).then_some(paths)
 }
 
@@ -80,9 +61,7 @@ fn walked(root: &Path) -> Vec<String> {
         for entry in entries {
             let entry = entry.expect("failed to read a folder's entry");
             let path = format!("{folder}{}", entry.file_name().to_string_lossy());
-            let kind = entry
-                .file_type()
-                .expect("failed to read the type of a file");
+            let kind = entry.file_type().expect("failed to read the type of a file");
             if kind.is_dir() && path != ".git" && path != "target" {
                 folders.push(path + "/");
             } else if kind.is_file() {
@@ -100,12 +79,7 @@ mod tests {
     #[test]
     fn a_folder_without_git_is_walked_but_for_what_was_built() {
         let folder = tempfile::tempdir().unwrap();
-        for path in [
-            "Cargo.toml",
-            "core/src/lib.rs",
-            "target/debug/x.rs",
-            ".git/HEAD",
-        ] {
+        for path in ["Cargo.toml", "core/src/lib.rs", "target/debug/x.rs", ".git/HEAD"] {
             let path = folder.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "text").unwrap();

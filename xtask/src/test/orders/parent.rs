@@ -57,9 +57,7 @@ fn wait_for_the_middle(group: &mut ProcessGroup, data: &Path) -> Result<Vec<Proc
     let deadline = Instant::now() + MIDDLE_LIMIT;
     loop {
         if let Some(status) = group.ended()? {
-            return Err(format!(
-                "the run ended with {status} before its parent was killed"
-            ));
+            return Err(format!("the run ended with {status} before its parent was killed"));
         }
         let workers = process_tree::descendants(group.leader());
         let written = bytes_in(data);
@@ -82,11 +80,7 @@ fn bytes_in(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return 0;
     };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|file| file.len())
-        .sum()
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
 }
 
 #[cfg(test)]
@@ -105,9 +99,6 @@ mod tests {
     fn a_run_that_ends_before_its_parent_was_killed_proves_nothing_and_fails() {
         let site = Site::new(pretended()).unwrap();
         let failure = kill_and_start_again(&site).unwrap_err();
-        assert!(
-            failure.contains("before its parent was killed"),
-            "{failure}"
-        );
+        assert!(failure.contains("before its parent was killed"), "{failure}");
     }
 }

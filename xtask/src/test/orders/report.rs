@@ -102,9 +102,6 @@ mod tests {
     #[test]
     fn a_report_that_is_not_json_is_refused() {
         let message = check("half a rep", Disturbance::None).unwrap_err();
-        assert!(
-            message.contains("failed to read the report as JSON"),
-            "{message}"
-        );
+        assert!(message.contains("failed to read the report as JSON"), "{message}");
     }
 }

@@ -42,9 +42,7 @@ fn run(program: PathBuf, options: &[&str], disturbance: Disturbance) -> Result<S
 /// Builds the order service as its users do, in release.
 pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf, String> {
     let programs = workspace.build(&["--release", "--package", "orders"])?;
-    let orders = programs
-        .into_iter()
-        .find(|program| program.name == "orders");
+    let orders = programs.into_iter().find(|program| program.name == "orders");
     orders
         .map(|program| program.path)
         .ok_or_else(|| "the package `orders` has built no program named `orders`".to_owned())
@@ -114,10 +112,7 @@ mod tests {
 
     #[test]
     fn a_run_that_reports_the_known_figures_passes() {
-        assert_eq!(
-            run(pretended(), &[], Disturbance::None),
-            Ok("reconciled".to_owned())
-        );
+        assert_eq!(run(pretended(), &[], Disturbance::None), Ok("reconciled".to_owned()));
         assert!(run(pretended(), &["--chaos"], Disturbance::Kills(KILLS_MIN)).is_ok());
     }
 
@@ -130,10 +125,7 @@ mod tests {
     #[test]
     fn a_run_that_ends_with_an_error_fails_with_its_exit_code() {
         let failure = run(pretended(), &["--fail"], Disturbance::None).unwrap_err();
-        assert!(
-            failure.contains("the order service ended with exit status: 3"),
-            "{failure}"
-        );
+        assert!(failure.contains("the order service ended with exit status: 3"), "{failure}");
     }
 
     #[test]
