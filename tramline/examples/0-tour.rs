@@ -33,7 +33,8 @@ impl Message for OrderPaid {
 type Gateway = fn(&OrderPlaced, MessageId) -> std::io::Result<()>;
 
 #[rustfmt::skip] // laid out as on that page
-async fn charge(order: OrderPlaced, State(gateway): State<Gateway>, id: MessageId, tx: Tx<Sqlite>) -> Result<(), Failure> {
+async fn charge(order: OrderPlaced, State(gateway): State<Gateway>, id: MessageId, tx: Tx<Sqlite>)
+    -> Result<(), Failure> {
     if order.total <= Decimal::ZERO { return Err(Failure::permanent("nothing to charge")); }
     gateway(&order, id)?; // any `?` error is retried; the message id is the gateway's idempotency key
     tx.write(move |db| {  // runs in the group's transaction, together with the ack
@@ -60,8 +61,7 @@ async fn main() -> Result<(), Failure> {
     let store = Sqlite::open("orders.db").await?;
     store.write(|db| Ok(db.execute("CREATE TABLE IF NOT EXISTS ledger (order_id, total)", [])?)).await?;
     let bus = Bus::connect("sqlite:orders.db").await?
-        .state(gateway).state(seen)
-        .store(store)
+        .state(gateway).state(seen).store(store)
         .endpoint(Endpoint::new("payment")
             .subscribe::<OrderPlaced>()
             .retry(Retry::exponential(Duration::from_millis(200)).max(Duration::from_secs(60)).runs(5).jitter())

@@ -340,7 +340,7 @@ async fn a_lost_lease_drops_only_its_item() {
 
 #[tokio::test]
 async fn a_store_that_refuses_without_saying_what_brings_the_batch_back_uncharged() {
-    for commit in [Commit::RefuseNothing, Commit::Refuse(Refusal::Busy)] {
+    for (commit, runs) in [(Commit::RefuseNothing, 1), (Commit::Refuse(Refusal::Busy), 2)] {
         let (world, log) = (World::new(), Log::default());
         let store = Watched::on(world.memory.clone()).then([commit]);
         let endpoint =
@@ -349,6 +349,7 @@ async fn a_store_that_refuses_without_saying_what_brings_the_batch_back_uncharge
         let bus = bus.start().await.unwrap();
         send(&bus, [1, 2]).await;
         idle().await;
+        assert_eq!(log.len(), runs, "none runs again at once but those that were not refused");
         assert!(world.in_queue("q").await.iter().all(|row| row.failures == 0));
         world.wind(SECOND).await;
         assert_eq!(written(&world).await, ["1", "2"].map(|n| (n.to_owned(), 1)), "{commit:?}");
