@@ -9,4 +9,4 @@ mod routes;
 mod show;
 mod written_order;
 
-pub(crate) use routes::{Service, serve};
+pub(crate) use routes::{Service, listen, serve};

@@ -10,8 +10,10 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tramline::Bus;
 use tramline::core::clock::Clock;
 
@@ -22,6 +24,22 @@ pub(crate) struct Service {
     pub(crate) database: Database,
     pub(crate) orders: OrderBook,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// How many connections may wait to be accepted: a crowd is told that it is too large, not left
+/// standing.
+const WAITING_MAX: u32 = 1024;
+
+/// Listens on `address`.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // An address that the last run has just left can be used again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING_MAX)
 }
 
 /// Serves until `stopped` ends, then finishes the requests that are in flight.

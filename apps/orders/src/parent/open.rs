@@ -12,7 +12,6 @@ use crate::workers::{Supervisor, WorkerCommand};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tramline::core::clock::SystemEntropy;
@@ -38,7 +37,7 @@ impl Opened {
         data_dir: &DataDir,
         clock: SharedClock,
     ) -> Result<Self, Trouble> {
-        let listener = TcpListener::bind(line.listen).await.map_err(|error| {
+        let listener = http::listen(line.listen).map_err(|error| {
             Trouble::misuse(format!("failed to listen on {}: {error}", line.listen))
         })?;
         let address = reachable(listener.local_addr().map_err(Trouble::broken)?);

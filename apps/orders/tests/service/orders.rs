@@ -58,8 +58,11 @@ fn more_requests_than_the_bound_are_sent_away_until_there_is_room() {
     let folder = Folder::new();
     let mut service = folder.start(&["--limit", "0", "--broker", "memory:"]);
     let address = service.address();
-    let begun: Vec<_> = (0..IN_FLIGHT_MAX).map(|_| begin(address, "POST", "/orders", 9)).collect();
+    let begin = || begin(address, "POST", "/orders", 9);
+    let mut begun: Vec<_> = (0..IN_FLIGHT_MAX).map(|_| begin()).collect();
     let refused = until("the bound", || {
+        // A look that takes the last place may send one of the others away: put another there.
+        begun.push(begin());
         Some(get(address, "/orders/1")).filter(|answer| answer.status != 404)
     });
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
