@@ -1,7 +1,7 @@
 //! Dead letters: messages that were not handled, kept with the reason why.
 
 use crate::clock::Timestamp;
-use crate::failure::cut;
+use crate::cut::cut;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

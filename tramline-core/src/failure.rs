@@ -1,6 +1,7 @@
 //! What handler authors return when a message could not be handled.
 
 use crate::BoxError;
+use crate::cut::cut;
 use crate::dead::Reason;
 use std::{error::Error, fmt};
 
@@ -105,17 +106,6 @@ impl Failure {
         cut(&mut text, CHAIN_BYTES_MAX);
         text
     }
-}
-
-/// Cuts `text` to at most `bytes_max` bytes on a character's edge, with an ellipsis.
-pub(crate) fn cut(text: &mut String, bytes_max: usize) {
-    const ELLIPSIS: &str = "…";
-    if text.len() <= bytes_max {
-        return;
-    }
-    let end = text.floor_char_boundary(bytes_max.saturating_sub(ELLIPSIS.len()));
-    text.truncate(end);
-    text.push_str(ELLIPSIS);
 }
 
 impl fmt::Display for Failure {

@@ -20,6 +20,7 @@ pub mod capabilities;
 pub mod clock;
 pub mod codec;
 pub mod compose;
+mod cut;
 pub mod dead;
 pub mod draft;
 pub mod envelope;
