@@ -1,8 +1,8 @@
 //! The header with the last failures.
 
 use super::value::{self, Why};
+use crate::cut::cut;
 use crate::dead::{FailureNote, History};
-use crate::failure::cut;
 use crate::headers::HeaderValue;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;

@@ -4,8 +4,8 @@ use super::native::Native;
 use super::record::{Death, Record};
 use super::{errors, names, value};
 use crate::clock::Timestamp;
+use crate::cut::cut;
 use crate::envelope::Envelope;
-use crate::failure::cut;
 use crate::headers::{HeaderValue, Headers};
 
 /// What a reason of the broker's or a handler's own may take.
