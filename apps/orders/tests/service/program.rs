@@ -62,7 +62,7 @@ pub(crate) struct Program {
     child: Child,
     lines: Receiver<String>,
     said: Vec<String>,
-    errors: Option<thread::JoinHandle<Vec<u8>>>,
+    errors: Receiver<Vec<u8>>,
 }
 
 impl Program {
@@ -73,11 +73,13 @@ impl Program {
         thread::spawn(move || {
             BufReader::new(output).lines().map_while(Result::ok).all(|line| say.send(line).is_ok())
         });
-        let errors = thread::spawn(move || {
+        let (tell, told) = channel();
+        thread::spawn(move || {
             let mut text = Vec::new();
-            errors.read_to_end(&mut text).map(|_| text).unwrap_or_default()
+            let read = errors.read_to_end(&mut text);
+            tell.send(read.map(|_| text).unwrap_or_default())
         });
-        Self { child, lines, said: Vec::new(), errors: Some(errors) }
+        Self { child, lines, said: Vec::new(), errors: told }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -124,7 +126,7 @@ impl Program {
             }
         }
         let status = self.child.wait().unwrap();
-        let stderr = self.errors.take().unwrap().join().unwrap();
+        let stderr = self.errors.recv_timeout(LIMIT).expect("a worker holds the error output open");
         Output { status, stdout: self.said.join("\n").into_bytes(), stderr }
     }
 }
