@@ -72,7 +72,8 @@ async fn an_ack_that_is_lost_after_the_commit_suppresses_the_duplicate() {
 
 #[test]
 fn a_crash_anywhere_leaves_each_effect_once() {
-    for commit in [Commit::Hang, Commit::DoneAndHang, Commit::DoneUnknown] {
+    let lost = [Commit::DoneUnknown, Commit::LostUnknown];
+    for commit in [Commit::Hang, Commit::DoneAndHang].into_iter().chain(lost) {
         let (world, log) = (World::new(), Log::default());
         let database = world.other_memory();
         let crash = tokio::runtime::Builder::new_current_thread().build().unwrap();

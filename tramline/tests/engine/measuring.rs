@@ -1,6 +1,6 @@
 //! What the engine counts, and that counting and tracing disturb nothing.
 
-use crate::kit::{Counters, Log, Order, Paid, Ping, SECOND, Watched, World, idle};
+use crate::kit::{Counters, Log, Order, Paid, Ping, SECOND, Watched, World, alone, idle};
 use std::time::Duration;
 use tramline::{Attempt, Endpoint, Failure, Item, Outbox, Retry, State};
 
@@ -65,8 +65,15 @@ async fn events_without_subscription_are_counted_however_they_were_published() {
     assert_eq!(unrouted(), 3, "by the relay");
 }
 
+/// Who is interested in traces is known per process, and other tests are not.
 #[tokio::test]
 async fn a_subscriber_for_traces_sees_each_message_and_changes_nothing() {
+    let test = "measuring::a_subscriber_for_traces_sees_each_message_and_changes_nothing";
+    if let Some(child) = alone(test) {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
     async fn handle(ping: Ping, State(log): State<Log>) -> Result<(), Failure> {
         tracing::info!("in the handler");
         log.add(format!("ping {}", ping.n));

@@ -1,6 +1,6 @@
 //! Drains: what runs is finished, the rest goes back, and nothing is lost.
 
-use crate::kit::{Answer, Log, Order, Paid, Ping, SECOND, World, at_once, idle};
+use crate::kit::{Answer, Log, Order, Paid, Ping, SECOND, World, alone, at_once, idle};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use tokio::sync::Semaphore;
@@ -178,26 +178,18 @@ async fn running_ends_when_the_bus_is_drained_elsewhere() {
     assert_eq!(at_once(running).await.unwrap(), Drained::Clean);
 }
 
-/// Signals are for whole processes, so this test runs itself once more, as another one.
+/// Signals are for whole processes.
 #[cfg(unix)]
 #[tokio::test]
 async fn sigterm_drains_a_running_bus() {
     use std::io::{BufRead, BufReader};
-    use std::process::{Command, Stdio};
-    const CHILD: &str = "TRAMLINE_TEST_CHILD";
-    if std::env::var_os(CHILD).is_some() {
+    let Some(mut child) = alone("stopping::sigterm_drains_a_running_bus") else {
         return run_until_sigterm().await;
-    }
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["stopping::sigterm_drains_a_running_bus", "--exact", "--nocapture"])
-        .env(CHILD, "1")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    };
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.ends_with("child: begin 1")));
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert!(lines.any(|line| line.ends_with("child: Clean begin 1, end 1")));
     assert!(child.wait().unwrap().success());
 }

@@ -187,14 +187,17 @@ async fn a_lost_lease_rolls_the_work_back_and_the_next_holder_does_it() {
 
 #[tokio::test]
 async fn when_the_answer_to_a_commit_is_lost_the_effects_are_once_all_the_same() {
-    let (world, log) = (World::new(), Log::default());
-    let store = Watched::on(world.memory.clone()).then([Commit::DoneUnknown]);
-    let bus = start(&world, &store, &log, payment()).await;
-    bus.send("payment", &Ping { n: 1 }).await.unwrap();
-    idle().await;
-    assert_eq!(log.lines(), ["charge 1", "paid 1"]);
-    assert_eq!(counted(&world, "charged").await, 1);
-    assert_eq!(world.depth("payment").await, [0, 0, 0, 0]);
+    for (commit, runs) in [(Commit::DoneUnknown, 1), (Commit::LostUnknown, 2)] {
+        let (world, log) = (World::new(), Log::default());
+        let store = Watched::on(world.memory.clone()).then([commit]);
+        let bus = start(&world, &store, &log, payment()).await;
+        bus.send("payment", &Ping { n: 1 }).await.unwrap();
+        idle().await;
+        let charges = log.lines().iter().filter(|line| *line == "charge 1").count();
+        assert_eq!((charges, log.len()), (runs, runs + 1), "{commit:?}");
+        assert_eq!(counted(&world, "charged").await, 1, "{commit:?}");
+        assert_eq!(world.depth("payment").await, [0, 0, 0, 0]);
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! What the tests share: a world with a wound clock, messages, and rigged drivers.
 
+mod alone;
 mod counters;
 mod messages;
 mod store;
 mod transport;
 mod world;
 
+pub(crate) use alone::alone;
 pub(crate) use counters::Counters;
 pub(crate) use messages::{Log, Order, Paid, Ping, Renamed};
 pub(crate) use store::{Commit, Watched};

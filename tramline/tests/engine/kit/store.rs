@@ -40,6 +40,8 @@ pub(crate) enum Commit {
     RefuseNothing,
     /// It goes through, and the answer is lost.
     DoneUnknown,
+    /// It does not go through, and the answer is lost.
+    LostUnknown,
     /// The store fails.
     Fail,
     /// It goes through, and the answer never comes.
@@ -120,6 +122,7 @@ impl Store for Watched {
                 self.memory.commit(tx.close(), conditions, buffered).await?;
                 Err(CommitError::Unknown(lost()))
             }
+            Some(Commit::LostUnknown) => Err(CommitError::Unknown(lost())),
             Some(Commit::Fail) => Err(CommitError::Store(lost())),
             Some(Commit::DoneAndHang) => {
                 self.memory.commit(tx.close(), conditions, buffered).await?;
