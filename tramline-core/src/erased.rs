@@ -274,7 +274,12 @@ pub trait DynStore: Send + Sync + 'static {
         sightings: &'a [Sighting],
     ) -> BoxFuture<'a, Result<Vec<Option<Refusal>>>>;
     /// [`Store::prune_inbox`].
-    fn prune_inbox_dyn(&self, before: Timestamp, limit: u32) -> BoxFuture<'_, Result<u64>>;
+    fn prune_inbox_dyn<'a>(
+        &'a self,
+        endpoint: &'a str,
+        before: Timestamp,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<u64>>;
     /// [`Store::outbox`].
     fn outbox_dyn(&self) -> &dyn Outbox;
 }
@@ -310,8 +315,13 @@ impl<S: Store> DynStore for S {
     ) -> BoxFuture<'a, Result<Vec<Option<Refusal>>>> {
         Box::pin(self.admitted(sightings))
     }
-    fn prune_inbox_dyn(&self, before: Timestamp, limit: u32) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(self.prune_inbox(before, limit))
+    fn prune_inbox_dyn<'a>(
+        &'a self,
+        endpoint: &'a str,
+        before: Timestamp,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(self.prune_inbox(endpoint, before, limit))
     }
     fn outbox_dyn(&self) -> &dyn Outbox {
         self.outbox()

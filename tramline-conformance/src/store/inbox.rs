@@ -193,6 +193,6 @@ async fn admitted(store: &impl Store, sightings: &[Sighting]) -> Vec<Option<Refu
 }
 
 async fn prune(store: &impl Store, before: Timestamp, limit: u32) -> u64 {
-    let pruned = store.prune_inbox(before, limit).await;
+    let pruned = store.prune_inbox(ENDPOINT, before, limit).await;
     pruned.unwrap_or_else(|error| panic!("expected to prune the inbox, got: {error}"))
 }

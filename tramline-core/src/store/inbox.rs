@@ -7,11 +7,12 @@ use std::{hash::Hasher, sync::Arc};
 /// What an endpoint remembers a message by: the sender's idempotency key, else the message's id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InboxKey {
-    /// The endpoint.
+    /// The endpoint, with its queue where that has another name: two services may call an
+    /// endpoint the same.
     pub endpoint: Arc<str>,
     /// The message's name; the same id under another name is another message.
     pub message: String,
-    /// The key.
+    /// The key, with what it is in front: a sender's key `order-7` is not the id `order-7`.
     pub key: String,
 }
 
@@ -36,7 +37,10 @@ impl Sighting {
             key: InboxKey {
                 endpoint: endpoint.clone(),
                 message: envelope.name.as_deref().unwrap_or_default().to_owned(),
-                key: keyed.map_or_else(|| id.to_string(), str::to_owned),
+                key: match keyed {
+                    Some(key) => format!("key {key}"),
+                    None => format!("id {id}"),
+                },
             },
             id: id.clone(),
             body_hash: fnv1a(&envelope.body),

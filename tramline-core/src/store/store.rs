@@ -63,9 +63,11 @@ pub trait Store: Send + Sync + 'static {
         sightings: &[Sighting],
     ) -> impl Future<Output = Result<Vec<Option<Refusal>>>> + Send;
 
-    /// Forgets inbox rows that are older than `before`, at most `limit` of them. Answers how many.
+    /// Forgets what `endpoint` handled before `before`, at most `limit` rows. Answers how many.
+    /// Rows of other endpoints are not ours to forget: they may be kept for longer.
     fn prune_inbox(
         &self,
+        endpoint: &str,
         before: Timestamp,
         limit: u32,
     ) -> impl Future<Output = Result<u64>> + Send;

@@ -8,8 +8,8 @@ use tramline_core::store::{InboxKey, Refusal, Sighting};
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     rows: HashMap<Arc<InboxKey>, Seen>,
-    /// Keys in the order in which they came, for pruning.
-    order: VecDeque<(Timestamp, Arc<InboxKey>)>,
+    /// Keys of each endpoint in the order in which they came, for pruning.
+    order: HashMap<Arc<str>, VecDeque<(Timestamp, Arc<InboxKey>)>>,
 }
 
 #[derive(Debug)]
@@ -29,15 +29,16 @@ impl Inbox {
     pub(crate) fn admit(&mut self, sighting: Sighting, now: Timestamp) {
         let key = Arc::new(sighting.key);
         let seen = Seen { id: sighting.id.to_string(), body_hash: sighting.body_hash };
-        self.order.push_back((now, key.clone()));
+        self.order.entry(key.endpoint.clone()).or_default().push_back((now, key.clone()));
         self.rows.insert(key, seen);
     }
 
-    /// Forgets up to `limit` rows that are older than `before`. Answers how many.
-    pub(crate) fn prune(&mut self, before: Timestamp, limit: u32) -> u64 {
+    /// Forgets up to `limit` rows of `endpoint` that are older than `before`. Answers how many.
+    pub(crate) fn prune(&mut self, endpoint: &str, before: Timestamp, limit: u32) -> u64 {
+        let Some(order) = self.order.get_mut(endpoint) else { return 0 };
         let mut pruned = 0;
         while pruned < u64::from(limit)
-            && let Some((_, key)) = self.order.pop_front_if(|(at, _)| *at < before)
+            && let Some((_, key)) = order.pop_front_if(|(at, _)| *at < before)
         {
             self.rows.remove(&key);
             pruned += 1;

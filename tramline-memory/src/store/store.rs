@@ -66,8 +66,8 @@ impl Store for Memory {
         }))
     }
 
-    async fn prune_inbox(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        Ok(self.shared.change(|state| state.inbox.prune(before, limit)))
+    async fn prune_inbox(&self, endpoint: &str, before: Timestamp, limit: u32) -> Result<u64> {
+        Ok(self.shared.change(|state| state.inbox.prune(endpoint, before, limit)))
     }
 
     fn outbox(&self) -> &dyn Outbox {

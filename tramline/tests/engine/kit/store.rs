@@ -140,8 +140,8 @@ impl Store for Watched {
     async fn admitted(&self, sightings: &[Sighting]) -> Result<Vec<Option<Refusal>>> {
         self.memory.admitted(sightings).await
     }
-    async fn prune_inbox(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        self.memory.prune_inbox(before, limit).await
+    async fn prune_inbox(&self, endpoint: &str, before: Timestamp, limit: u32) -> Result<u64> {
+        self.memory.prune_inbox(endpoint, before, limit).await
     }
     fn outbox(&self) -> &dyn Outbox {
         self
