@@ -7,6 +7,7 @@ use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Encoding;
 use crate::draft::{Draft, Due, IntoDraft, Options};
 use crate::envelope::{Envelope, Text, Via};
+use crate::headers::HeaderValue;
 use crate::id::MessageId;
 use crate::message::Message;
 use crate::name::{QueueName, QueueRef, TopicName};
@@ -196,6 +197,13 @@ fn destination<M: Message>(
 }
 
 fn check_headers(options: &Options) -> Result<(), Failure> {
+    for (name, value) in options.headers.iter() {
+        if matches!(value, HeaderValue::Float(float) if !float.is_finite()) {
+            return Err(Failure::permanent(format!(
+                "failed to set header {name:?}: no broker carries a number that is not finite"
+            )));
+        }
+    }
     match options.headers.iter().find(|(name, _)| name.starts_with(RESERVED_PREFIX)) {
         Some((name, _)) => Err(Failure::permanent(format!(
             "failed to set header {name:?}: names that begin with {RESERVED_PREFIX} are reserved"

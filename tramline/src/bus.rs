@@ -13,7 +13,7 @@ use tramline_core::compose::{Composer, Publishing, Scope};
 use tramline_core::erased::{DynSender, DynTransport};
 use tramline_core::name::QueueName;
 use tramline_core::operate::Operate;
-use tramline_core::store::Store;
+use tramline_core::store::{DatabaseId, Store};
 use tramline_core::transport::Transport;
 use tramline_core::{Error, ErrorKind, Result};
 
@@ -29,6 +29,8 @@ pub(crate) struct Running {
     pub(crate) transport: Arc<dyn DynTransport>,
     pub(crate) sender: Arc<dyn DynSender>,
     pub(crate) send_limit: Duration,
+    /// The databases whose outboxes this bus relays.
+    pub(crate) relayed: Vec<DatabaseId>,
     pub(crate) unrouted: Arc<Unrouted>,
     pub(crate) stopping: CancellationToken,
     pub(crate) killed: CancellationToken,
@@ -69,8 +71,17 @@ impl Bus {
 
     /// What callers outside of handlers write to `store` with: their rows and the events that they
     /// publish are one transaction.
+    ///
+    /// A store on another database than the transport must be given to the bus by
+    /// [`BusBuilder::store`], here or in another process on that database: else no relay sends what is
+    /// published.
     pub fn store<S: Store>(&self, store: &S) -> S::Writer {
-        let publishing = publishing(&*self.0.transport, &store.database());
+        let database = store.database();
+        let publishing = publishing(&*self.0.transport, &database);
+        if publishing == Publishing::Outbox && !self.0.relayed.contains(&database) {
+            tracing::warn!(%database, "this bus relays nothing that is published there: register \
+                the store by `.store(…)`, unless another process does");
+        }
         store.writer(Scope::outside(self.0.composer.clone(), publishing))
     }
 

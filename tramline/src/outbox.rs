@@ -70,7 +70,7 @@ pub(crate) fn scope(cx: &Context) -> Scope {
     let parent = Parent {
         id: cx.message.id.clone(),
         envelope: cx.message.envelope.clone(),
-        endpoint: cx.shared.name.clone(),
+        endpoint: cx.shared.identity.clone(),
     };
     let composer = cx.shared.composer.clone();
     Scope { composer, parent: Some(parent), publishing: Publishing::Outbox }

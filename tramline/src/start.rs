@@ -3,6 +3,7 @@
 
 mod check;
 mod error;
+mod keeping;
 
 pub use error::StartError;
 
@@ -11,18 +12,20 @@ use crate::bus::{Bus, Running, publishing};
 use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
 use crate::endpoint::{Body, Endpoint, EndpointPipeline, Reception, Shared, receive};
 use crate::handler::States;
-use crate::pipeline::layers::{CatchPanic, Metrics, RetryInPlace, TimeLimit, Trace, Transaction};
+use crate::pipeline::layers::{
+    CatchPanic, CleanSlate, Metrics, RetryInPlace, TimeLimit, Trace, Transaction,
+};
 use crate::pipeline::{Pipeline, Stack};
-use crate::relay::{Relay, relay};
 use check::Checked;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tramline_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tramline_core::codec::{Codec, Encoding};
-use tramline_core::compose::{Composer, Publishing};
+use tramline_core::compose::Composer;
 use tramline_core::erased::{DynSender, DynStore};
 use tramline_core::transport::{Source, Transport};
 
@@ -161,6 +164,7 @@ impl<T: Transport> BusBuilder<T> {
             transport: transport.clone(),
             sender,
             send_limit: self.send_limit,
+            relayed: self.stores.iter().map(|store| store.database_dyn()).collect(),
             unrouted: Arc::default(),
             stopping: CancellationToken::new(),
             killed: CancellationToken::new(),
@@ -176,12 +180,12 @@ impl<T: Transport> BusBuilder<T> {
             let receiver = transport.receiver(&reception.source).await.map_err(failed)?;
             receptions.push((reception, receiver));
         }
+        let endpoints: Vec<_> =
+            receptions.iter().map(|(reception, _)| reception.shared.clone()).collect();
         for (reception, receiver) in receptions {
             bus.inner().loops.spawn(receive(reception, transport.clone(), receiver));
         }
-        for store in self.stores {
-            bus.start_store_keeping(store, self.inbox_retention);
-        }
+        keeping::keep(&bus, self.stores, &endpoints, self.inbox_retention);
         Ok(bus)
     }
 }
@@ -201,8 +205,12 @@ impl Plan<'_> {
         let router = match &body {
             Body::Single(router) | Body::Batch { router, .. } => router.clone(),
         };
+        let queue = &checked.spec.name;
+        let identity =
+            if queue.as_str() == name { name.clone() } else { format!("{name}@{queue}") };
         let shared = Arc::new(Shared {
             name: name.into(),
+            identity: identity.into(),
             queue: checked.spec.name.clone(),
             composer: running.composer.clone(),
             states: self.states.clone(),
@@ -218,6 +226,7 @@ impl Plan<'_> {
             unhandled: behaviour.unhandled,
             idempotency_key: behaviour.idempotency_key,
             hooks: self.hooks.and(&behaviour.hooks),
+            hook_places: Arc::new(Semaphore::new(HOOKS_MAX)),
             stopping: running.stopping.clone(),
             killed: running.killed.clone(),
         });
@@ -254,6 +263,8 @@ impl Plan<'_> {
     }
 }
 
+/// How many hooks for dead letters of one endpoint may be at work without holding a slot.
+const HOOKS_MAX: usize = 256;
 const PREFETCH_MIN: usize = 100;
 const PREFETCH_MAX: usize = 10_000;
 
@@ -262,53 +273,11 @@ fn inner(body: Body, layers: Vec<crate::pipeline::BoxedLayer>) -> crate::endpoin
     use crate::endpoint::Inner;
     let step: Pipeline = match body {
         Body::Single(router) if layers.is_empty() => return Inner::Router(router),
-        Body::Single(router) => Arc::new(router),
-        Body::Batch { step, .. } => step,
+        Body::Single(router) => Arc::new(Stack::new(CleanSlate, router)),
+        Body::Batch { step, .. } if layers.is_empty() => step,
+        Body::Batch { step, .. } => Arc::new(Stack::new(CleanSlate, step)),
     };
     Inner::Layered(layers.into_iter().rev().fold(step, |inner, layer| layer(inner)))
-}
-
-impl Bus {
-    /// Relays what `store` publishes, if it is elsewhere, and prunes its inbox.
-    fn start_store_keeping(&self, store: Arc<dyn DynStore>, retention: Duration) {
-        let running = self.inner();
-        if publishing(&*running.transport, &store.database_dyn()) == Publishing::Outbox {
-            let relay = relay(Relay {
-                store: store.clone(),
-                sender: running.sender.clone(),
-                composer: running.composer.clone(),
-                send_limit: running.send_limit,
-                unrouted: running.unrouted.clone(),
-                stopping: running.stopping.clone(),
-            });
-            let killed = running.killed.clone();
-            // Cut short in the middle of a send, its rows come again under the same ids.
-            running.loops.spawn(async move { killed.run_until_cancelled_owned(relay).await });
-        }
-        let (composer, stopping) = (running.composer.clone(), running.stopping.clone());
-        running.loops.spawn(async move {
-            tokio::select! {
-                biased;
-                () = stopping.cancelled() => {}
-                () = prune_inbox(&*store, &composer, retention) => {}
-            }
-        });
-    }
-}
-
-/// Forgets what is older than `retention`, a little at a time.
-async fn prune_inbox(store: &dyn DynStore, composer: &Composer, retention: Duration) {
-    const EVERY: Duration = Duration::from_secs(60);
-    const ROWS_AT_ONCE: u32 = 1000;
-    loop {
-        let now = composer.clock.now();
-        match store.prune_inbox_dyn(now.before(retention), ROWS_AT_ONCE).await {
-            Ok(pruned) if pruned >= u64::from(ROWS_AT_ONCE) => continue,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the inbox could not be pruned"),
-        }
-        composer.clock.sleep_until(now.after(EVERY)).await;
-    }
 }
 
 impl<T> fmt::Debug for BusBuilder<T> {

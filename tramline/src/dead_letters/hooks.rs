@@ -71,6 +71,11 @@ impl Hooks {
         both
     }
 
+    /// Whether anybody is told of dead letters.
+    pub(crate) fn tells_of_dead_letters(&self) -> bool {
+        !self.on_dead_letter.is_empty()
+    }
+
     /// Logs, then tells. A hook that panics is logged and harms nobody else.
     pub(crate) fn failed(&self, report: &FailureReport<'_>) {
         let FailureReport { endpoint, id, attempt, failure, .. } = report;

@@ -23,16 +23,22 @@ pub(crate) enum Admission {
 
 /// Decides about a message; `is_retried`: something of an earlier delivery is recorded.
 ///
-/// Rules are asked again only about what came straight through a topic: stale bindings do no
-/// harm then, and what was sent to the queue, retried or redriven is never filtered.
+/// `rules` are those that the broker cannot apply by itself; `None` where it applies all. There it
+/// is not second-guessed: it goes by the rules that were declared last, perhaps by a newer instance
+/// of this endpoint, and what such an instance asked for must not be acked by an older one. Rules
+/// are asked only about what came straight through a topic: what was sent to the queue, retried or
+/// redriven is never filtered.
 pub(crate) fn admit(
     envelope: &Envelope,
     is_retried: bool,
-    rules: &HashMap<TopicName, CompiledRules>,
+    rules: Option<&HashMap<TopicName, CompiledRules>>,
     router: &Router,
     now: Timestamp,
 ) -> Admission {
-    if !is_retried && let Some(via) = &envelope.via {
+    if !is_retried
+        && let Some(rules) = rules
+        && let Some(via) = &envelope.via
+    {
         let facts = Facts::new(&via.subject, &envelope.headers, &envelope.body);
         let wanted = rules.get(&via.topic);
         if !wanted.is_some_and(|rules| rules.matches(&via.subject, &facts)) {
@@ -78,7 +84,7 @@ mod tests {
             ..Envelope::default()
         };
         change(&mut envelope);
-        admit(&envelope, is_retried, &rules, &router, Timestamp::from_millis(100))
+        admit(&envelope, is_retried, Some(&rules), &router, Timestamp::from_millis(100))
     }
 
     #[test]

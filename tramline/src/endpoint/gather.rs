@@ -188,7 +188,7 @@ async fn settle_all<D: Delivery>(
 async fn finish_all<D: Delivery>(shared: &Shared, ended: impl IntoIterator<Item = (D, Ending)>) {
     let settlements = ended.into_iter().map(|(delivery, ending)| async move {
         let failures = delivery.failures();
-        finish(shared, delivery, &ending, failures).await;
+        finish(shared, delivery, &ending, failures, None).await;
     });
     futures_util::future::join_all(settlements).await;
 }

@@ -2,7 +2,7 @@
 
 use crate::endpoint::admit::{Admission, admit};
 use crate::endpoint::settle::settle;
-use crate::endpoint::settlement::{Ending, Record, settlement};
+use crate::endpoint::settlement::{Action, Ending, Record, settlement};
 use crate::endpoint::shared::Shared;
 use crate::handler::Router;
 use crate::outbox;
@@ -15,6 +15,7 @@ use crate::{Failure, MessageId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
+use tramline_core::settlement::Settlement;
 use tramline_core::store::{Refusal, Sighting};
 use tramline_core::transport::{Delivery, Sent};
 use tramline_core::{Error, ErrorKind};
@@ -55,16 +56,17 @@ pub(crate) async fn process<D: Delivery>(
     slot: OwnedSemaphorePermit,
 ) {
     let (ending, failures) = work(&shared, &pipeline, &delivery).await;
-    drop(slot);
-    finish(&shared, delivery, &ending, failures).await;
+    finish(&shared, delivery, &ending, failures, Some(slot)).await;
 }
 
-/// Decides and settles.
+/// Decides and settles. Gives `slot` back before it waits for the broker, unless too many hooks
+/// for dead letters are at work already: they, too, are bounded.
 pub(crate) async fn finish<D: Delivery>(
     shared: &Shared,
     delivery: D,
     ending: &Ending,
     failures: u32,
+    slot: Option<OwnedSemaphorePermit>,
 ) {
     let record = Record {
         failures,
@@ -81,7 +83,16 @@ pub(crate) async fn finish<D: Delivery>(
         let failure = Failure::retryable(format!("panicked: {}", panic_text(&*panic)));
         decide(&Ending::Failed(failure), &shared.retries)
     });
+    let dies = matches!(&action, Action::Settle(Settlement::DeadLetter { .. }));
+    let hook_place = if dies && shared.hooks.tells_of_dead_letters() {
+        // Where no place is free, the slot is kept.
+        shared.hook_places.clone().try_acquire_owned().map_or(slot, Some)
+    } else {
+        drop(slot);
+        None
+    };
     settle(shared, delivery, action).await;
+    drop(hook_place);
 }
 
 /// How the work ends, and the failures of the message but for the one in `Ending::Failed`.
@@ -150,7 +161,7 @@ pub(crate) fn enter<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incomi
     }
     let marks = delivery.marks();
     let is_retried = delivery.failures() > 0 || marks.unhandled_since.is_some();
-    let (rules, router) = (&shared.rules, &shared.router);
+    let (rules, router) = (shared.rules.as_ref(), &shared.router);
     match admit(delivery.envelope(), is_retried, rules, router, shared.now()) {
         Admission::Handle => incoming(shared, delivery),
         Admission::Filtered => Err(Ending::Filtered),
@@ -210,7 +221,7 @@ fn sighting(
     if exists_once && envelope.idempotency_key.is_none() {
         return None;
     }
-    Some(Sighting::new(&shared.name, id, envelope))
+    Some(Sighting::new(&shared.identity, id, envelope))
 }
 
 /// A cheap look into the inbox before the handler runs. A first delivery is worth it only if the

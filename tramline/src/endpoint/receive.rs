@@ -82,7 +82,11 @@ async fn begin_again<T: Transport>(
 fn pause_before_receiving_again(broken: u32, fraction: f64) -> Duration {
     let policy = Retry::exponential(Duration::from_millis(200)).max(Duration::from_secs(15));
     // Half of each pause is certain, so that a broker on its knees is never hammered.
-    policy.runs(u32::MAX).pause(broken, 0.5 + fraction / 2.0).unwrap_or(Duration::from_secs(15))
+    policy
+        .jitter()
+        .runs(u32::MAX)
+        .pause(broken, 0.5 + fraction / 2.0)
+        .unwrap_or(Duration::from_secs(15))
 }
 
 /// Takes messages until the bus stops (`Ok`) or the receiver fails.

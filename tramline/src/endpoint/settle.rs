@@ -75,7 +75,7 @@ const COPY_TRIES_MAX: u32 = 8;
 async fn send_copy<D: Delivery>(shared: &Shared, delivery: &D, copy: &[Outgoing]) -> Result<()> {
     let clock = &shared.composer.clock;
     let pauses = Retry::exponential(Duration::from_millis(200)).max(Duration::from_secs(15));
-    let pauses = pauses.runs(COPY_TRIES_MAX);
+    let pauses = pauses.jitter().runs(COPY_TRIES_MAX);
     let mut tries = 0;
     loop {
         let sent = shared.sender.send_dyn(copy, shared.send_deadline()).await;
@@ -115,7 +115,12 @@ fn copy<D: Delivery>(shared: &Shared, delivery: &D, how: Settlement) -> Outgoing
         }
         Settlement::Ack | Settlement::Return => unreachable!("always native"),
     };
-    let envelope = Envelope { via: None, ..(**delivery.envelope()).clone() };
+    let mut envelope = Envelope { via: None, ..(**delivery.envelope()).clone() };
+    if envelope.name.is_none() {
+        // A message without a name is routed by the subject that it came under.
+        let via = delivery.envelope().via.as_ref();
+        envelope.name = via.map(|via| via.subject.to_string().into());
+    }
     let to = Destination::Queue(to);
     Outgoing { to, envelope: Arc::new(envelope), due, copy: Some(copy) }
 }

@@ -10,6 +10,7 @@ use crate::retry::Retries;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tramline_core::capabilities::Capabilities;
 use tramline_core::clock::{Deadline, Timestamp};
@@ -23,12 +24,16 @@ use tramline_core::topology::CompiledRules;
 /// The endpoint at run time.
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
+    /// What inboxes and ids of published messages know it by: the name, with the queue where that
+    /// has another, because two services may call an endpoint the same.
+    pub(crate) identity: Arc<str>,
     pub(crate) queue: QueueName,
     pub(crate) composer: Arc<Composer>,
     pub(crate) states: Arc<States>,
     pub(crate) retries: Retries,
     pub(crate) router: Router,
-    pub(crate) rules: HashMap<TopicName, CompiledRules>,
+    /// The rules that the broker cannot apply by itself; `None` where it applies all.
+    pub(crate) rules: Option<HashMap<TopicName, CompiledRules>>,
     pub(crate) capabilities: Capabilities,
     pub(crate) sender: Arc<dyn DynSender>,
     pub(crate) send_limit: Duration,
@@ -39,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) unhandled: UnhandledPolicy,
     pub(crate) idempotency_key: Option<KeyOf>,
     pub(crate) hooks: Hooks,
+    /// How many hooks for dead letters may be at work beside the slots.
+    pub(crate) hook_places: Arc<Semaphore>,
     /// The bus stops: nothing new is taken, pauses end.
     pub(crate) stopping: CancellationToken,
     /// The limit for stopping is over: what still runs is dropped and returned.

@@ -140,7 +140,7 @@ fn item<M: Message>(cx: &Context, incoming: &Incoming) -> Result<Item<M>, Failur
     let parent = Parent {
         id: incoming.id.clone(),
         envelope: incoming.envelope.clone(),
-        endpoint: cx.shared.name.clone(),
+        endpoint: cx.shared.identity.clone(),
     };
     Ok(Item {
         message: composer.encoding.decode(&incoming.envelope.body)?,

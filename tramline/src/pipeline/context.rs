@@ -8,8 +8,9 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use tramline_core::compose::Scope;
 use tramline_core::envelope::Envelope;
-use tramline_core::erased::DynTx;
+use tramline_core::erased::{DynStore, DynTx};
 use tramline_core::store::Sighting;
 use tramline_core::transport::Ticket;
 
@@ -22,6 +23,10 @@ pub struct Context {
     others: Option<Vec<Incoming>>,
     pub(crate) buffer: Buffer,
     pub(crate) tx: Option<Loan>,
+    /// How to open another transaction in this one's place.
+    pub(crate) opens: Option<(Arc<dyn DynStore>, Scope)>,
+    /// The handlers have run since the transaction was opened.
+    pub(crate) has_run: bool,
     /// Made when a handler asks for it: most do not.
     cancel: Option<CancellationToken>,
     /// The error callback knows of this run's failure.
@@ -67,6 +72,8 @@ impl Context {
             others: None,
             buffer: Buffer::new(),
             tx: None,
+            opens: None,
+            has_run: false,
             cancel: None,
             is_reported: false,
             disposition: Disposition::Open,
@@ -146,9 +153,22 @@ impl Context {
     /// A clean slate for another run of the handler.
     pub(crate) fn begin_run(&mut self) {
         self.buffer.renew();
+        self.has_run = false;
         self.tx = None;
+        self.opens = None;
         self.disposition = Disposition::Open;
         self.is_reported = false;
+    }
+
+    /// Throws away what the handlers have written and published since the transaction was opened.
+    /// A `Tx` that is still out, in a task that was spawned, belongs to nothing any more.
+    pub(crate) async fn start_over(&mut self) -> Result<(), Failure> {
+        self.buffer.renew();
+        if let Some((store, scope)) = &self.opens {
+            let tx = store.begin_dyn(scope.clone()).await.map_err(Failure::retryable)?;
+            self.tx = Some(Arc::new(Mutex::new(Some(tx))));
+        }
+        Ok(())
     }
 
     /// A run has failed or was dropped: its transaction is over, what it has published is thrown
@@ -156,6 +176,7 @@ impl Context {
     pub(crate) fn end_run(&mut self) {
         self.buffer.close();
         self.tx = None;
+        self.opens = None;
         self.cancel();
     }
 

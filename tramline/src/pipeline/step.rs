@@ -29,7 +29,8 @@ pub trait Step: Send + Sync + 'static {
 /// }
 /// ```
 pub trait Layer: Send + Sync + 'static {
-    /// Calls `next`, once, more often, or not at all, and answers for it.
+    /// Calls `next`, once, more often, or not at all, and answers for it. Only what the last call
+    /// has written and published counts, and nothing of it if that call failed.
     fn around<N: Step>(&self, cx: &mut Context, next: &N) -> impl Future<Output = Outcome> + Send;
 }
 

@@ -111,7 +111,8 @@ impl Relay {
     async fn put_back(&self, row: &OutboxRow, error: &str) -> Result<()> {
         let policy = Retry::exponential(Duration::from_millis(100)).max(Duration::from_secs(30));
         let fraction = 0.5 + self.composer.entropy.fraction() / 2.0;
-        let pause = policy.runs(u32::MAX).pause(row.attempts + 1, fraction).unwrap_or_default();
+        let pause =
+            policy.jitter().runs(u32::MAX).pause(row.attempts + 1, fraction).unwrap_or_default();
         let until = self.composer.clock.now().after(pause);
         self.store.outbox_dyn().postpone(row.token, until, error).await
     }

@@ -24,7 +24,8 @@ pub(super) struct CheckedBus {
 pub(super) struct Checked {
     pub(super) spec: QueueSpec,
     pub(super) subscriptions: Vec<Subscription>,
-    pub(super) rules: HashMap<TopicName, CompiledRules>,
+    /// The rules to be applied here; `None` where the broker applies all.
+    pub(super) rules: Option<HashMap<TopicName, CompiledRules>>,
     pub(super) capabilities: Capabilities,
     pub(super) store: Option<Arc<dyn DynStore>>,
 }
@@ -106,7 +107,8 @@ fn check_endpoint<T: Transport>(
     let queue = spec.name.clone();
     let subscription = |(topic, rules)| Subscription { queue: queue.clone(), topic, rules };
     let subscriptions = rules.into_iter().map(subscription).collect();
-    Some(Checked { spec, subscriptions, rules: compiled, capabilities, store })
+    let rules = filters_at_the_endpoint(endpoint, &capabilities).then_some(compiled);
+    Some(Checked { spec, subscriptions, rules, capabilities, store })
 }
 
 fn check_message_names(endpoint: &Endpoint, problems: &mut Vec<String>) {
@@ -293,6 +295,19 @@ fn check_delay(
             "its retries may pause {pause:?}, and {transport} delays for at most {delay_max:?}"
         ));
     }
+}
+
+/// Whether any rule of the endpoint is one that the broker does not apply.
+fn filters_at_the_endpoint(endpoint: &Endpoint, can: &Capabilities) -> bool {
+    let here = |support: Support| !support.is_native();
+    endpoint.subscriptions.iter().any(|(_, rule)| {
+        here(can.filters.subject)
+            || match &rule.filter {
+                Filter::All | Filter::Subject(_) => false,
+                Filter::Headers(_) => here(can.filters.headers),
+                Filter::Sql(_) => here(can.filters.sql),
+            }
+    })
 }
 
 fn warn_of_filters_at_the_endpoint(endpoint: &Endpoint, can: &Capabilities, transport: &str) {

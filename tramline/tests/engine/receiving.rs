@@ -1,6 +1,6 @@
 //! Receivers that fail are replaced, and what came through a topic is checked again.
 
-use crate::kit::{Log, Order, Ping, SECOND, World, idle};
+use crate::kit::{Log, Order, Paid, Ping, SECOND, World, idle};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use tramline::core::operate::Operate;
@@ -29,6 +29,8 @@ async fn a_receiver_that_fails_is_replaced_with_growing_pauses_until_one_works()
     assert_eq!((made(), log.len()), (1, 0));
     world.wind(Duration::from_millis(99)).await;
     assert_eq!(made(), 1, "half of each pause is certain");
+    world.wind(Duration::from_millis(100)).await;
+    assert_eq!(made(), 2, "and the rest is drawn, so that not all processes come at once");
     let mut wound = Duration::ZERO;
     while log.len() == 0 {
         world.wind(Duration::from_millis(100)).await;
@@ -101,11 +103,13 @@ async fn what_was_at_work_when_the_receiver_failed_is_finished() {
 }
 
 #[tokio::test]
-async fn filters_are_asked_again_only_about_what_came_through_the_topic() {
+async fn where_the_broker_filters_nothing_the_endpoint_does_but_for_direct_sends() {
     let (world, log) = (World::new(), Log::default());
+    let rigged = world.rigged();
+    rigged.rig.filters_nothing.store(true, SeqCst);
     let filtered =
         |filter| Endpoint::new("q").subscribe_where::<Order>(Filter::sql(filter)).handle(keep);
-    // A bus with wider filters leaves a stale binding and messages that came through it.
+    // A bus with wider filters leaves messages as a broker without filters does.
     let wide = world.bus().state(log.clone()).endpoint(filtered("n > 0")).start().await.unwrap();
     let _drained = wide.drain(SECOND).await.unwrap();
     let publisher = world.bus().publishes::<Order>().start().await.unwrap();
@@ -113,7 +117,8 @@ async fn filters_are_asked_again_only_about_what_came_through_the_topic() {
         publisher.publish(&Order::of(n)).await.unwrap();
     }
     publisher.send("q", &Order::of(2)).await.unwrap();
-    let bus = world.bus().state(log.clone()).endpoint(filtered("n > 50")).start().await.unwrap();
+    let bus = world.bus_on(rigged).state(log.clone()).endpoint(filtered("n > 50"));
+    let bus = bus.start().await.unwrap();
     idle().await;
     let mut lines = log.take();
     lines.sort();
@@ -176,4 +181,32 @@ async fn no_more_messages_are_held_than_the_prefetch() {
     }
     idle().await;
     assert_eq!(world.depth("q").await, [6, 4, 0, 0]);
+}
+
+#[tokio::test]
+async fn an_older_instance_acks_nothing_that_a_newer_one_has_subscribed_to() {
+    async fn keep_paid(paid: Paid, State(log): State<Log>) {
+        log.add(format!("paid {}", paid.n));
+    }
+    let (world, log) = (World::new(), Log::default());
+    let older = Endpoint::new("q")
+        .subscribe_where::<Order>(Filter::sql("n > 50"))
+        .unhandled_after(60 * SECOND, SECOND)
+        .handle(keep);
+    let older = world.bus().state(log.clone()).endpoint(older).start().await.unwrap();
+    let newer = || Endpoint::new("q").subscribe::<Order>().subscribe::<Paid>();
+    let newer = || newer().handle(keep).handle(keep_paid);
+    let declared = world.bus().state(log.clone()).endpoint(newer()).start().await.unwrap();
+    let _drained = declared.drain(SECOND).await.unwrap();
+    // The older one is alone with what only the newer one has asked for.
+    older.publish(&Order::of(7)).await.unwrap();
+    older.publish(&Paid { n: 8 }).await.unwrap();
+    idle().await;
+    assert_eq!(log.take(), ["order 7"], "the queue has asked for it");
+    assert_eq!(world.depth("q").await, [0, 0, 1, 0], "a newer instance will know it");
+    let _drained = older.drain(SECOND).await.unwrap();
+    let _newer = world.bus().state(log.clone()).endpoint(newer()).start().await.unwrap();
+    world.wind(SECOND).await;
+    assert_eq!(log.lines(), ["paid 8"]);
+    assert_eq!(world.depth("q").await, [0, 0, 0, 0]);
 }

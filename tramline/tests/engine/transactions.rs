@@ -4,6 +4,7 @@ use crate::kit::{Commit, Log, Order, Paid, Ping, SECOND, Watched, World, idle};
 use std::sync::atomic::Ordering::SeqCst;
 use tramline::core::name::QueueName;
 use tramline::core::store::Refusal;
+use tramline::pipeline::Outcome;
 use tramline::{Attempt, Draft, Endpoint, Failure, Memory, Outbox, Retry, State, Tx};
 
 /// Adds one to what stands under `key`.
@@ -477,4 +478,80 @@ async fn the_inbox_forgets_after_its_retention() {
         idle().await;
         assert_eq!(counted(&world, "charged").await, charges);
     }
+}
+
+/// Calls the handlers again at once when they fail, and answers for a second failure itself.
+struct Stubborn;
+
+impl tramline::pipeline::Layer for Stubborn {
+    async fn around<N: tramline::pipeline::Step>(
+        &self,
+        cx: &mut tramline::pipeline::Context,
+        next: &N,
+    ) -> Outcome {
+        if next.run(cx).await.is_err() {
+            let _ = next.run(cx).await;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_calls_the_handler_again_doubles_nothing() {
+    async fn fail_often(ping: Ping, tx: Tx<Memory>, outbox: Outbox, log: State<Log>) -> Outcome {
+        count(&tx, "charged")?;
+        outbox.publish(&Paid { n: ping.n })?;
+        log.0.add("run");
+        if (log.0.len() as u64) < ping.n { Err(Failure::retryable("not yet")) } else { Ok(()) }
+    }
+    for (succeeds_in_run, effects) in [(1, 1), (2, 1), (3, 0)] {
+        let (world, log, paid) = (World::new(), Log::default(), Log::default());
+        let endpoint = Endpoint::new("payment").transactional().layer(Stubborn).handle(fail_often);
+        let told = paid.clone();
+        let mail = Endpoint::new("mail").subscribe::<Paid>().handle(move |paid: Paid| {
+            told.add(format!("paid {}", paid.n));
+            async {}
+        });
+        let bus = world.bus().store(world.memory.clone()).state(log.clone());
+        let bus = bus.endpoint(endpoint).endpoint(mail).start().await.unwrap();
+        bus.send("payment", &Ping { n: succeeds_in_run }).await.unwrap();
+        idle().await;
+        assert_eq!(counted(&world, "charged").await, effects, "success in run {succeeds_in_run}");
+        assert_eq!(paid.len() as u64, effects);
+        assert_eq!(world.depth("payment").await, [0, 0, 0, 0]);
+    }
+}
+
+#[tokio::test]
+async fn endpoints_of_one_name_on_two_queues_are_two() {
+    async fn audit(_: Ping, tx: Tx<Memory>) -> Result<(), Failure> {
+        count(&tx, "audited")
+    }
+    let world = World::new();
+    let audit = |queue: &str| {
+        let queue = QueueName::new(queue).unwrap();
+        Endpoint::new("audit").queue(queue).subscribe::<Ping>().transactional().handle(audit)
+    };
+    let mut buses = Vec::new();
+    for queue in ["one", "two"] {
+        let bus = world.bus().store(world.memory.clone()).endpoint(audit(queue));
+        buses.push(bus.start().await.unwrap());
+    }
+    buses[0].publish(&Ping { n: 1 }).await.unwrap();
+    idle().await;
+    assert_eq!(counted(&world, "audited").await, 2);
+}
+
+#[tokio::test]
+async fn a_senders_key_is_not_the_id_of_another_message() {
+    async fn audit(_: Ping, tx: Tx<Memory>) -> Result<(), Failure> {
+        count(&tx, "audited")
+    }
+    let world = World::new();
+    let endpoint = Endpoint::new("audit").transactional().handle(audit);
+    let bus = world.bus().store(world.memory.clone()).endpoint(endpoint).start().await.unwrap();
+    bus.send("audit", &Ping { n: 1 }).idempotency_key("order-7").await.unwrap();
+    bus.send("audit", &Ping { n: 2 }).id("order-7".parse().unwrap()).await.unwrap();
+    idle().await;
+    assert_eq!(counted(&world, "audited").await, 2);
 }

@@ -1,6 +1,7 @@
 //! The engine's own layers, from the outside in: trace, metrics, retry in place, time limit, panic,
 //! transaction. The user's layers go inside of them.
 
+mod clean_slate;
 mod metrics;
 mod panic;
 mod retry_in_place;
@@ -8,6 +9,7 @@ mod time_limit;
 mod trace;
 mod transaction;
 
+pub(crate) use clean_slate::CleanSlate;
 pub(crate) use metrics::Metrics;
 pub(crate) use panic::{CatchPanic, caught, panic_text};
 pub(crate) use retry_in_place::RetryInPlace;

@@ -2,7 +2,6 @@
 
 use crate::Failure;
 use crate::pipeline::{Context, Disposition, Layer, Outcome, Step};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use tramline_core::compose::{Parent, Publishing, Scope};
 use tramline_core::erased::DynStore;
@@ -16,11 +15,11 @@ pub(crate) struct Transaction {
 
 impl Layer for Transaction {
     async fn around<N: Step>(&self, cx: &mut Context, next: &N) -> Outcome {
-        let tx = self.store.begin_dyn(self.scope(cx)).await.map_err(Failure::retryable)?;
-        let loan = Arc::new(Mutex::new(Some(tx)));
-        cx.tx = Some(loan.clone());
+        cx.opens = Some((self.store.clone(), self.scope(cx)));
+        cx.start_over().await?;
         next.run(cx).await?;
-        let Some(tx) = loan.lock().take() else {
+        cx.opens = None;
+        let Some(tx) = cx.tx.take().and_then(|loan| loan.lock().take()) else {
             let text = "the transaction was not given back: `Tx` moved into a task that still runs";
             return Err(Failure::retryable(text));
         };
@@ -56,7 +55,7 @@ impl Transaction {
         let parent = (!cx.is_batch()).then(|| Parent {
             id: cx.message.id.clone(),
             envelope: cx.message.envelope.clone(),
-            endpoint: cx.shared.name.clone(),
+            endpoint: cx.shared.identity.clone(),
         });
         Scope { composer: cx.shared.composer.clone(), parent, publishing: self.publishing }
     }

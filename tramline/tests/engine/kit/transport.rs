@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tramline::Memory;
-use tramline::core::capabilities::Capabilities;
+use tramline::core::capabilities::{Capabilities, FilterSupport, Support};
 use tramline::core::clock::Deadline;
 use tramline::core::dead::FailureNote;
 use tramline::core::envelope::Envelope;
@@ -47,6 +47,8 @@ pub(crate) struct Rig {
     pub(crate) hangs: AtomicBool,
     /// The longest delay that it says it can do.
     pub(crate) delay_max: Mutex<Option<Duration>>,
+    /// It says that it applies no filters.
+    pub(crate) filters_nothing: AtomicBool,
     /// So many returns fail.
     pub(crate) failing_returns: AtomicU32,
     pub(crate) receivers_made: AtomicU32,
@@ -89,6 +91,10 @@ impl Transport for Rigged {
     }
     fn capabilities(&self, queue: &QueueSpec) -> Capabilities {
         let mut capabilities = self.memory.capabilities(queue);
+        if self.rig.filters_nothing.load(SeqCst) {
+            let no = Support::No;
+            capabilities.filters = FilterSupport { subject: no, headers: no, sql: no };
+        }
         if let (Some(delay), Some(max)) = (&mut capabilities.delay, *self.rig.delay_max.lock()) {
             delay.max = Some(max);
         }
