@@ -16,9 +16,8 @@
 //!   for times less.
 //! - **CPU** is what the whole process used for a message, all its threads together, producers and
 //!   the making of messages included. It is the steadiest figure.
-//! - What is durable waits for the disk: the disk's own floor is printed first. If it is far below
-//!   50 µs, no disk is behind it (a RAM disk, a cache that lies), and no figure for durable work
-//!   says anything.
+//! - What is durable waits for the disk: the disk's own floor is printed first. Below 20 µs no disk
+//!   is behind it (a RAM disk, a cache that lies), and no figure for durable work says anything.
 //!
 //! Every message is an order event of 256 bytes of JSON. Nothing here is asserted but that no
 //! message is lost: a slow machine fails no test.

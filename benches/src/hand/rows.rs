@@ -25,11 +25,12 @@ pub(super) fn insert(db: &Connection, queue: i64, letter: &Letter, flags: i64) -
 /// Takes messages from the head of a queue.
 pub(super) fn claim(db: &Connection, queue: i64, token: i64, limit: usize) -> Result<Vec<Taken>> {
     const PROCESS: i64 = 1;
+    // A bare parameter as limit would have SQLite prepare the statement anew for each value.
     let taken = db
         .prepare_cached(
             "SELECT r.seq, b.envelope, b.body
              FROM tramline_ready r CROSS JOIN tramline_body b ON b.id = r.seq
-             WHERE r.queue = ?1 AND r.rank = 0 ORDER BY r.seq LIMIT ?2",
+             WHERE r.queue = ?1 AND r.rank = 0 ORDER BY r.seq LIMIT ?2 + 0",
         )?
         .query_map((queue, limit as i64), |row| {
             let body = Bytes::copy_from_slice(row.get_ref(2)?.as_bytes()?);
