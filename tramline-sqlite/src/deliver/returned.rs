@@ -5,12 +5,24 @@ use super::settle::give_back;
 use crate::open::core::{Core, Shared};
 use crate::writer::{Ending, Job, Work};
 use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::sync::mpsc;
 use tramline_core::Result;
 
 /// What waits to be given back: token and place of each message. Never more than what all
 /// receivers hold together.
 #[derive(Default)]
 pub(crate) struct Returned(Mutex<Vec<(i64, i64)>>);
+
+impl Returned {
+    /// Makes the writer try again what it could not give back.
+    pub(crate) fn remind(&self, jobs: &mpsc::Sender<Box<dyn Job>>) {
+        if !self.0.lock().is_empty() {
+            // A full channel has a next group without a nudge.
+            let _ = jobs.try_send(Box::new(Nudge));
+        }
+    }
+}
 
 impl Core {
     /// Puts a message back into its place. Does not wait: it happens with the writer's next group.
@@ -29,9 +41,12 @@ impl Core {
 
 impl Shared {
     /// What was let go of, as a job.
-    pub(crate) fn take_returned(&self) -> Option<Box<dyn Job>> {
-        let returned = std::mem::take(&mut *self.returned.0.lock());
-        if returned.is_empty() { None } else { Some(Box::new(GiveBack(returned))) }
+    pub(crate) fn take_returned(self: &Arc<Self>) -> Option<Box<dyn Job>> {
+        let pairs = std::mem::take(&mut *self.returned.0.lock());
+        if pairs.is_empty() {
+            return None;
+        }
+        Some(Box::new(GiveBack { pairs, shared: self.clone() }))
     }
 }
 
@@ -54,7 +69,11 @@ impl Job for Nudge {
     fn finish(self: Box<Self>, _ending: Ending) {}
 }
 
-struct GiveBack(Vec<(i64, i64)>);
+/// Dropped before it has succeeded, it leaves its messages for the next try.
+struct GiveBack {
+    pairs: Vec<(i64, i64)>,
+    shared: Arc<Shared>,
+}
 
 impl Job for GiveBack {
     fn is_durable(&self) -> bool {
@@ -62,7 +81,7 @@ impl Job for GiveBack {
     }
 
     fn rows(&self) -> usize {
-        self.0.len()
+        self.pairs.len()
     }
 
     fn is_wanted(&self) -> bool {
@@ -70,13 +89,25 @@ impl Job for GiveBack {
     }
 
     fn run(&mut self, work: &Work<'_>) -> Result<()> {
-        self.0.iter().try_for_each(|(token, seq)| give_back(work, *token, *seq).map(|_| ()))
+        self.pairs.iter().try_for_each(|(token, seq)| give_back(work, *token, *seq).map(|_| ()))
     }
 
-    fn finish(self: Box<Self>, ending: Ending) {
-        if let Ending::Failed(error) | Ending::Unknown(error) = ending {
-            // They stay leased until this process ends or enters the file anew.
-            tracing::error!(%error, messages = self.0.len(), "failed to give messages back");
+    fn finish(mut self: Box<Self>, ending: Ending) {
+        match ending {
+            Ending::Committed => self.pairs.clear(),
+            // To give back twice what is back already does nothing: its claim is gone.
+            Ending::Failed(error) | Ending::Unknown(error) => {
+                let messages = self.pairs.len();
+                tracing::warn!(%error, messages, "failed to give messages back, to be tried again");
+            }
+        }
+    }
+}
+
+impl Drop for GiveBack {
+    fn drop(&mut self) {
+        if !self.pairs.is_empty() {
+            self.shared.returned.0.lock().append(&mut self.pairs);
         }
     }
 }

@@ -35,7 +35,8 @@ fn open_blocking(options: &SqliteOptions) -> Result<Arc<Core>> {
         open.entry(path.clone()).or_default().clone()
     };
     let mut place = place.lock();
-    let Some(core) = place.upgrade() else {
+    // A core whose writer has gone serves nobody any more, whoever still holds it.
+    let Some(core) = place.upgrade().filter(|core| !core.jobs.is_closed()) else {
         let core = Core::open(path, options.asked.settings())?;
         *place = Arc::downgrade(&core);
         return Ok(core);

@@ -104,6 +104,7 @@ impl Watch {
         if let Err(error) = self.shared.lock.restore() {
             tracing::warn!(%error, file = %self.shared.path.display(), "no lock file any more");
         }
+        self.shared.returned.remind(jobs);
         self.tell(reap::bury_the_dead(&self.shared.lock, jobs));
         let now = self.shared.settings.clock.now();
         if now >= self.heartbeat_due {

@@ -130,7 +130,7 @@ CREATE TABLE tramline_consumer (
     PRIMARY KEY (process, queue)
 ) WITHOUT ROWID;
 
--- What endpoints have handled. Rows are in the order of time, so that the old are found first.
+-- What endpoints have handled.
 CREATE TABLE tramline_inbox (
     id INTEGER PRIMARY KEY,
     endpoint TEXT NOT NULL,
@@ -141,6 +141,8 @@ CREATE TABLE tramline_inbox (
     at INTEGER NOT NULL,
     UNIQUE (endpoint, message, key)
 );
+-- Each endpoint forgets its own rows, the oldest first.
+CREATE INDEX tramline_inbox_age ON tramline_inbox (endpoint, at);
 
 -- Published inside a transaction, to be sent elsewhere by a relay.
 CREATE TABLE tramline_outbox (

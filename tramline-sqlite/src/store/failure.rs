@@ -3,7 +3,6 @@
 use crate::error::{failed_on, is_the_stores};
 use crate::writer::Work;
 use rusqlite::ErrorCode;
-use std::any::Any;
 use std::time::Duration;
 use tramline_core::Failure;
 use tramline_core::store::CommitError;
@@ -42,11 +41,6 @@ pub(super) fn over_time(limit: Duration, failure: &Failure) -> Failure {
 }
 
 /// The failure of code that panicked.
-pub(super) fn panicked(payload: &(dyn Any + Send)) -> Failure {
-    let text = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a text");
+pub(super) fn panicked(text: &str) -> Failure {
     Failure::retryable(format!("panicked: {text}"))
 }

@@ -48,17 +48,23 @@ pub(super) fn look(
         .optional()
 }
 
-/// Forgets the oldest rows, as far as they are older than `before`. Rows stand in the order of
-/// time, so that only those that go are read.
-pub(super) fn prune(work: &Work<'_>, before: Timestamp, limit: u32) -> Result<u64> {
+/// Forgets the oldest rows of one endpoint, as far as they are older than `before`. An index brings
+/// them in the order of time: rows of a clock that ran ahead stand behind the others.
+pub(super) fn prune(
+    work: &Work<'_>,
+    endpoint: &str,
+    before: Timestamp,
+    limit: u32,
+) -> Result<u64> {
     let prune = || -> rusqlite::Result<usize> {
         work.connection
             .prepare_cached(
                 "DELETE FROM tramline_inbox WHERE id IN (
-                     SELECT id FROM tramline_inbox ORDER BY id LIMIT ?2
-                 ) AND at < ?1",
+                     SELECT id FROM tramline_inbox WHERE endpoint = ?1 AND at < ?2
+                     ORDER BY at LIMIT ?3
+                 )",
             )?
-            .execute(params![before.as_micros(), limit])
+            .execute(params![endpoint, before.as_micros(), limit])
     };
     let pruned = prune().map_err(|error| failed("prune the inbox", error))?;
     Ok(pruned as u64)

@@ -61,10 +61,11 @@ impl Store for Sqlite {
         Ok(known)
     }
 
-    async fn prune_inbox(&self, before: Timestamp, limit: u32) -> Result<u64> {
+    async fn prune_inbox(&self, endpoint: &str, before: Timestamp, limit: u32) -> Result<u64> {
         let plan = Plan::passing(limit as usize);
-        let pruned = self.core.write(plan, move |work| inbox::prune(work, before, limit));
-        pruned.await.map_err(WriteError::into_error)
+        let endpoint = endpoint.to_owned();
+        let prune = move |work: &Work<'_>| inbox::prune(work, &endpoint, before, limit);
+        self.core.write(plan, prune).await.map_err(WriteError::into_error)
     }
 
     fn outbox(&self) -> &dyn Outbox {

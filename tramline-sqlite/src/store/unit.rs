@@ -6,9 +6,8 @@ use super::inbox;
 use crate::deliver::settle;
 use crate::error::failed;
 use crate::operate::Line;
-use crate::writer::{Ending, Job, Work, WriteError};
+use crate::writer::{Ending, Job, Work, WriteError, caught};
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
 use tramline_core::compose::Scope;
 use tramline_core::settlement::Settled;
@@ -71,10 +70,10 @@ impl Unit {
         let db = Db::new(work, self.scope.as_ref(), &ordinal);
         let limit = work.shared.settings.statement_limit;
         for closure in &self.closures {
-            let run = || catch_unwind(AssertUnwindSafe(|| closure(&db)));
-            let done = work.guard.restrict(limit, run);
-            let done = done.unwrap_or_else(|payload| Err(panicked(&*payload)));
-            done.map_err(|failure| classify(work, failure))?;
+            let run = || work.guard.restrict(limit, || closure(&db));
+            // An error of the user's may panic when it is looked at.
+            let done = caught(|| run().map_err(|failure| classify(work, failure)));
+            done.unwrap_or_else(|text| Err(CommitError::Handler(panicked(&text))))?;
         }
         for outgoing in &self.buffered {
             db.put(outgoing.clone()).map_err(|failure| classify(work, failure))?;

@@ -5,10 +5,10 @@ use super::failure::{over_time, panicked};
 use super::snapshot::Snapshot;
 use super::unit::{Unit, lost};
 use crate::sqlite::Sqlite;
+use crate::writer::caught;
 use parking_lot::Mutex;
 use rusqlite::ErrorCode;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::Failure;
@@ -91,7 +91,7 @@ impl Sqlite {
     ) -> Result<T, Failure> {
         let read = self.core.readers.read(READ_LIMIT, move |connection| {
             let read = || f(&Snapshot::new(connection));
-            catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|payload| Err(panicked(&*payload)))
+            caught(read).unwrap_or_else(|text| Err(panicked(&text)))
         });
         read.await?.map_err(|failure| {
             let error = failure.find::<rusqlite::Error>();

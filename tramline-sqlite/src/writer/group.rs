@@ -1,5 +1,6 @@
 //! One group of jobs: one transaction, and what happens when somebody in it takes it down.
 
+use super::caught::caught;
 use super::control::Control;
 use super::guard::Guard;
 use super::job::{Ending, Job, Task};
@@ -119,7 +120,7 @@ impl Writer {
                 self.roll_back();
                 let behind = jobs.split_off(done + 1);
                 if let Some(guilty) = jobs.pop_back() {
-                    guilty.finish(Ending::Failed(error));
+                    self.finish(guilty, Ending::Failed(error));
                 }
                 return Attempt::Again(jobs, behind);
             }
@@ -129,7 +130,7 @@ impl Writer {
         match self.control.commit(&self.connection) {
             Ok(()) => {
                 self.committed(work);
-                jobs.into_iter().for_each(|job| job.finish(Ending::Committed));
+                jobs.into_iter().for_each(|job| self.finish(job, Ending::Committed));
                 Attempt::Done(rest)
             }
             Err(error) => {
@@ -141,14 +142,23 @@ impl Writer {
     }
 
     /// Runs one job. An interrupt, a full disk or an I/O error makes SQLite roll the whole
-    /// transaction back, whatever the job answers.
+    /// transaction back, whatever the job answers. After a panic the caller does.
     fn run_one(&self, job: &mut Box<dyn Job>, work: &Work<'_>) -> Result<()> {
-        job.run(work)?;
+        caught(|| job.run(work)).unwrap_or_else(|panic| {
+            Err(Error::new(ErrorKind::Refused, "write").because(format!("panicked: {panic}")))
+        })?;
         if self.connection.is_autocommit() {
             let doing = "write: a statement ended the transaction of the whole group";
             return Err(Error::new(ErrorKind::Refused, doing));
         }
         Ok(())
+    }
+
+    /// Answers a job. What it captured is dropped with it, which may panic after the answer.
+    fn finish(&self, job: Box<dyn Job>, ending: Ending) {
+        if let Err(panic) = caught(move || job.finish(ending)) {
+            tracing::error!(%panic, file = %self.shared.path.display(), "a job's end panicked");
+        }
     }
 
     fn committed(&self, work: Work<'_>) {
@@ -166,7 +176,7 @@ impl Writer {
         }
     }
 
-    fn roll_back(&self) {
+    pub(super) fn roll_back(&self) {
         self.tokens.borrow_mut().forget();
         if let Err(error) = self.control.rollback(&self.connection) {
             tracing::error!(%error, file = %self.shared.path.display(), "failed to roll back");
@@ -178,7 +188,8 @@ impl Writer {
             fault.at_commit && fault.error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
         for job in jobs {
             let error = self.error(fault);
-            job.finish(if unknown { Ending::Unknown(error) } else { Ending::Failed(error) });
+            let ending = if unknown { Ending::Unknown(error) } else { Ending::Failed(error) };
+            self.finish(job, ending);
         }
     }
 

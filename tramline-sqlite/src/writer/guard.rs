@@ -52,10 +52,20 @@ impl Guard {
 
     /// Runs the bus's own statements in the middle of a user's code.
     pub(crate) fn trusted<T>(&self, f: impl FnOnce() -> T) -> T {
-        let before = self.restricted.swap(false, Ordering::Relaxed);
-        let answer = f();
-        self.restricted.store(before, Ordering::Relaxed);
-        answer
+        let _again = Again { guard: self, restricted: self.restricted.swap(false, Ordering::Relaxed) };
+        f()
+    }
+}
+
+/// Restricts again what was trusted for a moment, after a panic too.
+struct Again<'a> {
+    guard: &'a Guard,
+    restricted: bool,
+}
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        self.guard.restricted.store(self.restricted, Ordering::Relaxed);
     }
 }
 

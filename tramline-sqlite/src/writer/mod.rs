@@ -1,6 +1,7 @@
 //! The one thread that writes: jobs come over a channel, everything that has arrived runs in one
 //! transaction, then all are answered.
 
+mod caught;
 mod control;
 mod group;
 mod guard;
@@ -15,6 +16,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use caught::caught;
 pub(crate) use group::Writer;
 pub(crate) use guard::Guard;
 pub(crate) use job::{Ending, Job};

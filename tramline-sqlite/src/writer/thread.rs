@@ -1,5 +1,6 @@
 //! The loop of the writer.
 
+use super::caught::caught;
 use super::group::Writer;
 use super::job::Job;
 use std::collections::VecDeque;
@@ -34,7 +35,8 @@ fn run(writer: &Writer, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
                 break;
             }
         } else {
-            while arrived.len() < JOBS_MAX
+            // What waits here counts: the bound of the channel would otherwise bound nothing.
+            while waiting.len() + arrived.len() < JOBS_MAX
                 && let Ok(job) = jobs.try_recv()
             {
                 arrived.push(job);
@@ -45,8 +47,13 @@ fn run(writer: &Writer, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
         if let Some(returns) = writer.shared.take_returned() {
             group.push_front(returns);
         }
-        for job in writer.run(group).into_iter().rev() {
-            waiting.push_front(job);
+        match caught(|| writer.run(group)) {
+            Ok(left) => left.into_iter().rev().for_each(|job| waiting.push_front(job)),
+            // Jobs are caught one by one; whatever else it was, the others go on.
+            Err(panic) => {
+                tracing::error!(%panic, file = %writer.shared.path.display(), "a group panicked");
+                writer.roll_back();
+            }
         }
         writer.tend_log();
     }
@@ -64,6 +71,8 @@ fn next_group(waiting: &mut VecDeque<Box<dyn Job>>) -> VecDeque<Box<dyn Job>> {
         if job.is_wanted() {
             rows += job.rows();
             group.push_back(job);
+        } else if let Err(panic) = caught(move || drop(job)) {
+            tracing::error!(%panic, "what a job had captured panicked");
         }
     }
     group

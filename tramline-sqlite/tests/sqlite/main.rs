@@ -1,8 +1,10 @@
 //! What SQLite promises beyond the contracts.
 
+mod faults;
 mod futures;
 mod groups;
 mod kit;
 mod limits;
 mod opening;
+mod outbox;
 mod processes;
