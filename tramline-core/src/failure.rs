@@ -121,6 +121,20 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
+/// For `?` outside of handlers, in a `main` that answers any error.
+impl From<Failure> for BoxError {
+    fn from(failure: Failure) -> Self {
+        failure.chain().into()
+    }
+}
+
+/// As above.
+impl From<Failure> for Box<dyn Error> {
+    fn from(failure: Failure) -> Self {
+        failure.chain().into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,7 @@
 //! A running bus: publish, send, operate, stop.
 
 use crate::dead_letters::DeadLetters;
-use crate::publish::Unrouted;
-use crate::start::BusBuilder;
+use crate::unrouted::Unrouted;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,6 @@ use tramline_core::erased::{DynSender, DynTransport};
 use tramline_core::name::QueueName;
 use tramline_core::operate::Operate;
 use tramline_core::store::{DatabaseId, Store};
-use tramline_core::transport::Transport;
 use tramline_core::{Error, ErrorKind, Result};
 
 /// A running bus. Clones are the same bus.
@@ -51,20 +49,6 @@ pub enum Drained {
 }
 
 impl Bus {
-    /// A bus on the transport that `url` names: `memory:`, `sqlite:orders.db`.
-    ///
-    /// # Errors
-    /// An unknown scheme, or the transport cannot be had; the error says what to do.
-    #[cfg(any(feature = "memory", feature = "sqlite"))]
-    pub async fn connect(url: &str) -> Result<BusBuilder<Box<dyn DynTransport>>> {
-        Ok(Self::builder(crate::drivers::connect(url).await?))
-    }
-
-    /// A bus on `transport`.
-    pub fn builder<T: Transport>(transport: T) -> BusBuilder<T> {
-        BusBuilder::new(transport)
-    }
-
     pub(crate) fn running(running: Running) -> Self {
         Self(Arc::new(running))
     }
@@ -73,7 +57,7 @@ impl Bus {
     /// publish are one transaction.
     ///
     /// A store on another database than the transport must be given to the bus by
-    /// [`BusBuilder::store`], here or in another process on that database: else no relay sends what is
+    /// [`crate::BusBuilder::store`], here or in another process on that database: else no relay sends what is
     /// published.
     pub fn store<S: Store>(&self, store: &S) -> S::Writer {
         let database = store.database();

@@ -22,6 +22,7 @@
 //! tried says [`Retry`].
 
 mod bus;
+mod caught;
 pub mod dead_letters;
 #[cfg(any(feature = "memory", feature = "sqlite"))]
 mod drivers;
@@ -33,6 +34,7 @@ pub mod publish;
 mod relay;
 mod retry;
 mod start;
+mod unrouted;
 
 pub use bus::{Bus, Drained};
 pub use endpoint::Endpoint;
@@ -58,3 +60,8 @@ pub use tramline_core as core;
 pub use tramline_memory::{self as memory, Memory};
 #[cfg(feature = "sqlite")]
 pub use tramline_sqlite::{self as sqlite, Sqlite};
+
+/// The README's example is compiled with the tests.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -2,13 +2,10 @@
 
 use crate::Failure;
 use crate::handler::{FromContext, Requirements};
-use crate::pipeline::Context;
-use parking_lot::Mutex;
-use std::sync::Arc;
+use crate::pipeline::{Buffer, Context};
 use tramline_core::compose::{Parent, Publishing, Scope, Target};
 use tramline_core::draft::IntoDraft;
 use tramline_core::name::QueueName;
-use tramline_core::transport::Outgoing;
 
 /// Collects messages while a handler runs.
 ///
@@ -70,46 +67,8 @@ pub(crate) fn scope(cx: &Context) -> Scope {
     let parent = Parent {
         id: cx.message.id.clone(),
         envelope: cx.message.envelope.clone(),
-        endpoint: cx.shared.identity.clone(),
+        endpoint: cx.surroundings.identity.clone(),
     };
-    let composer = cx.shared.composer.clone();
+    let composer = cx.surroundings.composer.clone();
     Scope { composer, parent: Some(parent), publishing: Publishing::Outbox }
-}
-
-/// The messages of one run; `None` once it has ended. Clones are the same buffer.
-#[derive(Clone, Debug)]
-pub(crate) struct Buffer(Arc<Mutex<Option<Vec<Outgoing>>>>);
-
-impl Buffer {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Some(Vec::new()))))
-    }
-
-    /// # Errors
-    /// The run has ended: what came now would never leave.
-    pub(crate) fn push(&self, outgoing: Outgoing) -> Result<(), Failure> {
-        match &mut *self.0.lock() {
-            Some(messages) => messages.push(outgoing),
-            None => {
-                let text = format!("failed to publish to {}: the run has ended", outgoing.to);
-                return Err(Failure::permanent(text));
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the run: what it has published, and nothing more from now on.
-    pub(crate) fn close(&self) -> Vec<Outgoing> {
-        self.0.lock().take().unwrap_or_default()
-    }
-
-    /// A buffer for the next run; whoever still holds the old one is refused.
-    pub(crate) fn renew(&mut self) {
-        self.close();
-        if Arc::strong_count(&self.0) > 1 {
-            *self = Self::new();
-        } else {
-            *self.0.lock() = Some(Vec::new());
-        }
-    }
 }

@@ -2,12 +2,10 @@
 
 use crate::bus::Bus;
 use crate::{BoxFuture, Failure, Message, MessageId};
-use parking_lot::Mutex;
-use std::collections::HashSet;
 use tramline_core::compose::{Publishing, Scope, Target};
 use tramline_core::draft::{Dispatch, Draft, IntoDraft};
 use tramline_core::name::QueueName;
-use tramline_core::transport::{Destination, Outgoing, Sent};
+use tramline_core::transport::{Outgoing, Sent};
 use tramline_core::{Error, ErrorKind, Result};
 
 /// What is known about a message that was sent.
@@ -140,23 +138,5 @@ impl Bus {
             Error::new(ErrorKind::Corrupt, format!("send to {}: it has no id", outgoing.to))
         })?;
         Ok(Receipt { id, routed })
-    }
-}
-
-/// Events that no queue had subscribed to.
-#[derive(Debug, Default)]
-pub(crate) struct Unrouted(Mutex<HashSet<String>>);
-
-impl Unrouted {
-    /// Counts one, and warns of each kind once.
-    pub(crate) fn count(&self, to: &Destination) {
-        const KINDS_MAX: usize = 1000;
-        metrics::counter!("tramline_unrouted_total").increment(1);
-        let kind = to.to_string();
-        let mut warned = self.0.lock();
-        if warned.len() < KINDS_MAX && !warned.contains(&kind) {
-            tracing::warn!(to = %kind, "published, and no queue has subscribed to it");
-            warned.insert(kind);
-        }
     }
 }

@@ -11,11 +11,10 @@ use crate::Message;
 use crate::bus::{Bus, Running, publishing};
 use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
 use crate::endpoint::{Body, Endpoint, EndpointPipeline, Reception, Shared, receive};
-use crate::handler::States;
 use crate::pipeline::layers::{
     CatchPanic, CleanSlate, Metrics, RetryInPlace, TimeLimit, Trace, Transaction,
 };
-use crate::pipeline::{Pipeline, Stack};
+use crate::pipeline::{Pipeline, Stack, States, Surroundings};
 use check::Checked;
 use std::fmt;
 use std::sync::Arc;
@@ -26,13 +25,29 @@ use tokio_util::task::TaskTracker;
 use tramline_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tramline_core::codec::{Codec, Encoding};
 use tramline_core::compose::Composer;
-use tramline_core::erased::{DynSender, DynStore};
+use tramline_core::erased::{DynSender, DynStore, DynTransport};
 use tramline_core::transport::{Source, Transport};
 
 /// For how long an inbox remembers, where the application does not say.
 const INBOX_RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How long a send may wait for the broker, where the application does not say.
 const SEND_LIMIT_DEFAULT: Duration = Duration::from_secs(30);
+
+impl Bus {
+    /// A bus on the transport that `url` names: `memory:`, `sqlite:orders.db`.
+    ///
+    /// # Errors
+    /// An unknown scheme, or the transport cannot be had; the error says what to do.
+    #[cfg(any(feature = "memory", feature = "sqlite"))]
+    pub async fn connect(url: &str) -> tramline_core::Result<BusBuilder<Box<dyn DynTransport>>> {
+        Ok(Self::builder(crate::drivers::connect(url).await?))
+    }
+
+    /// A bus on `transport`.
+    pub fn builder<T: Transport>(transport: T) -> BusBuilder<T> {
+        BusBuilder::new(transport)
+    }
+}
 
 /// Collects what a bus is made of; [`BusBuilder::start`] checks and starts it.
 #[must_use = "a bus runs when it is started"]
@@ -208,13 +223,19 @@ impl Plan<'_> {
         let queue = &checked.spec.name;
         let identity =
             if queue.as_str() == name { name.clone() } else { format!("{name}@{queue}") };
-        let shared = Arc::new(Shared {
+        let surroundings = Arc::new(Surroundings {
             name: name.into(),
             identity: identity.into(),
-            queue: checked.spec.name.clone(),
             composer: running.composer.clone(),
             states: self.states.clone(),
             retries: behaviour.retries,
+            hooks: self.hooks.and(&behaviour.hooks),
+            stopping: running.stopping.clone(),
+            killed: running.killed.clone(),
+        });
+        let shared = Arc::new(Shared {
+            surroundings,
+            queue: checked.spec.name.clone(),
             router,
             rules: checked.rules,
             capabilities: checked.capabilities,
@@ -225,10 +246,7 @@ impl Plan<'_> {
             in_flight: Default::default(),
             unhandled: behaviour.unhandled,
             idempotency_key: behaviour.idempotency_key,
-            hooks: self.hooks.and(&behaviour.hooks),
             hook_places: Arc::new(Semaphore::new(HOOKS_MAX)),
-            stopping: running.stopping.clone(),
-            killed: running.killed.clone(),
         });
         let transaction = checked.store.map(|store| Transaction {
             publishing: publishing(&*running.transport, &store.database_dyn()),
@@ -238,7 +256,7 @@ impl Plan<'_> {
         let concurrency = behaviour.concurrency;
         let retry_in_place = (!batch).then(|| RetryInPlace::new(concurrency));
         let limit = behaviour.time_limit.map(TimeLimit);
-        let metrics = Metrics::new(&shared.name, running.composer.clock.clone());
+        let metrics = Metrics::new(&shared.surroundings.name, running.composer.clock.clone());
         let pipeline = Stack::new(CatchPanic, Stack::new(transaction, layered));
         let pipeline = Stack::new(retry_in_place, Stack::new(limit, pipeline));
         let pipeline: EndpointPipeline = Stack::new(Trace, Stack::new(metrics, pipeline));

@@ -1,6 +1,6 @@
 //! Who is told of failures and dead letters.
 
-use crate::pipeline::layers::caught;
+use crate::caught::caught;
 use crate::{BoxFuture, Failure, MessageId};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

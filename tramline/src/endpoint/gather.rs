@@ -1,9 +1,9 @@
 //! Batches: gathered, run as one, halved when they fail.
 
+use crate::caught::caught;
 use crate::endpoint::process::{EndpointPipeline, enter, finish, publish_buffered, refused};
 use crate::endpoint::settlement::Ending;
 use crate::endpoint::shared::Shared;
-use crate::pipeline::layers::caught;
 use crate::pipeline::{Context, Disposition, Incoming, Outcome, Step};
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(crate) async fn gather<R: Receiver>(
     gathering: Gathering,
 ) -> Gathered<R::Delivery> {
     let mut batch = vec![first];
-    let clock = &shared.composer.clock;
+    let clock = &shared.surroundings.composer.clock;
     let mut late = clock.sleep_until(clock.now().after(gathering.wait));
     while batch.len() < gathering.size_max {
         // Unconstrained: else a full queue would seem empty when the task's budget is spent. The
@@ -48,7 +48,7 @@ pub(crate) async fn gather<R: Receiver>(
                 biased;
                 next = receiver.next() => next,
                 () = &mut late => break,
-                () = shared.stopping.cancelled() => break,
+                () = shared.surroundings.stopping.cancelled() => break,
             },
         };
         match next {
@@ -110,15 +110,15 @@ async fn run<D: Delivery>(
 ) -> Vec<Group<D>> {
     let mut messages = group.iter().map(|(_, incoming)| incoming.clone());
     let Some(first) = messages.next() else { return Vec::new() };
-    let mut cx = Context::of_batch(shared.clone(), first, messages.collect());
-    let outcome = if shared.killed.is_cancelled() {
+    let mut cx = Context::of_batch(shared.surroundings.clone(), first, messages.collect());
+    let outcome = if shared.surroundings.killed.is_cancelled() {
         None
     } else {
-        let run = run_and_publish(pipeline, &mut cx);
+        let run = run_and_publish(shared, pipeline, &mut cx);
         tokio::select! {
             biased;
             outcome = run => Some(outcome),
-            () = shared.killed.cancelled() => None,
+            () = shared.surroundings.killed.cancelled() => None,
         }
     };
     let Some(outcome) = outcome else {
@@ -147,9 +147,13 @@ async fn run<D: Delivery>(
     Vec::new()
 }
 
-async fn run_and_publish(pipeline: &EndpointPipeline, cx: &mut Context) -> Outcome {
+async fn run_and_publish(
+    shared: &Shared,
+    pipeline: &EndpointPipeline,
+    cx: &mut Context,
+) -> Outcome {
     caught(pipeline.run(cx)).await?;
-    if cx.disposition == Disposition::Open { publish_buffered(cx).await } else { Ok(()) }
+    if cx.disposition == Disposition::Open { publish_buffered(shared, cx).await } else { Ok(()) }
 }
 
 /// A refused condition drops only its item; the others run again. Where the store does not say

@@ -1,14 +1,13 @@
 //! The work on one delivery: admitted, run through the pipeline, settled.
 
+use crate::caught::{caught, panic_text};
 use crate::endpoint::admit::{Admission, admit};
 use crate::endpoint::settle::settle;
 use crate::endpoint::settlement::{Action, Ending, Record, settlement};
 use crate::endpoint::shared::Shared;
 use crate::handler::Router;
 use crate::outbox;
-use crate::pipeline::layers::{
-    CatchPanic, Metrics, RetryInPlace, TimeLimit, Trace, Transaction, caught, panic_text,
-};
+use crate::pipeline::layers::{CatchPanic, Metrics, RetryInPlace, TimeLimit, Trace, Transaction};
 use crate::pipeline::{Context, Disposition, Incoming, Outcome, Pipeline, Stack, Step};
 use crate::retry::Retries;
 use crate::{Failure, MessageId};
@@ -72,19 +71,19 @@ pub(crate) async fn finish<D: Delivery>(
         failures,
         marks: delivery.marks(),
         now: shared.now(),
-        fraction: shared.composer.entropy.fraction(),
+        fraction: shared.surroundings.composer.entropy.fraction(),
     };
     let decide =
         |ending: &Ending, retries: &Retries| settlement(ending, record, retries, shared.unhandled);
     // An error's text and its test are the user's code. Whatever these do, the message is settled:
     // a panic here would bring it back at once, and for ever.
-    let decided = catch_unwind(AssertUnwindSafe(|| decide(ending, &shared.retries)));
+    let decided = catch_unwind(AssertUnwindSafe(|| decide(ending, &shared.surroundings.retries)));
     let action = decided.unwrap_or_else(|panic| {
         let failure = Failure::retryable(format!("panicked: {}", panic_text(&*panic)));
-        decide(&Ending::Failed(failure), &shared.retries)
+        decide(&Ending::Failed(failure), &shared.surroundings.retries)
     });
     let dies = matches!(&action, Action::Settle(Settlement::DeadLetter { .. }));
-    let hook_place = if dies && shared.hooks.tells_of_dead_letters() {
+    let hook_place = if dies && shared.surroundings.hooks.tells_of_dead_letters() {
         // Where no place is free, the slot is kept.
         shared.hook_places.clone().try_acquire_owned().map_or(slot, Some)
     } else {
@@ -105,7 +104,7 @@ async fn work<D: Delivery>(
         Ok(incoming) => incoming,
         Err(ending) => return (ending, delivery.failures()),
     };
-    let mut cx = Context::new(shared.clone(), incoming);
+    let mut cx = Context::new(shared.surroundings.clone(), incoming);
     // The run is in a block of its own: it borrows the context, which has the last word.
     let dropped = {
         let run = run(shared, pipeline, delivery, &mut cx);
@@ -113,7 +112,7 @@ async fn work<D: Delivery>(
             biased;
             ending = run => Ok(ending),
             () = delivery.lost() => Err(Ending::LeaseLost),
-            () = shared.killed.cancelled() => Err(Ending::Abandoned),
+            () = shared.surroundings.killed.cancelled() => Err(Ending::Abandoned),
         }
     };
     let ending = dropped.unwrap_or_else(|ending| {
@@ -135,7 +134,7 @@ async fn run<D: Delivery>(
         Some(sighting) => {
             let passage = shared.in_flight.enter(&sighting.key).await;
             // The one before may have left because the limit of a drain is over.
-            if shared.killed.is_cancelled() {
+            if shared.surroundings.killed.is_cancelled() {
                 return Ending::Abandoned;
             }
             let is_first = delivery.deliveries() == Some(1) && !passage.has_waited();
@@ -147,7 +146,7 @@ async fn run<D: Delivery>(
         None => None,
     };
     let outcome = caught(pipeline.run(cx)).await;
-    ending(cx, outcome).await
+    ending(shared, cx, outcome).await
 }
 
 /// The delivery as the pipeline sees it.
@@ -156,7 +155,7 @@ async fn run<D: Delivery>(
 /// The ending of a delivery that no handler is to see.
 pub(crate) fn enter<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incoming, Ending> {
     // The limit of a drain is over: nothing begins any more.
-    if shared.killed.is_cancelled() {
+    if shared.surroundings.killed.is_cancelled() {
         return Err(Ending::Abandoned);
     }
     let marks = delivery.marks();
@@ -169,7 +168,12 @@ pub(crate) fn enter<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incomi
         Admission::Unknown(why) => {
             if marks.unhandled_since.is_none() {
                 let id = delivery.envelope().id.as_ref().map(ToString::to_string);
-                tracing::warn!(endpoint = &*shared.name, id, why, "kept for who may know it");
+                tracing::warn!(
+                    endpoint = &*shared.surroundings.name,
+                    id,
+                    why,
+                    "kept for who may know it"
+                );
             }
             Err(Ending::Unknown(why))
         }
@@ -180,7 +184,7 @@ fn incoming<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incoming, Endi
     let mut envelope = delivery.envelope().clone();
     let id = match &envelope.id {
         Some(id) => id.clone(),
-        None => MessageId::new(shared.now(), shared.composer.entropy.bits()),
+        None => MessageId::new(shared.now(), shared.surroundings.composer.entropy.bits()),
     };
     let (failures, ticket) = (delivery.failures(), delivery.ticket());
     if envelope.idempotency_key.is_none()
@@ -194,7 +198,7 @@ fn incoming<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incoming, Endi
                 let text = panic_text(&*panic);
                 let failure = Failure::retryable(format!("panicked in its key: {text}"));
                 let message = Incoming { envelope, id, failures, ticket, sighting: None };
-                shared.report(&message, &failure);
+                shared.surroundings.report(&message, &failure);
                 return Err(Ending::Failed(failure));
             }
         }
@@ -221,7 +225,7 @@ fn sighting(
     if exists_once && envelope.idempotency_key.is_none() {
         return None;
     }
-    Some(Sighting::new(&shared.identity, id, envelope))
+    Some(Sighting::new(&shared.surroundings.identity, id, envelope))
 }
 
 /// A cheap look into the inbox before the handler runs. A first delivery is worth it only if the
@@ -234,7 +238,7 @@ async fn known_already(shared: &Shared, sighting: &Sighting, is_first: bool) -> 
     match store.admitted_dyn(std::slice::from_ref(sighting)).await {
         Ok(known) => known.into_iter().next().flatten().map(refused),
         Err(error) => {
-            tracing::debug!(endpoint = &*shared.name, %error, "the inbox could not be asked");
+            tracing::debug!(endpoint = &*shared.surroundings.name, %error, "the inbox could not be asked");
             None
         }
     }
@@ -250,9 +254,9 @@ pub(crate) fn refused(refusal: Refusal) -> Ending {
     }
 }
 
-async fn ending(cx: &mut Context, outcome: Outcome) -> Ending {
+async fn ending(shared: &Shared, cx: &mut Context, outcome: Outcome) -> Ending {
     let outcome = match outcome {
-        Ok(()) if cx.disposition == Disposition::Open => publish_buffered(cx).await,
+        Ok(()) if cx.disposition == Disposition::Open => publish_buffered(shared, cx).await,
         outcome => outcome,
     };
     match outcome {
@@ -276,7 +280,7 @@ async fn ending(cx: &mut Context, outcome: Outcome) -> Ending {
 
 /// Sends what the handler has published outside of any transaction: after its success, before
 /// the ack, so at least once and under the same ids.
-pub(crate) async fn publish_buffered(cx: &mut Context) -> Outcome {
+pub(crate) async fn publish_buffered(shared: &Shared, cx: &mut Context) -> Outcome {
     let mut batch = cx.buffer.close();
     if batch.is_empty() {
         return Ok(());
@@ -284,11 +288,11 @@ pub(crate) async fn publish_buffered(cx: &mut Context) -> Outcome {
     let scope = outbox::scope(cx);
     let mut ordinal = 0;
     batch.iter_mut().for_each(|outgoing| scope.number(outgoing, &mut ordinal));
-    let mut sent = cx.shared.sender.send_dyn(&batch, cx.shared.send_deadline()).await.into_iter();
+    let mut sent = shared.sender.send_dyn(&batch, shared.send_deadline()).await.into_iter();
     for outgoing in &batch {
         match sent.next() {
             Some(Sent::Accepted { routed: Some(false) }) => {
-                cx.shared.unrouted.count(&outgoing.to);
+                shared.unrouted.count(&outgoing.to);
             }
             Some(Sent::Accepted { .. }) => {}
             Some(Sent::Refused(error) | Sent::Unknown(error)) => {

@@ -39,7 +39,7 @@ pub(crate) async fn receive<T: Transport>(
             Err(error) => error,
         };
         broken = u32::saturating_add(broken, 1);
-        let endpoint = &*reception.shared.name;
+        let endpoint = &*reception.shared.surroundings.name;
         tracing::error!(endpoint, %error, "receiving failed; beginning again after a pause");
         drop(receiver);
         match begin_again(&reception, &*transport, &mut broken).await {
@@ -57,22 +57,23 @@ async fn begin_again<T: Transport>(
 ) -> Option<T::Receiver> {
     let shared = &reception.shared;
     loop {
-        let clock = &shared.composer.clock;
-        let pause = pause_before_receiving_again(*broken, shared.composer.entropy.fraction());
+        let clock = &shared.surroundings.composer.clock;
+        let pause =
+            pause_before_receiving_again(*broken, shared.surroundings.composer.entropy.fraction());
         tokio::select! {
             biased;
-            () = shared.stopping.cancelled() => return None,
+            () = shared.surroundings.stopping.cancelled() => return None,
             () = clock.sleep_until(clock.now().after(pause)) => {}
         }
         let receiver = tokio::select! {
             biased;
-            () = shared.stopping.cancelled() => return None,
+            () = shared.surroundings.stopping.cancelled() => return None,
             receiver = transport.receiver(&reception.source) => receiver,
         };
         match receiver {
             Ok(receiver) => return Some(receiver),
             Err(error) => {
-                tracing::error!(endpoint = &*shared.name, %error, "cannot receive");
+                tracing::error!(endpoint = &*shared.surroundings.name, %error, "cannot receive");
                 *broken = broken.saturating_add(1);
             }
         }
@@ -96,7 +97,7 @@ async fn take_all<R: Receiver>(
     slots: &Arc<Semaphore>,
     broken: &mut u32,
 ) -> Result<()> {
-    let stopping = &reception.shared.stopping;
+    let stopping = &reception.shared.surroundings.stopping;
     loop {
         let slot = tokio::select! {
             biased;

@@ -34,11 +34,11 @@ pub(crate) async fn settle<D: Delivery>(shared: &Shared, delivery: D, action: Ac
             }
         }
         Ok(Settled::LeaseLost) => {
-            tracing::debug!(endpoint = &*shared.name, id = ?envelope.id, "the lease was lost");
+            tracing::debug!(endpoint = &*shared.surroundings.name, id = ?envelope.id, "the lease was lost");
         }
         Err(error) => {
             tracing::error!(
-                endpoint = &*shared.name, id = ?envelope.id, %error,
+                endpoint = &*shared.surroundings.name, id = ?envelope.id, %error,
                 "a message could not be settled and will come again"
             );
         }
@@ -73,7 +73,7 @@ const COPY_TRIES_MAX: u32 = 8;
 /// again at once, uncharged, for as long as the broker takes no copies; held, it costs a place in
 /// the prefetch and no slot. A drain and a lost lease end the tries.
 async fn send_copy<D: Delivery>(shared: &Shared, delivery: &D, copy: &[Outgoing]) -> Result<()> {
-    let clock = &shared.composer.clock;
+    let clock = &shared.surroundings.composer.clock;
     let pauses = Retry::exponential(Duration::from_millis(200)).max(Duration::from_secs(15));
     let pauses = pauses.jitter().runs(COPY_TRIES_MAX);
     let mut tries = 0;
@@ -85,12 +85,12 @@ async fn send_copy<D: Delivery>(shared: &Shared, delivery: &D, copy: &[Outgoing]
             None => Error::new(ErrorKind::TimedOut, "send a copy: there was no answer"),
         };
         tries += 1;
-        let fraction = 0.5 + shared.composer.entropy.fraction() / 2.0;
+        let fraction = 0.5 + shared.surroundings.composer.entropy.fraction() / 2.0;
         let Some(pause) = pauses.pause(tries, fraction) else { return Err(error) };
-        tracing::warn!(endpoint = &*shared.name, %error, tries, "a copy could not be sent");
+        tracing::warn!(endpoint = &*shared.surroundings.name, %error, tries, "a copy could not be sent");
         tokio::select! {
             biased;
-            () = shared.stopping.cancelled() => return Err(error),
+            () = shared.surroundings.stopping.cancelled() => return Err(error),
             () = delivery.lost() => return Err(error),
             () = clock.sleep_until(clock.now().after(pause)) => {}
         }

@@ -2,8 +2,7 @@
 
 use crate::handler::extract::{FromContext, Requirements};
 use crate::handler::handler::IntoOutcome;
-use crate::outbox::Buffer;
-use crate::pipeline::{Context, Incoming, Outcome, Step};
+use crate::pipeline::{Buffer, Context, Incoming, Outcome, Step};
 use crate::{Failure, Message, MessageId};
 use parking_lot::Mutex;
 use std::marker::PhantomData;
@@ -136,11 +135,11 @@ impl<H: BatchHandler<Args>, Args: 'static> Step for BatchStep<H, Args> {
 }
 
 fn item<M: Message>(cx: &Context, incoming: &Incoming) -> Result<Item<M>, Failure> {
-    let composer = cx.shared.composer.clone();
+    let composer = cx.surroundings.composer.clone();
     let parent = Parent {
         id: incoming.id.clone(),
         envelope: incoming.envelope.clone(),
-        endpoint: cx.shared.identity.clone(),
+        endpoint: cx.surroundings.identity.clone(),
     };
     Ok(Item {
         message: composer.encoding.decode(&incoming.envelope.body)?,

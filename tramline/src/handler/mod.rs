@@ -13,6 +13,5 @@ pub use extractors::{Attempt, Cancel, State, Tx};
 pub use handler::{Handler, IntoOutcome};
 
 pub(crate) use batch::BatchStep;
-pub(crate) use extractors::States;
 pub(crate) use handler::HandlerStep;
 pub(crate) use router::{Route, Routed, Router};

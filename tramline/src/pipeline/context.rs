@@ -1,7 +1,6 @@
 //! What handlers, extractors and layers can know about the message at hand.
 
-use crate::endpoint::Shared;
-use crate::outbox::Buffer;
+use crate::pipeline::{Buffer, Incoming, Surroundings};
 use crate::{Failure, MessageId};
 use parking_lot::Mutex;
 use std::any::{Any, TypeId};
@@ -11,12 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tramline_core::compose::Scope;
 use tramline_core::envelope::Envelope;
 use tramline_core::erased::{DynStore, DynTx};
-use tramline_core::store::Sighting;
-use tramline_core::transport::Ticket;
 
 /// A message at work: one for each delivery, whatever the number of runs.
 pub struct Context {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) surroundings: Arc<Surroundings>,
     /// The message; of a batch, the first.
     pub(crate) message: Incoming,
     /// The rest of a batch; `None` where messages come one by one.
@@ -33,18 +30,6 @@ pub struct Context {
     is_reported: bool,
     pub(crate) disposition: Disposition,
     slots: HashMap<TypeId, Box<dyn Any + Send>>,
-}
-
-/// One message of a context.
-#[derive(Clone, Debug)]
-pub(crate) struct Incoming {
-    pub(crate) envelope: Arc<Envelope>,
-    pub(crate) id: MessageId,
-    /// All failures so far: those recorded and those of this delivery.
-    pub(crate) failures: u32,
-    pub(crate) ticket: Option<Ticket>,
-    /// Set when the transaction must write an inbox row.
-    pub(crate) sighting: Option<Sighting>,
 }
 
 /// An open transaction that handlers borrow and give back.
@@ -65,9 +50,9 @@ pub(crate) enum Disposition {
 }
 
 impl Context {
-    pub(crate) fn new(shared: Arc<Shared>, message: Incoming) -> Self {
+    pub(crate) fn new(surroundings: Arc<Surroundings>, message: Incoming) -> Self {
         Self {
-            shared,
+            surroundings,
             message,
             others: None,
             buffer: Buffer::new(),
@@ -82,13 +67,17 @@ impl Context {
     }
 
     /// A batch: `first` and `others`, of which there may be none.
-    pub(crate) fn of_batch(shared: Arc<Shared>, first: Incoming, others: Vec<Incoming>) -> Self {
-        Self { others: Some(others), ..Self::new(shared, first) }
+    pub(crate) fn of_batch(
+        surroundings: Arc<Surroundings>,
+        first: Incoming,
+        others: Vec<Incoming>,
+    ) -> Self {
+        Self { others: Some(others), ..Self::new(surroundings, first) }
     }
 
     /// The endpoint at work.
     pub fn endpoint(&self) -> &str {
-        &self.shared.name
+        &self.surroundings.name
     }
 
     /// The message; of a batch, the first.
@@ -126,12 +115,12 @@ impl Context {
 
     /// The user's state of type `T`.
     pub fn state<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.shared.states.get()
+        self.surroundings.states.get()
     }
 
     /// What tells a handler that its work is in vain.
     pub(crate) fn cancel_token(&mut self) -> CancellationToken {
-        self.cancel.get_or_insert_with(|| self.shared.killed.child_token()).clone()
+        self.cancel.get_or_insert_with(|| self.surroundings.killed.child_token()).clone()
     }
 
     /// The work is in vain.
@@ -183,7 +172,7 @@ impl Context {
     /// Tells the error callback that this run failed, once.
     pub(crate) fn report(&mut self, failure: &Failure) {
         if !std::mem::replace(&mut self.is_reported, true) {
-            self.shared.report(&self.message, failure);
+            self.surroundings.report(&self.message, failure);
         }
     }
 }
@@ -191,7 +180,7 @@ impl Context {
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Context")
-            .field("endpoint", &self.shared.name)
+            .field("endpoint", &self.surroundings.name)
             .field("message", &self.message)
             .field("batch", &self.batch_len())
             .finish_non_exhaustive()

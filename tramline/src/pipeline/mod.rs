@@ -1,10 +1,18 @@
 //! What a message goes through on its way to a handler: steps, wrapped in layers.
 
+mod buffer;
 mod context;
+mod incoming;
 pub mod layers;
+mod states;
 mod step;
+mod surroundings;
 
+pub(crate) use buffer::Buffer;
 pub use context::Context;
-pub(crate) use context::{Disposition, Incoming, Loan};
+pub(crate) use context::{Disposition, Loan};
+pub(crate) use incoming::Incoming;
+pub(crate) use states::States;
 pub(crate) use step::BoxedLayer;
 pub use step::{DynStep, Layer, Outcome, Pipeline, Stack, Step};
+pub(crate) use surroundings::Surroundings;

@@ -1,8 +1,8 @@
 //! The relay's loop: claim, send, wait for the confirms, remove.
 
-use crate::publish::Unrouted;
 use crate::relay::waves::waves;
 use crate::retry::Retry;
+use crate::unrouted::Unrouted;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;

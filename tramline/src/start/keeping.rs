@@ -18,7 +18,7 @@ pub(super) fn keep(
 ) {
     for endpoint in endpoints {
         if let Some(store) = &endpoint.store {
-            start_pruning(bus, store.clone(), endpoint.identity.clone(), retention);
+            start_pruning(bus, store.clone(), endpoint.surroundings.identity.clone(), retention);
         }
     }
     for store in stores {

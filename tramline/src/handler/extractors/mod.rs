@@ -7,5 +7,3 @@ mod tx;
 pub use facts::{Attempt, Cancel};
 pub use state::State;
 pub use tx::Tx;
-
-pub(crate) use state::States;

@@ -11,7 +11,7 @@ mod transaction;
 
 pub(crate) use clean_slate::CleanSlate;
 pub(crate) use metrics::Metrics;
-pub(crate) use panic::{CatchPanic, caught, panic_text};
+pub(crate) use panic::CatchPanic;
 pub(crate) use retry_in_place::RetryInPlace;
 pub(crate) use time_limit::TimeLimit;
 pub(crate) use trace::Trace;

@@ -1,8 +1,7 @@
 //! Short pauses are slept in place; longer ones go back through the transport.
 
 use crate::Failure;
-use crate::endpoint::Shared;
-use crate::pipeline::{Context, Layer, Outcome, Step};
+use crate::pipeline::{Context, Layer, Outcome, Step, Surroundings};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tramline_core::failure::Verdict;
@@ -27,18 +26,18 @@ impl RetryInPlace {
 
     /// Sleeps `pause`, or answers at once that it must not: too long, too many pause already, or
     /// the bus stops.
-    async fn sleep(&self, shared: &Shared, pause: Duration) -> Slept {
+    async fn sleep(&self, surroundings: &Surroundings, pause: Duration) -> Slept {
         if pause.is_zero() {
             // A handler that fails without ever waiting must not keep its thread from others.
             tokio::task::yield_now().await;
-            return if shared.stopping.is_cancelled() { Slept::MustNot } else { Slept::Done };
+            return if surroundings.stopping.is_cancelled() { Slept::MustNot } else { Slept::Done };
         }
         let Ok(_place) = self.sleepers.try_acquire() else { return Slept::MustNot };
-        let clock = &shared.composer.clock;
+        let clock = &surroundings.composer.clock;
         let awake = clock.sleep_until(clock.now().after(pause));
         tokio::select! {
             biased;
-            () = shared.stopping.cancelled() => Slept::MustNot,
+            () = surroundings.stopping.cancelled() => Slept::MustNot,
             () = awake => Slept::Done,
         }
     }
@@ -65,8 +64,8 @@ impl Layer for RetryInPlace {
             if pause > PAUSE_MAX || slept > DELIVERY_PAUSES_MAX {
                 return Err(failure);
             }
-            let shared = cx.shared.clone();
-            match self.sleep(&shared, pause).await {
+            let surroundings = cx.surroundings.clone();
+            match self.sleep(&surroundings, pause).await {
                 Slept::MustNot => return Err(failure),
                 Slept::Done => cx.message.failures = cx.message.failures.saturating_add(1),
             }
@@ -81,7 +80,7 @@ fn pause(cx: &Context, failure: &Failure) -> Option<Duration> {
     if *failure.verdict() != Verdict::Retry {
         return None;
     }
-    let fraction = cx.shared.composer.entropy.fraction();
+    let fraction = cx.surroundings.composer.entropy.fraction();
     let failures = cx.message.failures.saturating_add(1);
-    cx.shared.retries.policy(failure).pause(failures, fraction)
+    cx.surroundings.retries.policy(failure).pause(failures, fraction)
 }

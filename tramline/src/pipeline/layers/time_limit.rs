@@ -13,9 +13,9 @@ pub(crate) struct TimeLimit(pub(crate) Duration);
 
 impl Layer for TimeLimit {
     async fn around<N: Step>(&self, cx: &mut Context, next: &N) -> Outcome {
-        let clock = cx.shared.composer.clock.clone();
+        let clock = cx.surroundings.composer.clock.clone();
         let late = clock.sleep_until(clock.now().after(self.0));
-        let endpoint = cx.shared.name.clone();
+        let endpoint = cx.surroundings.name.clone();
         tokio::select! {
             biased;
             outcome = next.run(cx) => outcome,

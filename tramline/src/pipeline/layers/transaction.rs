@@ -55,9 +55,9 @@ impl Transaction {
         let parent = (!cx.is_batch()).then(|| Parent {
             id: cx.message.id.clone(),
             envelope: cx.message.envelope.clone(),
-            endpoint: cx.shared.identity.clone(),
+            endpoint: cx.surroundings.identity.clone(),
         });
-        Scope { composer: cx.shared.composer.clone(), parent, publishing: self.publishing }
+        Scope { composer: cx.surroundings.composer.clone(), parent, publishing: self.publishing }
     }
 
     /// The conditions, and beside each the index of the message that it is about.

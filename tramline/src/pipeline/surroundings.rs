@@ -1,0 +1,39 @@
+//! What an endpoint lends to its pipeline.
+
+use crate::Failure;
+use crate::dead_letters::{FailureReport, Hooks};
+use crate::pipeline::{Incoming, States};
+use crate::retry::Retries;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tramline_core::compose::Composer;
+
+/// The endpoint, as far as layers, handlers and extractors have to do with it.
+pub(crate) struct Surroundings {
+    pub(crate) name: Arc<str>,
+    /// What inboxes and ids of published messages know it by: the name, with the queue where that
+    /// has another, because two services may call an endpoint the same.
+    pub(crate) identity: Arc<str>,
+    pub(crate) composer: Arc<Composer>,
+    pub(crate) states: Arc<States>,
+    pub(crate) retries: Retries,
+    pub(crate) hooks: Hooks,
+    /// The bus stops: nothing new is taken, pauses end.
+    pub(crate) stopping: CancellationToken,
+    /// The limit for stopping is over: what still runs is dropped and returned.
+    pub(crate) killed: CancellationToken,
+}
+
+impl Surroundings {
+    /// Tells the error callback of one failed run of `message`, not counted among its failures
+    /// yet.
+    pub(crate) fn report(&self, message: &Incoming, failure: &Failure) {
+        self.hooks.failed(&FailureReport {
+            endpoint: &self.name,
+            id: &message.id,
+            name: message.envelope.name.as_deref(),
+            attempt: message.failures.saturating_add(1),
+            failure,
+        });
+    }
+}
