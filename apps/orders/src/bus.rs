@@ -1,18 +1,14 @@
 //! The bus, put together: the same parts in every process, endpoints where they run.
 
+use crate::clock::SharedClock;
 use crate::database::Database;
 use crate::endpoints;
 use crate::gateway::Gateway;
 use crate::messages::OrderPlaced;
 use crate::trouble::Trouble;
-use std::sync::Arc;
 use std::time::Duration;
-use tramline::core::clock::Clock;
 use tramline::core::erased::DynTransport;
 use tramline::{Bus, BusBuilder};
-
-/// The time, as handlers ask for it.
-pub(crate) type SharedClock = Arc<dyn Clock>;
 
 /// What a process does on the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@
 mod bus;
 mod chaos;
 mod cli;
+mod clock;
 mod data;
 mod data_dir;
 mod database;

@@ -1,19 +1,7 @@
-//! The endpoints together, and what they have in common.
+//! The endpoints together.
 
 use super::{analytics, email, inventory, payment, vip};
-use std::time::Duration;
-use tramline::{Endpoint, Retry};
-
-pub(crate) const PAYMENT: &str = "payment";
-pub(super) const INVENTORY: &str = "inventory";
-pub(super) const VIP: &str = "vip";
-pub(super) const EMAIL: &str = "email";
-pub(super) const ANALYTICS: &str = "analytics";
-
-/// The queues that hear of placed orders. Events flow from these to [`ON_PAID`], never back.
-pub(crate) const ON_PLACED: [&str; 3] = [PAYMENT, INVENTORY, VIP];
-/// The queues that hear of paid orders.
-pub(crate) const ON_PAID: [&str; 2] = [EMAIL, ANALYTICS];
+use tramline::Endpoint;
 
 /// Every endpoint.
 pub(crate) fn all() -> [Endpoint; 5] {
@@ -24,17 +12,4 @@ pub(crate) fn all() -> [Endpoint; 5] {
         email::endpoint(),
         analytics::endpoint(),
     ]
-}
-
-/// An endpoint as all of ours are. The handlers are light and each waits for its commit: many at
-/// once share one.
-pub(super) fn light(name: &str) -> Endpoint {
-    const CONCURRENCY: usize = 256;
-    const PREFETCH: u32 = 512;
-    const PAUSE_FIRST: Duration = Duration::from_millis(20);
-    Endpoint::new(name)
-        .transactional()
-        .concurrency(CONCURRENCY)
-        .prefetch(PREFETCH)
-        .retry(Retry::exponential(PAUSE_FIRST).runs(5).jitter())
 }

@@ -1,6 +1,6 @@
 //! Counts revenue and orders per month, many orders at a time.
 
-use super::all::{ANALYTICS, light};
+use super::light::{ANALYTICS, light};
 use crate::database::{Takings, sqlite};
 use crate::messages::OrderPaid;
 use crate::order::Order;

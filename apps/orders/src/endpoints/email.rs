@@ -1,7 +1,7 @@
 //! Writes to customers whose order is paid.
 
-use super::all::{EMAIL, light};
-use crate::bus::SharedClock;
+use super::light::{EMAIL, light};
+use crate::clock::SharedClock;
 use crate::database::sqlite;
 use crate::messages::OrderPaid;
 use crate::order::Order;

@@ -1,6 +1,6 @@
 //! Takes what was ordered from the stock.
 
-use super::all::{INVENTORY, light};
+use super::light::{INVENTORY, light};
 use crate::database::sqlite;
 use crate::messages::OrderPlaced;
 use tramline::{Endpoint, Failure, Sqlite, Tx};

@@ -4,7 +4,9 @@ mod all;
 mod analytics;
 mod email;
 mod inventory;
+mod light;
 mod payment;
 mod vip;
 
-pub(crate) use all::{ON_PAID, ON_PLACED, PAYMENT, all};
+pub(crate) use all::all;
+pub(crate) use light::{ON_PAID, ON_PLACED, PAYMENT};

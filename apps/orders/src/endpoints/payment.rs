@@ -1,6 +1,6 @@
 //! Charges placed orders.
 
-use super::all::{PAYMENT, light};
+use super::light::{PAYMENT, light};
 use crate::database::sqlite;
 use crate::gateway::Gateway;
 use crate::messages::OrderPlaced;

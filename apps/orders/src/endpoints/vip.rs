@@ -1,6 +1,6 @@
 //! Remembers customers who spent more than a thousand dollars at once.
 
-use super::all::{VIP, light};
+use super::light::{VIP, light};
 use crate::database::sqlite;
 use crate::messages::OrderPlaced;
 use tramline::{Endpoint, Failure, Filter, Sqlite, Tx};

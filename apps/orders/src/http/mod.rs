@@ -6,7 +6,9 @@ mod in_flight;
 mod place;
 mod problem;
 mod routes;
+mod service;
 mod show;
 mod written_order;
 
-pub(crate) use routes::{Service, listen, serve};
+pub(crate) use routes::{listen, serve};
+pub(crate) use service::Service;

@@ -1,7 +1,7 @@
 //! `POST /orders`: an order and the event that it was placed, in one transaction.
 
 use super::problem::Problem;
-use super::routes::Service;
+use super::service::Service;
 use super::{body, written_order};
 use crate::database::Placed;
 use axum::Json;

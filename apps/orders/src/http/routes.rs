@@ -3,8 +3,8 @@
 use super::in_flight::{IN_FLIGHT_MAX, Places, bound};
 use super::place::place;
 use super::problem::Problem;
+use super::service::Service;
 use super::show::show;
-use crate::database::{Database, OrderBook};
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
@@ -12,19 +12,7 @@ use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use tokio::net::{TcpListener, TcpSocket};
-use tramline::Bus;
-use tramline::core::clock::Clock;
-
-/// What requests are answered with.
-#[derive(Clone)]
-pub(crate) struct Service {
-    pub(crate) bus: Bus,
-    pub(crate) database: Database,
-    pub(crate) orders: OrderBook,
-    pub(crate) clock: Arc<dyn Clock>,
-}
 
 /// How many connections may wait to be accepted: a crowd is told that it is too large, not left
 /// standing.

@@ -2,7 +2,7 @@
 //! whether it is paid, and the dead letters of `payment` why it never will be.
 
 use super::problem::Problem;
-use super::routes::Service;
+use super::service::Service;
 use crate::endpoints;
 use crate::order::Order;
 use axum::Json;

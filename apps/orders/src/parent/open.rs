@@ -1,7 +1,8 @@
 //! Everything that the service is made of, opened and closed in the order that it needs.
 
-use crate::bus::{self, Role, SharedClock};
+use crate::bus::{self, Role};
 use crate::cli::{CommandLine, Workers};
+use crate::clock::SharedClock;
 use crate::data_dir::DataDir;
 use crate::database::{Database, OrderBook};
 use crate::http::{self, Service};

@@ -3,8 +3,8 @@
 use super::open::Opened;
 use super::place::place_and_report;
 use super::stop_signal::StopSignal;
-use crate::bus::SharedClock;
 use crate::cli::{CommandLine, Workers};
+use crate::clock::SharedClock;
 use crate::data;
 use crate::data_dir::DataDir;
 use crate::run::{Site, failed};

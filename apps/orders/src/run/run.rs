@@ -3,8 +3,8 @@
 use super::bar::Bar;
 use super::look::{Look, look};
 use super::stillness::Stillness;
-use crate::bus::SharedClock;
 use crate::chaos::Kill;
+use crate::clock::SharedClock;
 use crate::database::Database;
 use crate::database::sqlite::KillRecord;
 use crate::order::Order;

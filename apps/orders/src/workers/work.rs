@@ -1,7 +1,8 @@
 //! The life of a worker process.
 
 use super::words::{DRAIN, READY};
-use crate::bus::{self, Role, SharedClock};
+use crate::bus::{self, Role};
+use crate::clock::SharedClock;
 use crate::database::Database;
 use crate::terminal;
 use crate::trouble::Trouble;
