@@ -15,6 +15,10 @@ use tramline_core::Result;
 use tramline_core::clock::Timestamp;
 use tramline_core::settlement::Marks;
 
+/// How many bytes of bodies one claim reads, give or take the last: prefetch counts messages, and
+/// hundreds of large ones would not fit into memory.
+pub(crate) const CLAIM_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// A message as it stands in the database, not yet decoded.
 pub(crate) struct Taken {
     pub(crate) seq: i64,
@@ -160,19 +164,9 @@ fn take_ready(work: &Work<'_>, queue: i64, process: i64, limit: usize) -> Result
         tail_delivered!(),
         " FROM tramline_ready WHERE queue = ?1 AND (rank, seq) <= (?4, ?5)"
     );
-    let read = || -> rusqlite::Result<(Vec<Taken>, i64)> {
-        let mut statement = work.connection.prepare_cached(READ)?;
-        let mut rows = statement.query([queue, limit as i64])?;
-        let (mut messages, mut last_rank) = (Vec::new(), 0);
-        while let Some(row) = rows.next()? {
-            last_rank = row.get(0)?;
-            messages.push(Taken::read(row)?);
-        }
-        Ok((messages, last_rank))
-    };
     let doing = "take messages";
-    let (messages, rank) = read().map_err(|error| failed(doing, error))?;
-    let emptied = messages.len() < limit;
+    let head = read_head(work, READ, queue, limit).map_err(|error| failed(doing, error))?;
+    let Head { messages, rank, emptied } = head;
     let Some(last) = messages.last() else {
         let next_due = next_due(work, queue).map_err(|error| failed(doing, error))?;
         return Ok(Found { emptied, next_due, ..Found::default() });
@@ -190,6 +184,33 @@ fn take_ready(work: &Work<'_>, queue: i64, process: i64, limit: usize) -> Result
     };
     let next_due = moved().map_err(|error| failed(doing, error))?;
     Ok(Found { token, messages, emptied, next_due, ..Found::default() })
+}
+
+/// The first messages of a queue.
+struct Head {
+    messages: Vec<Taken>,
+    /// The rank of the last one.
+    rank: i64,
+    /// Nothing stands behind them.
+    emptied: bool,
+}
+
+fn read_head(work: &Work<'_>, sql: &str, queue: i64, limit: usize) -> rusqlite::Result<Head> {
+    let mut statement = work.connection.prepare_cached(sql)?;
+    let mut rows = statement.query([queue, limit as i64])?;
+    let mut head = Head { messages: Vec::new(), rank: 0, emptied: false };
+    let mut bytes = 0;
+    while bytes < CLAIM_BYTES_MAX {
+        let Some(row) = rows.next()? else {
+            head.emptied = head.messages.len() < limit;
+            break;
+        };
+        head.rank = row.get(0)?;
+        let taken = Taken::read(row)?;
+        bytes += taken.body.len();
+        head.messages.push(taken);
+    }
+    Ok(head)
 }
 
 fn next_due(work: &Work<'_>, queue: i64) -> rusqlite::Result<Option<Timestamp>> {
@@ -210,14 +231,9 @@ fn take_dead(work: &Work<'_>, queue: i64, process: i64, limit: usize) -> Result<
         tail_delivered!(),
         " FROM tramline_dead WHERE queue = ?1 AND seq <= ?4"
     );
-    let take = || -> rusqlite::Result<Vec<Taken>> {
-        let mut statement = work.connection.prepare_cached(READ)?;
-        let rows = statement.query_map([queue, limit as i64], Taken::read)?;
-        rows.collect()
-    };
     let doing = "take dead letters";
-    let messages = take().map_err(|error| failed(doing, error))?;
-    let emptied = messages.len() < limit;
+    let head = read_head(work, READ, queue, limit).map_err(|error| failed(doing, error))?;
+    let Head { messages, emptied, .. } = head;
     let Some(last) = messages.last() else {
         return Ok(Found { emptied, ..Found::default() });
     };

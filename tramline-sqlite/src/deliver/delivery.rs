@@ -4,12 +4,13 @@ use super::claim::Taken;
 use super::ending::SettleJob;
 use super::held::Held;
 use super::settle::{self, Charge, Place};
+use crate::queue::parcel::forget_via;
 use crate::queue::sql::{BORN_HERE, DIRECT};
 use crate::writer::{Plan, Work, WriteError};
 use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::dead::{FailureNote, History, Reason};
-use tramline_core::envelope::Envelope;
+use tramline_core::envelope::{Envelope, Text};
 use tramline_core::settlement::{Marks, Settled, Settlement};
 use tramline_core::transport::{Delivery, Ticket};
 use tramline_core::{Error, ErrorKind, Result};
@@ -36,16 +37,18 @@ impl SqliteDelivery {
             tracing::error!(%error, seq = taken.seq, "a history is not readable");
             History::new()
         });
-        // What cannot be read has no name: the endpoint buries it, which is better than a
-        // receiver that ends at the same message for ever.
+        // What cannot be read is of a type that no handler has: a newer process on the file may
+        // know it, and if none does, it is buried as unhandled. Without a name, the only handler
+        // of an endpoint would get it.
         let mut envelope: Envelope =
             serde_json::from_str(&taken.envelope).unwrap_or_else(|error| {
                 tracing::error!(%error, seq = taken.seq, "an envelope is not readable");
-                Envelope::default()
+                let name = Some(Text::Borrowed("unreadable envelope"));
+                Envelope { name, version: u32::MAX, ..Envelope::default() }
             });
         envelope.body = taken.body;
         if taken.flags & DIRECT != 0 {
-            envelope.via = None;
+            forget_via(&mut envelope);
         }
         Self {
             envelope: Arc::new(envelope),

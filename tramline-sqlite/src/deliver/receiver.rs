@@ -1,6 +1,6 @@
 //! Takes messages ahead, hands them out one by one, and sleeps while there are none.
 
-use super::claim::{Claim, Claimed, Found, Taken};
+use super::claim::{CLAIM_BYTES_MAX, Claim, Claimed, Found, Taken};
 use super::delivery::SqliteDelivery;
 use super::held::Held;
 use super::slots::{Reserved, Slots};
@@ -27,6 +27,8 @@ pub struct SqliteReceiver {
     slots: Arc<Slots>,
     bell: Arc<Bell>,
     buffer: VecDeque<(Taken, Held)>,
+    /// Bytes of the bodies in the buffer.
+    buffered_bytes: usize,
     claim: Option<UnderWay>,
     /// Set while the queue is known to be empty.
     rest: Option<Rest>,
@@ -62,6 +64,7 @@ impl SqliteReceiver {
             queue,
             dead,
             buffer: VecDeque::new(),
+            buffered_bytes: 0,
             claim: None,
             rest: None,
             stopped: false,
@@ -107,6 +110,8 @@ impl SqliteReceiver {
 
     fn take_in(&mut self, claimed: Claimed, rung: u64) {
         let Claimed { messages, emptied, next_due } = claimed;
+        let bodies = messages.iter().map(|(taken, _)| taken.body.len());
+        self.buffered_bytes += bodies.sum::<usize>();
         self.buffer.extend(messages);
         self.rest = emptied.then_some(Rest { rung, until: next_due });
     }
@@ -146,9 +151,12 @@ impl Receiver for SqliteReceiver {
                 return Ok(None);
             }
             if !self.buffer.is_empty() {
-                let half = self.slots.half();
-                self.refill(half).await?;
+                if self.buffered_bytes < CLAIM_BYTES_MAX / 2 {
+                    let half = self.slots.half();
+                    self.refill(half).await?;
+                }
                 if let Some((taken, held)) = self.buffer.pop_front() {
+                    self.buffered_bytes -= taken.body.len();
                     return Ok(Some(SqliteDelivery::open(taken, held, self.dead)));
                 }
             }

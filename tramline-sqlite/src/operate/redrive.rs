@@ -97,8 +97,18 @@ fn redrive(work: &Work<'_>, queue: i64, seqs: &[i64]) -> Result<u64> {
 /// A new body gives the message its place at the end, and leaves the envelope as it was for other
 /// queues that have the message too.
 fn redrive_one(work: &Work<'_>, queue: i64, seq: i64) -> rusqlite::Result<bool> {
+    // The subject of a message without a name is what its handler is found by. `json_insert` adds
+    // only what is missing. What is no JSON stays as it is.
     const COPY: &str = "INSERT INTO tramline_body (refs, envelope, body)
-         SELECT 1, json_remove(envelope, '$.via', '$.expires_at'), body FROM tramline_body
+         SELECT 1, CASE
+             WHEN NOT json_valid(envelope) THEN envelope
+             WHEN envelope ->> '$.via.subject' IS NULL
+                 THEN json_remove(envelope, '$.via', '$.expires_at')
+             ELSE json_remove(
+                 json_insert(envelope, '$.name', envelope ->> '$.via.subject'),
+                 '$.via', '$.expires_at'
+             )
+         END, body FROM tramline_body
          WHERE id = ?2 AND EXISTS (SELECT 1 FROM tramline_dead WHERE queue = ?1 AND seq = ?2)";
     const MOVE: &str = "INSERT INTO tramline_ready (queue, seq, rank, since, flags, failures,
              deliveries, trials, key)

@@ -4,7 +4,7 @@ use super::sql::DIRECT;
 use std::sync::Arc;
 use tramline_core::clock::Timestamp;
 use tramline_core::dead::{History, Reason};
-use tramline_core::envelope::{Envelope, Via};
+use tramline_core::envelope::{Envelope, Text, Via};
 use tramline_core::name::QueueRef;
 use tramline_core::settlement::Marks;
 use tramline_core::transport::{CopyOf, Destination, Outgoing};
@@ -101,13 +101,23 @@ fn via_its_destination(to: &Destination, envelope: &Arc<Envelope>) -> Arc<Envelo
     if fits {
         return envelope.clone();
     }
-    let via = match to {
+    let mut envelope = Envelope::clone(envelope);
+    match to {
         Destination::Topic { name, subject } => {
-            Some(Via { topic: name.clone(), subject: subject.clone() })
+            envelope.via = Some(Via { topic: name.clone(), subject: subject.clone() });
         }
-        _ => None,
-    };
-    Arc::new(Envelope { via, ..Envelope::clone(envelope) })
+        _ => forget_via(&mut envelope),
+    }
+    Arc::new(envelope)
+}
+
+/// It does not come through a topic any more. The subject of a message without a name is what its
+/// handler was found by: it becomes the name.
+pub(crate) fn forget_via(envelope: &mut Envelope) {
+    let via = envelope.via.take();
+    if let (None, Some(via)) = (&envelope.name, via) {
+        envelope.name = Some(Text::Owned(via.subject.to_string()));
+    }
 }
 
 fn refuse_what_cannot_be_kept(to: &Destination, envelope: &Envelope) -> Result<()> {

@@ -154,7 +154,6 @@ CREATE TABLE tramline_outbox (
     lease_until INTEGER NOT NULL,
     parked INTEGER NOT NULL,
     error TEXT,
-    due INTEGER,
     destination TEXT NOT NULL,
     envelope TEXT NOT NULL,
     body BLOB NOT NULL

@@ -50,12 +50,7 @@ pub(super) fn look(
 
 /// Forgets the oldest rows of one endpoint, as far as they are older than `before`. An index brings
 /// them in the order of time: rows of a clock that ran ahead stand behind the others.
-pub(super) fn prune(
-    work: &Work<'_>,
-    endpoint: &str,
-    before: Timestamp,
-    limit: u32,
-) -> Result<u64> {
+pub(super) fn prune(work: &Work<'_>, endpoint: &str, before: Timestamp, limit: u32) -> Result<u64> {
     let prune = || -> rusqlite::Result<usize> {
         work.connection
             .prepare_cached(

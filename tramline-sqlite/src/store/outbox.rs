@@ -1,5 +1,6 @@
 //! Messages that a relay sends elsewhere.
 
+use crate::deliver::claim::CLAIM_BYTES_MAX;
 use crate::error::{corrupt, failed};
 use crate::processes::hub::OUTBOX;
 use crate::queue::parcel::encode;
@@ -38,14 +39,13 @@ pub(super) fn append(work: &Work<'_>, outgoing: &Outgoing) -> Result<(), Failure
     work.connection
         .prepare_cached(
             "INSERT INTO tramline_outbox (key, hold_until, attempts, lease, lease_until, parked,
-                 due, destination, envelope, body)
-             VALUES (?1, ?2, 0, 0, 0, 0, ?3, ?4, ?5, ?6)",
+                 destination, envelope, body)
+             VALUES (?1, ?2, 0, 0, 0, 0, ?3, ?4, ?5)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
                 envelope.key,
                 due.unwrap_or(now).as_micros(),
-                due.map(Timestamp::as_micros),
                 to,
                 text,
                 &envelope.body[..]
@@ -64,10 +64,17 @@ impl Outbox for Sqlite {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>>> {
         Box::pin(async move {
-            let plan = Plan::passing(limit as usize);
-            let rows = self.core.write(plan, move |work| claim(work, limit, lease, now)).await;
-            let rows = rows.map_err(WriteError::into_error)?;
-            rows.into_iter().map(Stored::open).collect()
+            loop {
+                let plan = Plan::passing(limit as usize);
+                let rows = self.core.write(plan, move |work| claim(work, limit, lease, now)).await;
+                let rows = rows.map_err(WriteError::into_error)?;
+                let claimed = rows.len();
+                let readable = self.park_unreadable(rows).await?;
+                // Parked are at least as many as claimed: the loop ends with the outbox.
+                if claimed == 0 || !readable.is_empty() {
+                    return Ok(readable);
+                }
+            }
         })
     }
 
@@ -139,8 +146,12 @@ impl Outbox for Sqlite {
     }
 
     fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
-        const SQL: &str = "SELECT min(max(hold_until, lease_until)) FROM tramline_outbox
-             WHERE parked = 0";
+        const SQL: &str = "SELECT min(max(hold_until, lease_until)) FROM tramline_outbox AS waiting
+             LEFT JOIN (
+                 SELECT key, min(id) AS id FROM tramline_outbox
+                 WHERE parked = 1 AND key IS NOT NULL GROUP BY key
+             ) AS parked_first ON parked_first.key = waiting.key
+             WHERE parked = 0 AND (parked_first.id IS NULL OR waiting.id < parked_first.id)";
         Box::pin(self.core.look("look into the outbox", |connection| {
             let due: Option<i64> = connection.query_row(SQL, [], |row| row.get(0))?;
             Ok(due.map(Timestamp::from_micros))
@@ -156,6 +167,22 @@ impl Outbox for Sqlite {
 }
 
 impl Sqlite {
+    /// A row that cannot be read waits for an operator; the others go on.
+    async fn park_unreadable(&self, rows: Vec<Claimed>) -> Result<Vec<OutboxRow>> {
+        let mut readable = Vec::with_capacity(rows.len());
+        for Claimed { token, stored } in rows {
+            match stored.map_err(|error| error.to_string()).and_then(|stored| stored.open(token)) {
+                Ok(row) => readable.push(row),
+                Err(why) => {
+                    let error = corrupt(format!("read row {} of the outbox", token.row), why);
+                    tracing::error!(%error, "parked");
+                    self.park(token, &error.to_string()).await?;
+                }
+            }
+        }
+        Ok(readable)
+    }
+
     /// Changes rows of the outbox on the writer.
     async fn change(
         &self,
@@ -181,25 +208,29 @@ impl Sqlite {
     }
 }
 
-/// A claimed row, not yet decoded.
-struct Stored {
+/// A claimed row, or why its columns cannot be read.
+struct Claimed {
     token: OutboxToken,
+    stored: rusqlite::Result<Stored>,
+}
+
+/// What stands in a row, not yet decoded.
+struct Stored {
     attempts: u32,
-    due: Option<Timestamp>,
     destination: String,
     envelope: String,
     body: Bytes,
 }
 
-/// Walks the rows in order. A row that is at work or was postponed holds back the others of its
-/// key; one that only waits for its due time does not.
-fn claim(work: &Work<'_>, limit: u32, lease: Duration, now: Timestamp) -> Result<Vec<Stored>> {
-    const WALK: &str = "SELECT id, key, attempts, hold_until, lease_until FROM tramline_outbox
-         WHERE parked = 0 ORDER BY id";
+/// Walks the rows in order. A row that is at work, was postponed or is parked holds back the others
+/// of its key; one that only waits for its due time does not.
+fn claim(work: &Work<'_>, limit: u32, lease: Duration, now: Timestamp) -> Result<Vec<Claimed>> {
+    const WALK: &str = "SELECT id, key, attempts, hold_until, lease_until, parked
+         FROM tramline_outbox WHERE parked = 0 OR key IS NOT NULL ORDER BY id";
     const TAKE: &str = "UPDATE tramline_outbox SET lease = ?2, lease_until = ?3 WHERE id = ?1
-         RETURNING attempts, due, destination, envelope, body";
+         RETURNING attempts, destination, envelope, body";
     let token = work.token()?;
-    let claim = || -> rusqlite::Result<Vec<Stored>> {
+    let claim = || -> rusqlite::Result<Vec<Claimed>> {
         let mut walk = work.connection.prepare_cached(WALK)?;
         let mut rows = walk.query([])?;
         let mut held_keys: HashSet<String> = HashSet::new();
@@ -215,7 +246,9 @@ fn claim(work: &Work<'_>, limit: u32, lease: Duration, now: Timestamp) -> Result
             if key.as_ref().is_some_and(|key| held_keys.contains(key)) {
                 continue;
             }
-            if !is_held && !is_at_work {
+            if row.get(5)? {
+                held_keys.extend(key);
+            } else if !is_held && !is_at_work {
                 ids.push(row.get(0)?);
             } else if is_at_work || attempts > 0 {
                 held_keys.extend(key);
@@ -224,37 +257,39 @@ fn claim(work: &Work<'_>, limit: u32, lease: Duration, now: Timestamp) -> Result
         drop(rows);
         let until = now.after(lease).as_micros();
         let mut take = work.connection.prepare_cached(TAKE)?;
-        let stored = ids.into_iter().map(|id| {
-            let token = OutboxToken { row: id, lease: token };
-            take.query_row([id, token.lease, until], |row| Stored::read(row, token))
-        });
-        stored.collect()
+        let (mut claimed, mut bytes) = (Vec::with_capacity(ids.len()), 0);
+        for id in ids {
+            let stored = take.query_row([id, token, until], |row| Ok(Stored::read(row)))?;
+            bytes += stored.as_ref().map_or(0, |stored| stored.body.len());
+            claimed.push(Claimed { token: OutboxToken { row: id, lease: token }, stored });
+            if bytes >= CLAIM_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(claimed)
     };
     claim().map_err(|error| failed("claim rows of the outbox", error))
 }
 
 impl Stored {
-    fn read(row: &Row<'_>, token: OutboxToken) -> rusqlite::Result<Self> {
-        let due: Option<i64> = row.get(1)?;
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            token,
             attempts: row.get(0)?,
-            due: due.map(Timestamp::from_micros),
-            destination: row.get(2)?,
-            envelope: row.get(3)?,
-            body: Bytes::copy_from_slice(row.get_ref(4)?.as_bytes()?),
+            destination: row.get(1)?,
+            envelope: row.get(2)?,
+            body: Bytes::copy_from_slice(row.get_ref(3)?.as_bytes()?),
         })
     }
 
-    fn open(self) -> Result<OutboxRow> {
-        let unreadable =
-            |error| corrupt(format!("read row {} of the outbox", self.token.row), error);
+    /// Its due time has come, and it leaves without one: not every broker knows delays.
+    fn open(self, token: OutboxToken) -> Result<OutboxRow, String> {
+        let unreadable = |error: serde_json::Error| error.to_string();
         let address: Address = serde_json::from_str(&self.destination).map_err(unreadable)?;
         let mut envelope: Envelope = serde_json::from_str(&self.envelope).map_err(unreadable)?;
         envelope.body = self.body;
         let to = address.into();
-        let outgoing = Outgoing { to, envelope: Arc::new(envelope), due: self.due, copy: None };
-        Ok(OutboxRow { token: self.token, outgoing, attempts: self.attempts })
+        let outgoing = Outgoing { to, envelope: Arc::new(envelope), due: None, copy: None };
+        Ok(OutboxRow { token, outgoing, attempts: self.attempts })
     }
 }
 

@@ -52,7 +52,8 @@ impl Guard {
 
     /// Runs the bus's own statements in the middle of a user's code.
     pub(crate) fn trusted<T>(&self, f: impl FnOnce() -> T) -> T {
-        let _again = Again { guard: self, restricted: self.restricted.swap(false, Ordering::Relaxed) };
+        let _again =
+            Again { guard: self, restricted: self.restricted.swap(false, Ordering::Relaxed) };
         f()
     }
 }

@@ -136,3 +136,15 @@ async fn an_error_that_panics_when_it_is_looked_at_fails_its_closure_alone() {
     crate::kit::put(&sqlite, 2).await;
     assert_eq!(numbers(&sqlite).await, [2]);
 }
+
+#[tokio::test]
+async fn an_unreadable_envelope_is_of_a_type_that_nobody_knows_and_keeps_its_body() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    send(&sqlite, ["a"]).await;
+    other(&place).execute("UPDATE tramline_body SET envelope = '{\"headers\":7}'", []).unwrap();
+    let delivery = next(&mut receiver(&sqlite, 1).await).await;
+    let envelope = delivery.envelope();
+    assert_eq!(envelope.name.as_deref(), Some("unreadable envelope"));
+    assert_eq!((envelope.version, &envelope.body[..]), (u32::MAX, &b"{}"[..]));
+}

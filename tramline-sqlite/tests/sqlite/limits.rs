@@ -1,12 +1,13 @@
 //! What is bounded.
 
-use crate::kit::{Place, declare, message, within};
+use crate::kit::{Place, declare, id, message, next, receiver, within};
 use bytes::Bytes;
 use std::fs;
 use std::sync::Arc;
 use tramline_core::clock::{Clock, Deadline, SystemClock};
 use tramline_core::envelope::Envelope;
-use tramline_core::transport::{Outgoing, Sender, Transport};
+use tramline_core::settlement::Settlement;
+use tramline_core::transport::{Delivery, Outgoing, Sender, Transport};
 use tramline_sqlite::Sync;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,4 +38,28 @@ async fn the_write_ahead_log_stays_bounded_under_writes_without_a_pause() {
     let log = fs::metadata(place.path().with_extension("db-wal")).unwrap().len();
     // A group is at most what eight callers send at once.
     assert!(log <= LIMIT + 8 * 1024 * 1024, "the log has {log} bytes");
+}
+
+#[tokio::test]
+async fn what_a_receiver_takes_ahead_is_bounded_in_bytes_and_all_of_it_comes() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    for n in 0..40 {
+        let outgoing = message(&format!("{n:02}"));
+        let body = Bytes::from(vec![b'x'; 1024 * 1024]);
+        let envelope = Arc::new(Envelope { body, ..Envelope::clone(&outgoing.envelope) });
+        let deadline = Deadline::after(SystemClock.now(), crate::kit::PATIENCE);
+        sqlite.sender().await.unwrap().send(&[Outgoing { envelope, ..outgoing }], deadline).await;
+    }
+    let other = tramline_sqlite::rusqlite::Connection::open(place.path()).unwrap();
+    let mut consumer = receiver(&sqlite, 100).await;
+    for n in 0..40 {
+        let delivery = next(&mut consumer).await;
+        assert_eq!(id(&delivery), format!("{n:02}"));
+        let sql = "SELECT count(*) FROM tramline_leased";
+        let taken: i64 = other.query_row(sql, [], |row| row.get(0)).unwrap();
+        // A claim of 8, and what was left when it was asked for.
+        assert!(taken <= 13, "{taken} MiB are taken");
+        delivery.settle(Settlement::Ack).await.unwrap();
+    }
 }

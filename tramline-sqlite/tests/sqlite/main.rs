@@ -5,6 +5,7 @@ mod futures;
 mod groups;
 mod kit;
 mod limits;
+mod nameless;
 mod opening;
 mod outbox;
 mod processes;

@@ -1,1 +1,134 @@
 //! What waits to be sent elsewhere.
+
+use crate::kit::Place;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tramline_core::Message;
+use tramline_core::clock::{Clock, SystemClock, SystemEntropy, Timestamp};
+use tramline_core::codec::Encoding;
+use tramline_core::compose::{Composer, Publishing, Scope};
+use tramline_core::draft::Draft;
+use tramline_core::store::{OutboxRow, Store};
+use tramline_sqlite::Sqlite;
+use tramline_sqlite::rusqlite::Connection;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    n: u32,
+}
+
+impl Message for Noted {
+    const NAME: &'static str = "test.noted";
+}
+
+/// Appends one row after the other, each under `key`.
+async fn append(sqlite: &Sqlite, numbers: &[u32], key: Option<&str>, delay: Duration) {
+    let composer = Composer {
+        encoding: Encoding::default(),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    };
+    let writer = sqlite.writer(Scope::outside(Arc::new(composer), Publishing::Outbox));
+    let (numbers, key) = (numbers.to_vec(), key.map(str::to_owned));
+    let publish = move |db: &tramline_sqlite::Db<'_>| {
+        numbers.iter().try_for_each(|n| {
+            let noted = Noted { n: *n };
+            let draft = Draft::of(&noted);
+            let draft = match &key {
+                Some(key) => draft.key(key.clone()),
+                None => draft,
+            };
+            if delay.is_zero() { db.publish(draft) } else { db.publish(draft.delay(delay)) }
+        })
+    };
+    writer.write(publish).await.unwrap();
+}
+
+fn soon() -> Timestamp {
+    SystemClock.now().after(Duration::from_secs(1))
+}
+
+async fn claim(sqlite: &Sqlite, now: Timestamp) -> Vec<OutboxRow> {
+    sqlite.outbox().claim(100, LEASE, now).await.unwrap()
+}
+
+fn numbers(rows: &[OutboxRow]) -> Vec<u32> {
+    let number = |row: &OutboxRow| {
+        let noted: Noted = serde_json::from_slice(&row.outgoing.envelope.body).unwrap();
+        noted.n
+    };
+    rows.iter().map(number).collect()
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_parked_with_their_error_and_the_others_leave() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    append(&sqlite, &[1, 2, 3, 4, 5], None, Duration::ZERO).await;
+    let other = Connection::open(place.path()).unwrap();
+    for (id, change) in
+        [(2, "envelope = '{\"headers\":7}'"), (3, "destination = X'00'"), (4, "body = 17")]
+    {
+        let sql = format!("UPDATE tramline_outbox SET {change} WHERE id = {id}");
+        assert_eq!(other.execute(&sql, []).unwrap(), 1);
+    }
+    assert_eq!(numbers(&claim(&sqlite, soon()).await), [1, 5]);
+    assert_eq!(sqlite.outbox().depth().await.unwrap(), (2, 3));
+    let sql = "SELECT count(*) FROM tramline_outbox WHERE error LIKE '%row _ of the outbox%'";
+    let told: i64 = other.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(told, 3);
+}
+
+#[tokio::test]
+async fn unreadable_rows_at_the_head_do_not_make_the_outbox_look_empty() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    append(&sqlite, &[1, 2, 3], None, Duration::ZERO).await;
+    let other = Connection::open(place.path()).unwrap();
+    other.execute("UPDATE tramline_outbox SET envelope = '' WHERE id < 3", []).unwrap();
+    let rows = sqlite.outbox().claim(1, LEASE, soon()).await.unwrap();
+    assert_eq!(numbers(&rows), [3]);
+}
+
+#[tokio::test]
+async fn a_row_that_is_due_leaves_without_a_due_time() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    append(&sqlite, &[1], None, Duration::from_secs(60)).await;
+    assert!(claim(&sqlite, soon()).await.is_empty());
+    let later = SystemClock.now().after(Duration::from_secs(61));
+    let rows = claim(&sqlite, later).await;
+    assert_eq!(rows[0].outgoing.due, None);
+}
+
+#[tokio::test]
+async fn a_parked_row_holds_back_what_stands_behind_it_of_its_key_until_its_release() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    append(&sqlite, &[1, 2], Some("a"), Duration::ZERO).await;
+    append(&sqlite, &[3], None, Duration::ZERO).await;
+    let first = sqlite.outbox().claim(1, LEASE, soon()).await.unwrap();
+    sqlite.outbox().park(first[0].token, "no such exchange").await.unwrap();
+    assert_eq!(sqlite.outbox().depth().await.unwrap(), (2, 1));
+    let rows = claim(&sqlite, soon()).await;
+    assert_eq!(numbers(&rows), [3]);
+    sqlite.outbox().sent(&[rows[0].token]).await.unwrap();
+    assert_eq!(sqlite.outbox().next_due().await.unwrap(), None, "a relay may sleep");
+    sqlite.outbox().release().await.unwrap();
+    assert_eq!(numbers(&claim(&sqlite, soon()).await), [1, 2]);
+}
+
+#[tokio::test]
+async fn one_claim_of_the_outbox_takes_a_few_large_bodies_and_not_all() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    append(&sqlite, &(0..12).collect::<Vec<_>>(), None, Duration::ZERO).await;
+    let other = Connection::open(place.path()).unwrap();
+    other.execute("UPDATE tramline_outbox SET body = zeroblob(2000000)", []).unwrap();
+    assert_eq!(claim(&sqlite, soon()).await.len(), 5, "one more than 8 MiB hold");
+    assert_eq!(claim(&sqlite, soon()).await.len(), 5);
+    assert_eq!(claim(&sqlite, soon()).await.len(), 2);
+}
