@@ -43,7 +43,7 @@ impl<'a> Db<'a> {
     /// What SQLite says.
     pub fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
         self.check_open()?;
-        self.work.connection.prepare_cached(sql)?.execute(params)
+        statements::prepare(self.work.connection, sql)?.execute(params)
     }
 
     /// The first row.
@@ -138,6 +138,7 @@ impl<'a> Db<'a> {
     /// After SQLite has rolled the transaction back, a statement would commit by itself.
     fn check_open(&self) -> rusqlite::Result<()> {
         if self.work.is_open() {
+            self.work.guard.next_statement();
             return Ok(());
         }
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK);

@@ -1,6 +1,12 @@
 //! The few ways in which users read rows, the same in snapshots and in transactions.
 
-use rusqlite::{Connection, OptionalExtension, Params, Result, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Result, Row};
+
+/// A user's statement. Its text is never that of one of the bus's own, which would be found in the
+/// cache and run past the authorizer.
+pub(super) fn prepare<'c>(connection: &'c Connection, sql: &str) -> Result<CachedStatement<'c>> {
+    connection.prepare_cached(&format!("/* user */ {sql}"))
+}
 
 pub(super) fn query_row<T>(
     connection: &Connection,
@@ -8,7 +14,7 @@ pub(super) fn query_row<T>(
     params: impl Params,
     read: impl FnOnce(&Row<'_>) -> Result<T>,
 ) -> Result<T> {
-    connection.prepare_cached(sql)?.query_row(params, read)
+    prepare(connection, sql)?.query_row(params, read)
 }
 
 pub(super) fn query_optional<T>(
@@ -26,5 +32,5 @@ pub(super) fn query_map<T>(
     params: impl Params,
     read: impl FnMut(&Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
-    connection.prepare_cached(sql)?.query_map(params, read)?.collect()
+    prepare(connection, sql)?.query_map(params, read)?.collect()
 }

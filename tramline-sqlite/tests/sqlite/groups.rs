@@ -1,9 +1,12 @@
 //! Many units of work in one transaction: each is kept or undone by itself.
 
-use crate::kit::{Place, numbers, put, within};
+use crate::kit::{Place, next, numbers, put, receiver, send, within};
 use std::sync::mpsc;
 use std::time::Duration;
 use tramline_core::Failure;
+use tramline_core::settlement::Settlement;
+use tramline_core::transport::Delivery;
+use tramline_sqlite::rusqlite::params_from_iter;
 use tramline_sqlite::{Db, Sqlite};
 
 const INSERT: &str = "INSERT INTO numbers VALUES (?1)";
@@ -143,10 +146,21 @@ async fn transaction_control_and_settings_are_refused() {
         "PRAGMA synchronous = OFF",
         "DELETE FROM tramline_body",
         "DROP TABLE tramline_ready",
+        "DROP TABLE TRAMLINE_ready",
+        "CREATE TEMP TABLE tramline_body (id INTEGER PRIMARY KEY, refs, envelope, body)",
+        "CREATE TEMP TABLE Tramline_Body (id INTEGER PRIMARY KEY, refs, envelope, body)",
+        "CREATE TEMP VIEW tramline_ready AS SELECT 1 AS queue",
+        "CREATE VIEW tramline_mine AS SELECT 1",
+        "CREATE TEMP TRIGGER mine AFTER INSERT ON main.tramline_ready BEGIN SELECT 1; END",
+        "CREATE VIRTUAL TABLE temp.tramline_body USING fts5(envelope)",
+        "DELETE FROM sqlite_sequence",
+        "UPDATE sqlite_sequence SET seq = 0",
+        "INSERT INTO sqlite_sequence VALUES ('tramline_outbox', 7)",
+        "DELETE FROM tramline_leased WHERE token = ?1 AND seq = ?2",
     ] {
         let failure = assert_alone(Box::new(move |db| {
             db.execute(INSERT, [100])?;
-            db.execute(sql, [])?;
+            db.execute(sql, params_from_iter(vec![1; sql.matches('?').count()]))?;
             Ok(())
         }));
         let failure = failure.await;
@@ -167,6 +181,60 @@ async fn the_writers_own_prepared_statements_cannot_be_reached_by_their_text() {
         let refused = sqlite.write(move |db| Ok(db.execute(sql, [])?)).await;
         let failure = refused.expect_err(sql);
         assert!(failure.to_string().contains("not for closures"), "{sql}: {failure}");
+    }
+}
+
+#[tokio::test]
+async fn no_statement_of_the_driver_can_be_reached_by_its_text() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    send(&sqlite, ["a", "b"]).await;
+    let delivery = next(&mut receiver(&sqlite, 1).await).await;
+    // The driver prepares its ack, and keeps it.
+    delivery.settle(Settlement::Ack).await.unwrap();
+    let sql = "DELETE FROM tramline_leased WHERE token = ?1 AND seq = ?2";
+    let refused = sqlite.write(move |db| Ok(db.execute(sql, [1, 1])?)).await;
+    let failure = refused.expect_err("it is the driver's");
+    assert!(failure.to_string().contains("not for closures"), "{failure}");
+}
+
+#[tokio::test]
+async fn closures_cannot_give_a_temporary_table_the_name_of_one_of_the_bus() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    let rename = "ALTER TABLE temp.mine RENAME TO tramline_body";
+    let write = sqlite.write(move |db| {
+        db.execute("CREATE TEMP TABLE mine (id INTEGER PRIMARY KEY)", [])?;
+        Ok(db.execute(rename, [])?)
+    });
+    assert!(write.await.unwrap_err().to_string().contains("not for closures"));
+    let sql = "UPDATE sqlite_master SET sql = '' WHERE name = 'tramline_body'";
+    assert!(sqlite.write(move |db| Ok(db.execute(sql, [])?)).await.is_err());
+}
+
+#[tokio::test]
+async fn closures_may_make_change_and_drop_tables_of_their_own() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    for sql in [
+        "CREATE TABLE mine (id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT)",
+        "INSERT INTO mine (text) VALUES ('a') -- with a comment at the end",
+        "ALTER TABLE mine ADD COLUMN more",
+        "ALTER TABLE mine RENAME TO ours",
+        "CREATE INDEX by_text ON ours (text)",
+        "CREATE VIEW seen AS SELECT text FROM ours",
+        "CREATE TRIGGER noted AFTER INSERT ON ours BEGIN DELETE FROM numbers; END",
+        "CREATE TEMP TABLE passing (n)",
+        "DROP TABLE passing",
+        "DROP VIEW seen",
+        "DROP TRIGGER noted",
+        "DROP TABLE ours",
+        "CREATE VIRTUAL TABLE found USING fts5(text)",
+        "INSERT INTO found VALUES ('a')",
+        "DROP TABLE found",
+    ] {
+        let done = sqlite.write(move |db| Ok(db.execute(sql, [])?)).await;
+        assert!(done.is_ok(), "{sql}: {}", done.unwrap_err());
     }
 }
 

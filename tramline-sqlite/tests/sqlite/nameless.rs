@@ -16,7 +16,7 @@ use tramline_sqlite::Sqlite;
 /// Sends a message without a name to a topic that `work` has subscribed to.
 async fn publish(sqlite: &Sqlite) {
     let topic = TopicName::new("orders").unwrap();
-    let rules: Vec<Rule> = Vec::new();
+    let rules = vec![Rule::subject("#")];
     let topology = Topology {
         queues: vec![QueueSpec::new(work())],
         subscriptions: vec![Subscription { queue: work(), topic: topic.clone(), rules }],
