@@ -12,13 +12,15 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tramline_core::{Error, ErrorKind, Result};
 
-/// How many read at once.
+/// How many users read at once, and how many of the bus itself.
 const READERS_MAX: usize = 4;
 
 /// The readers of one file.
 pub(crate) struct Readers {
     path: PathBuf,
-    permits: Arc<Semaphore>,
+    /// Of users' closures, and of the bus's own looks: a slow closure must not hold up the bus.
+    users: Arc<Semaphore>,
+    own: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Reader>>>,
 }
 
@@ -37,7 +39,7 @@ impl Core {
         doing: &'static str,
         look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let looked = self.readers.read(LOOK_LIMIT, look).await?;
+        let looked = self.readers.run(&self.readers.own, LOOK_LIMIT, look).await?;
         looked.map_err(|error| failed(doing, error))
     }
 }
@@ -46,12 +48,13 @@ impl Readers {
     pub(crate) fn new(shared: &Shared) -> Self {
         Self {
             path: shared.path.clone(),
-            permits: Arc::new(Semaphore::new(READERS_MAX)),
+            users: Arc::new(Semaphore::new(READERS_MAX)),
+            own: Arc::new(Semaphore::new(READERS_MAX)),
             idle: Arc::default(),
         }
     }
 
-    /// Runs `f` on one snapshot of the file, where its SQL is stopped after `limit`.
+    /// Runs a user's `f` on one snapshot of the file, where its SQL is stopped after `limit`.
     ///
     /// Dropped, `f` may still run to its end, for nobody.
     ///
@@ -62,8 +65,17 @@ impl Readers {
         limit: Duration,
         f: impl FnOnce(&Connection) -> T + Send + 'static,
     ) -> Result<T> {
+        self.run(&self.users, limit, f).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        permits: &Arc<Semaphore>,
+        limit: Duration,
+        f: impl FnOnce(&Connection) -> T + Send + 'static,
+    ) -> Result<T> {
         let doing = || format!("read a snapshot of {}", self.path.display());
-        let permit = self.permits.clone().acquire_owned().await;
+        let permit = permits.clone().acquire_owned().await;
         let permit =
             permit.map_err(|error| Error::new(ErrorKind::Closed, doing()).because(error))?;
         let (idle, path) = (self.idle.clone(), self.path.clone());

@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use rusqlite::ErrorCode;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tramline_core::Failure;
 use tramline_core::compose::Scope;
 use tramline_core::store::CommitError;
 
-/// How long the SQL of one read may take.
+/// How long one read may take.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// Writes and reads outside of handlers, with publishing: `bus.store(&store)` answers one.
@@ -79,7 +79,9 @@ impl Sqlite {
         self.write_in(None, f).await
     }
 
-    /// Runs `f` on the file as it is now, on a connection that cannot write. At most 5 s.
+    /// Runs `f` on the file as it is now, on a connection that cannot write. At most 5 s: its SQL is
+    /// stopped then, and a closure that does other things for longer fails when it ends. While it
+    /// runs, the write-ahead log cannot begin anew and grows.
     ///
     /// Dropped, `f` may still run to its end, for nobody.
     ///
@@ -90,8 +92,14 @@ impl Sqlite {
         f: impl FnOnce(&Snapshot<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let read = self.core.readers.read(READ_LIMIT, move |connection| {
+            let begun = Instant::now();
             let read = || f(&Snapshot::new(connection));
-            caught(read).unwrap_or_else(|text| Err(panicked(&text)))
+            let answer = caught(read).unwrap_or_else(|text| Err(panicked(&text)));
+            // Code that sleeps cannot be stopped; that it is refused is seen in the first test.
+            if answer.is_ok() && begun.elapsed() > READ_LIMIT {
+                return Err(Failure::retryable(format!("read took longer than {READ_LIMIT:?}")));
+            }
+            answer
         });
         read.await?.map_err(|failure| {
             let error = failure.find::<rusqlite::Error>();

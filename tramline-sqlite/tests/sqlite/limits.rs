@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tramline_core::clock::{Clock, Deadline, SystemClock};
 use tramline_core::envelope::Envelope;
 use tramline_core::settlement::Settlement;
+use tramline_core::store::Store;
 use tramline_core::transport::{Delivery, Outgoing, Sender, Transport};
 use tramline_sqlite::Sync;
 
@@ -61,5 +62,31 @@ async fn what_a_receiver_takes_ahead_is_bounded_in_bytes_and_all_of_it_comes() {
         // A claim of 8, and what was left when it was asked for.
         assert!(taken <= 13, "{taken} MiB are taken");
         delivery.settle(Settlement::Ack).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_sleeps_too_long_fails_and_holds_up_no_look_of_the_bus() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    let (begun, mut begins) = tokio::sync::mpsc::channel(4);
+    let mut sleepers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (sqlite, begun) = (sqlite.clone(), begun.clone());
+        let sleep = move |_: &tramline_sqlite::Snapshot<'_>| {
+            let _ = begun.blocking_send(());
+            // What is promised is about the time itself.
+            std::thread::sleep(std::time::Duration::from_millis(5100));
+            Ok(())
+        };
+        sleepers.spawn(async move { sqlite.read(sleep).await });
+    }
+    for _ in 0..4 {
+        within(begins.recv()).await.unwrap();
+    }
+    sqlite.outbox().depth().await.unwrap();
+    assert!(sleepers.try_join_next().is_none(), "all of them sleep");
+    for slept in within(sleepers.join_all()).await {
+        assert_eq!(slept.unwrap_err().to_string(), "read took longer than 5s");
     }
 }
