@@ -10,7 +10,10 @@ use tramline_core::{Error, ErrorKind, Result};
 
 /// Refuses, before anything is written, what SQLite does not offer and what cannot be right.
 pub(crate) fn check(topology: &Topology) -> Result<()> {
-    topology.queues.iter().try_for_each(check_queue)?;
+    let refused: Vec<String> = topology.queues.iter().flat_map(refused_wishes).collect();
+    if !refused.is_empty() {
+        return Err(Error::unsupported(&refused.join(", "), "sqlite"));
+    }
     for subscription in &topology.subscriptions {
         if let Err(faults) = CompiledRules::compile(&subscription.rules) {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -22,7 +25,7 @@ pub(crate) fn check(topology: &Topology) -> Result<()> {
     Ok(())
 }
 
-fn check_queue(spec: &QueueSpec) -> Result<()> {
+fn refused_wishes(spec: &QueueSpec) -> Vec<String> {
     let asked = [
         (spec.ordering != Ordering::None, "order by key or queue"),
         (spec.temporary, "a temporary queue"),
@@ -33,12 +36,8 @@ fn check_queue(spec: &QueueSpec) -> Result<()> {
         (spec.keep_dead.is_some(), "a limit to keeping dead letters"),
         (!spec.arguments.is_empty(), "arguments of another broker"),
     ];
-    match asked.into_iter().find(|(asked, _)| *asked) {
-        Some((_, what)) => {
-            Err(Error::unsupported(&format!("{what} for queue {}", spec.name), "sqlite"))
-        }
-        None => Ok(()),
-    }
+    let refused = asked.into_iter().filter(|(asked, _)| *asked);
+    refused.map(|(_, what)| format!("{what} for queue {}", spec.name)).collect()
 }
 
 /// Writes what is not there yet. The inner error is an answer: nothing was written.
@@ -56,7 +55,10 @@ pub(crate) fn declare(work: &Work<'_>, topology: &Topology) -> Result<Result<()>
 fn compare(routes: &Routes, topology: &Topology) -> Result<()> {
     for asked in &topology.queues {
         let Some(queue) = routes.queue(asked.name.as_str()) else { continue };
-        let differences = queue.spec.differences(asked);
+        let differences = match queue.is_known {
+            true => queue.spec.differences(asked),
+            false => vec!["it was declared by a newer program, in words unknown here".into()],
+        };
         if !differences.is_empty() {
             let doing = format!("declare queue {}", asked.name);
             return Err(Error::new(ErrorKind::Conflict, doing).because(differences.join(", ")));

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tramline_core::envelope::Envelope;
 use tramline_core::filter::Facts;
+use tramline_core::name::QueueName;
 use tramline_core::topology::{CompiledRules, QueueSpec, Rule};
 use tramline_core::transport::Destination;
 
@@ -25,6 +26,8 @@ pub(crate) struct Routes {
 pub(crate) struct Queue {
     pub(crate) id: i64,
     pub(crate) spec: QueueSpec,
+    /// False when a newer program declared it: then `spec` says no more than its name.
+    pub(crate) is_known: bool,
 }
 
 #[derive(Debug)]
@@ -75,13 +78,19 @@ impl Routes {
     ) -> rusqlite::Result<Self> {
         let mut routes = Self { version, ..Self::default() };
         let mut by_id = HashMap::new();
-        let mut queues = connection.prepare("SELECT id, spec FROM tramline_queue")?;
+        let mut queues = connection.prepare("SELECT id, name, spec FROM tramline_queue")?;
         let mut rows = queues.query([])?;
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;
-            let spec: QueueSpec = from_json(row.get_ref(1)?.as_str()?)?;
-            let name: Arc<str> = spec.name.as_str().into();
-            let queue = Arc::new(Queue { id, spec });
+            let name: Arc<str> = row.get(1)?;
+            let spec = from_json::<QueueSpec>(row.get_ref(2)?.as_str()?).ok();
+            let is_known = spec.is_some();
+            let Some(spec) = spec.or_else(|| QueueName::new(&*name).ok().map(QueueSpec::new))
+            else {
+                tracing::warn!(queue = %name, "a queue by this name cannot be");
+                continue;
+            };
+            let queue = Arc::new(Queue { id, spec, is_known });
             by_id.insert(id, queue.clone());
             routes.queues.insert(name, queue);
         }

@@ -95,7 +95,7 @@ impl Sqlite {
             let begun = Instant::now();
             let read = || f(&Snapshot::new(connection));
             let answer = caught(read).unwrap_or_else(|text| Err(panicked(&text)));
-            // Code that sleeps cannot be stopped; that it is refused is seen in the first test.
+            // Code that sleeps cannot be stopped; an error that it answers says more than this.
             if answer.is_ok() && begun.elapsed() > READ_LIMIT {
                 return Err(Failure::retryable(format!("read took longer than {READ_LIMIT:?}")));
             }

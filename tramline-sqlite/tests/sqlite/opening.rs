@@ -116,3 +116,45 @@ async fn a_file_is_opened_again_after_its_last_handle() {
     }
     assert_eq!(numbers(&place.open().await).await, [0, 1, 2]);
 }
+
+#[tokio::test]
+async fn every_wish_that_cannot_be_granted_is_told_at_once() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    let wishful = |name: &str| {
+        let name = tramline_core::name::QueueName::new(name).unwrap();
+        let length_max = Some(10);
+        tramline_core::topology::QueueSpec {
+            temporary: true,
+            length_max,
+            ..tramline_core::topology::QueueSpec::new(name)
+        }
+    };
+    let topology = tramline_core::topology::Topology {
+        queues: vec![wishful("first"), wishful("second")],
+        ..Default::default()
+    };
+    let refused = tramline_core::transport::Transport::declare(&sqlite, &topology).await;
+    let error = refused.unwrap_err().to_string();
+    for queue in ["first", "second"] {
+        for what in ["a temporary queue", "a maximum length"] {
+            assert!(error.contains(&format!("{what} for queue {queue}")), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_a_newer_program_declared_in_unknown_words_stops_nobody() {
+    use tramline_core::topology::{QueueSpec, Topology};
+    let place = Place::new();
+    drop(place.open().await);
+    let other = tramline_sqlite::rusqlite::Connection::open(place.path()).unwrap();
+    let newer = r#"INSERT INTO tramline_queue (name, spec) VALUES ('newer', '{"ordering":"odd"}')"#;
+    other.execute(newer, []).unwrap();
+    let sqlite = place.open().await;
+    crate::kit::put(&sqlite, 1).await;
+    let queues = vec![QueueSpec::new(tramline_core::name::QueueName::new("newer").unwrap())];
+    let topology = Topology { queues, ..Topology::default() };
+    let refused = tramline_core::transport::Transport::declare(&sqlite, &topology).await;
+    assert_eq!(refused.unwrap_err().kind(), tramline_core::ErrorKind::Conflict);
+}
