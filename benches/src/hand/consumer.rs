@@ -40,7 +40,14 @@ pub(crate) async fn consume<W: Work>(
     let mut taken_ever = 0;
     let mut next = tokio::spawn(claim(hand.clone()));
     while taken_ever < messages {
-        let claimed = next.await??;
+        // Who fails while nothing arrives must be heard too.
+        let claimed = tokio::select! {
+            claimed = &mut next => claimed??,
+            Some(ended) = tasks.join_next() => {
+                ended??;
+                continue;
+            }
+        };
         taken_ever += claimed.len() as u64;
         next = tokio::spawn(claim(hand.clone()));
         for taken in claimed {

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::message::{OrderPaid, OrderPlaced};
 use rusqlite::Connection;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tramline::{Bus, Endpoint, Sqlite};
 
 /// Gets the orders.
@@ -29,7 +29,25 @@ pub(crate) async fn prepare(path: &Path) -> Result<()> {
         Endpoint::new(NEXT_QUEUE).subscribe::<OrderPaid>().handle(async |_: OrderPaid| {});
     let bus = Bus::builder(sqlite).endpoint(orders).endpoint(receipts).start().await?;
     let _ = bus.drain(Duration::from_secs(10)).await?;
-    Ok(())
+    drop(bus);
+    has_left(path).await
+}
+
+/// Waits until ours has left the file: on its way out it gives back what no process of its own
+/// stands for, and so what the twin has taken.
+async fn has_left(path: &Path) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let db = Connection::open(path)?;
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        let processes: i64 =
+            db.query_row("SELECT count(*) FROM tramline_process", [], |row| row.get(0))?;
+        if processes == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Err("ours did not leave the file".into())
 }
 
 /// Puts a backlog into the queue of orders. `flags` say how they came.

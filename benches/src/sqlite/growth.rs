@@ -57,7 +57,7 @@ fn consume(messages: u64) -> Result<Run> {
 
 /// The size of the file when it does not shrink any more.
 async fn smallest(path: &Path) -> Result<f64> {
-    const STILL: Duration = Duration::from_secs(3);
+    const STILL: Duration = Duration::from_secs(10);
     const LONGEST: Duration = Duration::from_secs(120);
     let began = Instant::now();
     let mut size = megabytes(path)?;

@@ -69,10 +69,8 @@ pub(super) fn end_to_end(messages: u64) -> Result<Run> {
             async move { hand.put(vec![Letter::placed(&order)?]).await }
         };
         paced(messages, put).await?;
-        latencies.done.wait().await;
-        let run = latencies.run(&watch, messages);
         consumer.await??;
-        Ok(run)
+        Ok(latencies.run(&watch, messages))
     })
 }
 
