@@ -131,7 +131,7 @@ pub(crate) fn promote(work: &Work<'_>, queue: i64) -> Result<()> {
         let mut last_due = work.connection.prepare_cached(
             "SELECT due, seq FROM (
                  SELECT due, seq FROM tramline_delayed WHERE queue = ?1 AND due <= ?2
-                 ORDER BY due, seq LIMIT ?3
+                 ORDER BY due, seq LIMIT ?3 + 0
              ) ORDER BY due DESC, seq DESC LIMIT 1",
         )?;
         let last: Option<(i64, i64)> = last_due
@@ -156,7 +156,7 @@ fn take_ready(work: &Work<'_>, queue: i64, process: i64, limit: usize) -> Result
     const READ: &str = "SELECT r.rank, r.seq, r.flags, r.failures, r.deliveries + 1, r.trials,
             r.unhandled_since, r.history, b.envelope, b.body
          FROM tramline_ready r CROSS JOIN tramline_body b ON b.id = r.seq
-         WHERE r.queue = ?1 ORDER BY r.rank, r.seq LIMIT ?2";
+         WHERE r.queue = ?1 ORDER BY r.rank, r.seq LIMIT ?2 + 0";
     const MOVE: &str = concat!(
         "INSERT INTO tramline_leased (token, process, queue, seq, ",
         tail!(),
@@ -223,7 +223,7 @@ fn take_dead(work: &Work<'_>, queue: i64, process: i64, limit: usize) -> Result<
     const READ: &str = "SELECT d.rank, d.seq, d.flags, d.failures, d.deliveries + 1, d.trials,
             d.unhandled_since, d.history, b.envelope, b.body
          FROM tramline_dead d CROSS JOIN tramline_body b ON b.id = d.seq
-         WHERE d.queue = ?1 ORDER BY d.seq LIMIT ?2";
+         WHERE d.queue = ?1 ORDER BY d.seq LIMIT ?2 + 0";
     const MOVE: &str = concat!(
         "INSERT INTO tramline_leased (token, process, queue, seq, name, reason, failed_at, ",
         tail!(),

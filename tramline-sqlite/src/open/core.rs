@@ -7,6 +7,7 @@ use crate::processes::checkpoint::Checkpoints;
 use crate::processes::hub::Hub;
 use crate::processes::{Neighbours, lock::LockFile, watch};
 use crate::queue::routes::Routes;
+use crate::queue::unrouted::Unrouted;
 use crate::store::readers::Readers;
 use crate::writer::{self, JOBS_WAITING_MAX, Job, Member, Plan, Writer};
 use parking_lot::RwLock;
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) neighbours: Neighbours,
     pub(crate) routes: RwLock<Arc<Routes>>,
     pub(crate) returned: Returned,
+    pub(crate) unrouted: Unrouted,
     /// How often this process has entered the file. Deliveries from before the last time are lost.
     pub(crate) entries: tokio::sync::watch::Sender<u64>,
     pub(crate) lock: LockFile,
@@ -89,6 +91,7 @@ impl Shared {
             neighbours,
             routes: RwLock::new(Arc::new(routes)),
             returned: Returned::default(),
+            unrouted: Unrouted::default(),
             entries: tokio::sync::watch::Sender::new(0),
             lock,
         })

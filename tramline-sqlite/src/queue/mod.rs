@@ -6,3 +6,4 @@ pub(crate) mod place;
 pub(crate) mod release;
 pub(crate) mod routes;
 pub(crate) mod sql;
+pub(crate) mod unrouted;

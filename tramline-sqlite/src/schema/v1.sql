@@ -152,6 +152,7 @@ CREATE TABLE tramline_outbox (
     attempts INTEGER NOT NULL,
     lease INTEGER NOT NULL,
     lease_until INTEGER NOT NULL,
+    process INTEGER NOT NULL,
     parked INTEGER NOT NULL,
     error TEXT,
     destination TEXT NOT NULL,

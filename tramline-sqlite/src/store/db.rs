@@ -152,7 +152,12 @@ fn enqueue(work: &Work<'_>, outgoing: &Outgoing) -> Result<(), Failure> {
     let parcel = Parcel::pack(outgoing).map_err(Failure::permanent)?;
     let placed = place(work, &parcel, None, BORN_HERE);
     match placed.map_err(|error| failed(format!("send to {}", outgoing.to), error))? {
-        Placed::In(_) => Ok(()),
+        Placed::In(queues) => {
+            if queues == 0 {
+                work.effects.borrow_mut().unrouted.insert(outgoing.to.to_string());
+            }
+            Ok(())
+        }
         Placed::NoSuchQueue => {
             let error = Error::new(ErrorKind::NotFound, format!("send to {}", outgoing.to));
             Err(Failure::permanent(error.because("no such queue was declared")))

@@ -3,7 +3,7 @@
 mod db;
 mod failure;
 mod inbox;
-mod outbox;
+pub(crate) mod outbox;
 pub(crate) mod readers;
 mod snapshot;
 mod statements;

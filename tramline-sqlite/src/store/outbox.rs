@@ -38,9 +38,9 @@ pub(super) fn append(work: &Work<'_>, outgoing: &Outgoing) -> Result<(), Failure
     let now = work.now();
     work.connection
         .prepare_cached(
-            "INSERT INTO tramline_outbox (key, hold_until, attempts, lease, lease_until, parked,
+            "INSERT INTO tramline_outbox (key, hold_until, attempts, lease, lease_until, process, parked,
                  destination, envelope, body)
-             VALUES (?1, ?2, 0, 0, 0, 0, ?3, ?4, ?5)",
+             VALUES (?1, ?2, 0, 0, 0, 0, 0, ?3, ?4, ?5)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -227,9 +227,10 @@ struct Stored {
 fn claim(work: &Work<'_>, limit: u32, lease: Duration, now: Timestamp) -> Result<Vec<Claimed>> {
     const WALK: &str = "SELECT id, key, attempts, hold_until, lease_until, parked
          FROM tramline_outbox WHERE parked = 0 OR key IS NOT NULL ORDER BY id";
-    const TAKE: &str = "UPDATE tramline_outbox SET lease = ?2, lease_until = ?3 WHERE id = ?1
+    const TAKE: &str =
+        "UPDATE tramline_outbox SET lease = ?2, lease_until = ?3, process = ?4 WHERE id = ?1
          RETURNING attempts, destination, envelope, body";
-    let token = work.token()?;
+    let (token, process) = (work.token()?, work.process()?);
     let claim = || -> rusqlite::Result<Vec<Claimed>> {
         let mut walk = work.connection.prepare_cached(WALK)?;
         let mut rows = walk.query([])?;
@@ -259,7 +260,8 @@ fn claim(work: &Work<'_>, limit: u32, lease: Duration, now: Timestamp) -> Result
         let mut take = work.connection.prepare_cached(TAKE)?;
         let (mut claimed, mut bytes) = (Vec::with_capacity(ids.len()), 0);
         for id in ids {
-            let stored = take.query_row([id, token, until], |row| Ok(Stored::read(row)))?;
+            let stored =
+                take.query_row([id, token, until, process], |row| Ok(Stored::read(row)))?;
             bytes += stored.as_ref().map_or(0, |stored| stored.body.len());
             claimed.push(Claimed { token: OutboxToken { row: id, lease: token }, stored });
             if bytes >= CLAIM_BYTES_MAX {
@@ -269,6 +271,21 @@ fn claim(work: &Work<'_>, limit: u32, lease: Duration, now: Timestamp) -> Result
         Ok(claimed)
     };
     claim().map_err(|error| failed("claim rows of the outbox", error))
+}
+
+/// Lets go of rows that were claimed by processes that have no row any more: their relays are gone.
+pub(crate) fn take_back(work: &Work<'_>) -> rusqlite::Result<()> {
+    let freed = work
+        .connection
+        .prepare_cached(
+            "UPDATE tramline_outbox SET lease = 0, lease_until = 0, process = 0
+             WHERE lease <> 0 AND process NOT IN (SELECT id FROM tramline_process)",
+        )?
+        .execute([])?;
+    if freed > 0 {
+        work.wake(OUTBOX);
+    }
+    Ok(())
 }
 
 impl Stored {

@@ -171,6 +171,9 @@ impl Writer {
             // Everybody who holds something from before has lost it.
             self.shared.entries.send_modify(|entries| *entries += 1);
         }
+        if !effects.unrouted.is_empty() {
+            self.shared.unrouted.warn(effects.unrouted);
+        }
         if !effects.woken.is_empty() {
             self.shared.wake(&effects.woken);
         }

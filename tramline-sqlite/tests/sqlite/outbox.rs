@@ -132,3 +132,22 @@ async fn one_claim_of_the_outbox_takes_a_few_large_bodies_and_not_all() {
     assert_eq!(claim(&sqlite, soon()).await.len(), 5);
     assert_eq!(claim(&sqlite, soon()).await.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_relay_whose_process_is_gone_are_free_at_once() {
+    let place = Place::new();
+    let (one, other) =
+        (place.isolated().open().await.unwrap(), place.isolated().open().await.unwrap());
+    append(&one, &[1, 2], None, Duration::ZERO).await;
+    let hour = Duration::from_secs(3600);
+    assert_eq!(one.outbox().claim(10, hour, soon()).await.unwrap().len(), 2);
+    assert_eq!(other.outbox().claim(10, hour, soon()).await.unwrap(), []);
+    drop(one);
+    let mut free = Vec::new();
+    let begun = std::time::Instant::now();
+    while free.is_empty() && begun.elapsed() < Duration::from_secs(10) {
+        free = other.outbox().claim(10, hour, soon()).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(free.len(), 2);
+}
