@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the program's voice")]
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 
 /// A line for whoever reads the results: a person or a program.
@@ -24,5 +24,7 @@ pub(crate) fn note(line: impl Display) {
 pub(crate) fn log() {
     const DEFAULT: &str = "warn,tramline::dead_letters=off";
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let errors = std::io::stderr;
+    let colours = errors().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(errors).init();
 }

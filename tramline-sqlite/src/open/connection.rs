@@ -5,6 +5,8 @@ use crate::error::failed_on;
 use crate::schema;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 use tramline_core::{Error, ErrorKind, Result};
 
 /// Statements of the bus and of its users that stay prepared on the writer.
@@ -14,7 +16,23 @@ const STATEMENTS_KEPT: usize = 512;
 const CACHE_KIB: i64 = 16 * 1024;
 
 /// The connection that writes. Makes the file and its tables where they are missing.
+///
+/// While processes start together on a new file, SQLite refuses some steps, the change to a
+/// write-ahead log among them, without asking the busy handler: they are tried again.
 pub(crate) fn writer(path: &Path) -> Result<Connection> {
+    const PAUSE: Duration = Duration::from_millis(2);
+    let begun = Instant::now();
+    loop {
+        match try_writer(path) {
+            Err(error) if error.is_transient() && begun.elapsed() < busy::PATIENCE => {
+                thread::sleep(PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn try_writer(path: &Path) -> Result<Connection> {
     if path.is_dir() {
         let doing = format!("open {}", path.display());
         return Err(Error::new(ErrorKind::Misconfigured, doing).because("it is a directory"));

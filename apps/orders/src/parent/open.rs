@@ -44,6 +44,13 @@ impl Opened {
         let address = reachable(listener.local_addr().map_err(Trouble::broken)?);
         let (broker, tables) = urls(line, data_dir)?;
         let database = Database::open(&tables).await.map_err(Trouble::misuse)?;
+        let bound = database.bind(&broker).await.map_err(Trouble::misuse)?;
+        let database = bound.map_err(|bound| {
+            Trouble::misuse(format!(
+                "the orders in {tables} go through {bound}, and --broker says {broker}: messages \
+                 may wait there; use the same broker or another --data-dir"
+            ))
+        })?;
         let role = match workers {
             Workers::Here => Role::Handler,
             Workers::Processes(_) => Role::Publisher,

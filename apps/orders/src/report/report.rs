@@ -32,7 +32,7 @@ impl Report {
     ) -> Result<Self, Failure> {
         let dead = DeadLetters::of(bus).await?;
         let effects = database.effects().await?;
-        let tally = database.store().tally().await?;
+        let tally = database.tally().await?;
         let known = database.orders().await?;
         let (expected, mut differences) = expectation(orders, &known);
         let found = Figures::found(&effects, dead.count);

@@ -57,3 +57,23 @@ fn a_second_service_on_the_same_folder_is_refused() {
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("another order service is at work"), "{text}");
 }
+
+#[test]
+fn orders_of_one_broker_are_not_handed_to_another() {
+    let folder = Folder::new();
+    let run = |arguments: &[&str]| {
+        let output = folder.command(arguments).args(["--exit", "--limit", "20"]).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = run(&[]);
+    assert_eq!(code, Some(0), "{text}");
+    let other = format!("sqlite:{}", folder.path("other.db").display());
+    for broker in ["memory:", &other] {
+        let (code, text) = run(&["--broker", broker]);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("go through the database itself"), "{text}");
+    }
+    let same = format!("sqlite:{}", folder.path("data/orders.db").display());
+    let (code, text) = run(&["--broker", &same]);
+    assert_eq!(code, Some(0), "{text}");
+}

@@ -5,6 +5,8 @@ use crate::database::KnownOrder;
 use crate::money::Money;
 use crate::order::Order;
 use jiff::civil::Date;
+use tramline::core::store::Store;
+use tramline::sqlite::Tally;
 use tramline::sqlite::rusqlite::{self, Row, types::Type};
 use tramline::{Failure, MessageId, Sqlite};
 
@@ -12,6 +14,8 @@ use tramline::{Failure, MessageId, Sqlite};
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
     pub(super) sqlite: Sqlite,
+    /// The broker's file, where it is another.
+    broker: Option<Sqlite>,
 }
 
 impl Database {
@@ -19,7 +23,42 @@ impl Database {
     pub(crate) async fn open(url: &str) -> Result<Self, Failure> {
         let sqlite = Sqlite::from_url(url).await?;
         sqlite.write(schema::create).await?;
-        Ok(Self { sqlite })
+        Ok(Self { sqlite, broker: None })
+    }
+
+    /// These tables, with the broker that their orders go through, once and for all: what waits in
+    /// one broker is not known to another, and what one has handled another would handle again.
+    /// Answers the name of the broker that they are bound to, if it is a different one.
+    pub(crate) async fn bind(mut self, broker: &str) -> Result<Result<Self, String>, Failure> {
+        let file = match broker.starts_with("sqlite:") {
+            true => Some(Sqlite::from_url(broker).await?),
+            false => None,
+        };
+        self.broker = file.filter(|file| Store::database(file) != Store::database(&self.sqlite));
+        let name = match &self.broker {
+            Some(file) => Store::database(file).to_string(),
+            None if broker.starts_with("sqlite:") => "the database itself".to_owned(),
+            None => broker.to_owned(),
+        };
+        let asked = name.clone();
+        let bind = move |db: &tramline::sqlite::Db<'_>| -> Result<String, Failure> {
+            let sql = "INSERT INTO broker (id, name) VALUES (1, ?1) ON CONFLICT DO NOTHING";
+            db.execute(sql, [&asked])?;
+            Ok(db.query_row("SELECT name FROM broker", [], |row| row.get(0))?)
+        };
+        let bound = self.sqlite.write(bind).await?;
+        Ok(if bound == name { Ok(self) } else { Err(bound) })
+    }
+
+    /// What the files of tables and broker have counted.
+    pub(crate) async fn tally(&self) -> Result<Tally, Failure> {
+        let mut tally = self.sqlite.tally().await?;
+        if let Some(broker) = &self.broker {
+            let more = broker.tally().await?;
+            tally.redelivered += more.redelivered;
+            tally.duplicates += more.duplicates;
+        }
+        Ok(tally)
     }
 
     pub(crate) fn store(&self) -> &Sqlite {

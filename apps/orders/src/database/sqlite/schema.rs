@@ -49,6 +49,11 @@ const STATEMENTS: &[&str] = &[
         user_id INTEGER NOT NULL,
         cents INTEGER NOT NULL
     )",
+    // Which broker the orders here went through; at most one row.
+    "CREATE TABLE IF NOT EXISTS broker (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        name TEXT NOT NULL
+    )",
     "CREATE TABLE IF NOT EXISTS run (
         id INTEGER PRIMARY KEY,
         started_at INTEGER NOT NULL,
