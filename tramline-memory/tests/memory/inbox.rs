@@ -26,7 +26,11 @@ async fn a_row_is_forgotten_when_it_is_older_than_the_bound_and_not_before() {
         let seen = scene.clock.now();
         assert_eq!(scene.memory.prune_inbox("payment", seen, 10).await.unwrap(), 0, "{id}");
         scene.clock.advance(SECOND);
-        assert_eq!(scene.memory.prune_inbox("payment", scene.clock.now(), 10).await.unwrap(), 1, "{id}");
+        assert_eq!(
+            scene.memory.prune_inbox("payment", scene.clock.now(), 10).await.unwrap(),
+            1,
+            "{id}"
+        );
     }
 }
 
