@@ -30,15 +30,13 @@ impl Database {
     /// one broker is not known to another, and what one has handled another would handle again.
     /// Answers the name of the broker that they are bound to, if it is a different one.
     pub(crate) async fn bind(mut self, broker: &str) -> Result<Result<Self, String>, Failure> {
-        let file = match broker.starts_with("sqlite:") {
-            true => Some(Sqlite::from_url(broker).await?),
-            false => None,
-        };
-        self.broker = file.filter(|file| Store::database(file) != Store::database(&self.sqlite));
-        let name = match &self.broker {
-            Some(file) => Store::database(file).to_string(),
-            None if broker.starts_with("sqlite:") => "the database itself".to_owned(),
-            None => broker.to_owned(),
+        let name = if broker.starts_with("sqlite:") {
+            let file = Sqlite::from_url(broker).await?;
+            let (here, there) = (Store::database(&self.sqlite), Store::database(&file));
+            self.broker = (there != here).then_some(file);
+            if there == here { "the database itself".to_owned() } else { there.to_string() }
+        } else {
+            broker.to_owned()
         };
         let asked = name.clone();
         let bind = move |db: &tramline::sqlite::Db<'_>| -> Result<String, Failure> {
