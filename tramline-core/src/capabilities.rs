@@ -62,7 +62,8 @@ pub struct FilterSupport {
 pub struct Capabilities {
     /// The strictest order it can keep.
     pub ordering: Ordering,
-    /// A retry keeps its key locked across crashes.
+    /// At most one message of a key is out at a time, in all processes, and a retry keeps its key
+    /// locked, across crashes too: what is behind it waits. Without it the engine keeps the order.
     pub key_lock: Support,
     /// Messages that arrive later; `None`: refused.
     pub delay: Option<Delay>,
@@ -84,6 +85,10 @@ pub struct Capabilities {
     pub length_max: Support,
     /// Queues that drop messages with a key seen before.
     pub dedup: Support,
+    /// Queues that keep handled messages for a while.
+    pub keep_completed: Support,
+    /// Queues that forget dead letters after a while.
+    pub keep_dead: Support,
     /// Acks and publishing can join a transaction of a store on the same database.
     pub shared_transaction: Support,
     /// Messages can be found and taken out by id.
@@ -113,6 +118,10 @@ pub struct Needs {
     pub length_max: bool,
     /// Its queue drops duplicates by key.
     pub dedup: bool,
+    /// Its queue keeps handled messages.
+    pub keep_completed: bool,
+    /// Its queue forgets dead letters.
+    pub keep_dead: bool,
     /// Its queue is gone with its last consumer.
     pub temporary_queue: bool,
 }
@@ -142,6 +151,16 @@ impl Capabilities {
             (!needs.priority || offered(self.priority), "priority", "priorities"),
             (!needs.length_max || offered(self.length_max), "length_max", "a maximum length"),
             (!needs.dedup || offered(self.dedup), "dedup", "deduplication"),
+            (
+                !needs.keep_completed || offered(self.keep_completed),
+                "keep_completed",
+                "to keep handled messages",
+            ),
+            (
+                !needs.keep_dead || offered(self.keep_dead),
+                "keep_dead",
+                "to forget dead letters after a while",
+            ),
             (
                 !needs.temporary_queue || offered(self.temporary_queues),
                 "temporary_queues",

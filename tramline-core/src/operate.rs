@@ -41,7 +41,7 @@ impl fmt::Display for Figure {
 /// How much is in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// Can be taken now.
+    /// Can be taken now, or as soon as what is before it in its order is done.
     pub ready: Figure,
     /// Taken and not settled.
     pub leased: Figure,
@@ -64,6 +64,19 @@ pub struct Peeked {
     pub due: Option<Timestamp>,
     /// Why it died, for dead letters.
     pub death: Option<DeathRecord>,
+}
+
+/// A message that was handled and is kept to be looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completed {
+    /// Where it stands: pass the last one's as `after` to go on from there.
+    pub position: i64,
+    /// The message.
+    pub envelope: Arc<Envelope>,
+    /// How often handling it failed before.
+    pub failures: u32,
+    /// When it was handled.
+    pub at: Timestamp,
 }
 
 /// Which dead letters an operation is about.
@@ -148,8 +161,21 @@ pub trait Operate: Send + Sync {
     /// cleared, the same id. Answers how many.
     fn redrive<'a>(&'a self, queue: &'a QueueName, what: Redrive) -> BoxFuture<'a, Result<u64>>;
 
-    /// Removes everything that can be taken now. Answers how many.
+    /// Removes everything that is ready, as [`Depth::ready`] counts it. Answers how many.
     fn purge<'a>(&'a self, queue: &'a QueueRef) -> BoxFuture<'a, Result<u64>>;
+
+    /// Up to `limit` handled messages that stand behind `after`, in the order in which they were
+    /// handled, of a queue that [keeps them](crate::topology::QueueSpec::keep_completed).
+    fn completed<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        after: Option<i64>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Completed>>>;
+
+    /// Subscriptions that those who declared their queue last did not ask for any more. They still
+    /// get messages: nobody but an operator ends them, by [`unsubscribe`](Self::unsubscribe).
+    fn orphans(&self) -> BoxFuture<'_, Result<Vec<Subscription>>>;
 
     /// Ends a subscription. Answers whether there was one.
     fn unsubscribe<'a>(

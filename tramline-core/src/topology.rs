@@ -31,19 +31,23 @@ pub struct QueueSpec {
     /// The highest priority that it tells apart; `None`: first in, first out.
     #[serde(default)]
     pub priority_max: Option<u8>,
-    /// How many messages may wait before sends are refused.
+    /// How many messages it may hold before sends are refused: all that wait, whatever for, and
+    /// those at work. A refused message reaches none of the queues it would have gone to. Copies
+    /// (retries, redrives) are never refused.
     #[serde(default)]
     pub length_max: Option<u64>,
-    /// For how long a message with the same deduplication key is dropped.
+    /// For how long a message that was sent before is dropped. What it is known by is the sender's
+    /// idempotency key, else its id. Copies (retries, redrives) are never dropped.
     #[serde(default)]
     pub dedup_window: Option<Duration>,
     /// After how many deliveries the broker itself gives up on a message.
     #[serde(default)]
     pub delivery_limit: Option<u32>,
-    /// For how long handled messages stay to be looked at.
+    /// For how long handled messages stay to be looked at, by
+    /// [`crate::operate::Operate::completed`]; `None`: not at all.
     #[serde(default)]
     pub keep_completed: Option<Duration>,
-    /// For how long dead letters stay.
+    /// For how long dead letters stay; `None`: until somebody redrives or purges them.
     #[serde(default)]
     pub keep_dead: Option<Duration>,
     /// Further arguments that only one kind of broker understands.

@@ -230,8 +230,9 @@ pub trait Delivery: Send + Sync + 'static {
     /// How often handling it failed, as the bus has recorded.
     fn failures(&self) -> u32;
 
-    /// How often the broker delivered it, this time included, if it counts. Includes deliveries
-    /// whose process died of another message.
+    /// How often in a row the broker delivered it without hearing how that ended, this time
+    /// included, if it counts. A retry begins anew, what was returned does not count; what counts
+    /// are deliveries whose process died or lost its lease, of whatever message.
     fn deliveries(&self) -> Option<u32>;
 
     /// Its last failures.

@@ -10,7 +10,9 @@ use tramline_core::clock::Timestamp;
 use tramline_core::filter::{Facts, Matcher};
 use tramline_core::id::MessageId;
 use tramline_core::name::{QueueName, QueueRef, TopicName};
-use tramline_core::operate::{DeadGroup, Depth, Figure, Operate, Peeked, Redrive, Selection};
+use tramline_core::operate::{
+    Completed, DeadGroup, Depth, Figure, Operate, Peeked, Redrive, Selection,
+};
 use tramline_core::topology::Subscription;
 use tramline_core::{BoxFuture, Error, ErrorKind, Result};
 
@@ -78,6 +80,19 @@ impl Operate for Memory {
                 queue.purge() as u64
             }))
         })
+    }
+
+    fn completed<'a>(
+        &'a self,
+        _queue: &'a QueueName,
+        _after: Option<i64>,
+        _limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Completed>>> {
+        Box::pin(ready(Err(Error::unsupported("handled messages", "memory"))))
+    }
+
+    fn orphans(&self) -> BoxFuture<'_, Result<Vec<Subscription>>> {
+        Box::pin(ready(Err(Error::unsupported("orphaned subscriptions", "memory"))))
     }
 
     fn unsubscribe<'a>(

@@ -38,6 +38,8 @@ impl Transport for Memory {
             priority: Support::Native,
             length_max: Support::No,
             dedup: Support::No,
+            keep_completed: Support::No,
+            keep_dead: Support::No,
             shared_transaction: Support::Native,
             random_access: Support::Native,
             peek: Support::Native,

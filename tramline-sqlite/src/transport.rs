@@ -40,6 +40,8 @@ impl Transport for Sqlite {
             priority: native,
             length_max: no,
             dedup: no,
+            keep_completed: no,
+            keep_dead: no,
             shared_transaction: native,
             random_access: native,
             peek: native,

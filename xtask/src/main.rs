@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test` and `cargo xtask bench`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask bench` and `cargo xtask crash`.
 //!
 //! It starts programs and judges what they did; it links no crate of Tramline, so that it builds
 //! and reports even when they do not.
@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the terminal is its output")]
 
 mod bench;
+mod crash;
 mod kill;
 mod process_group;
 mod process_tree;
@@ -29,12 +30,15 @@ enum Command {
     Test(test::Arguments),
     /// Compare a path with its hand-written twin in one release build
     Bench(bench::Arguments),
+    /// Let the engine, or processes on one SQLite file, crash at random and count what is left
+    Crash(crash::Arguments),
 }
 
 fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Some(Command::Test(arguments)) => test::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
+        Some(Command::Crash(arguments)) => crash::run(&arguments),
         None => Arguments::command()
             .print_help()
             .map(|()| ExitCode::SUCCESS)

@@ -7,5 +7,5 @@ mod outbox;
 mod store;
 
 pub use inbox::{InboxKey, Sighting};
-pub use outbox::{Outbox, OutboxRow, OutboxToken};
+pub use outbox::{Outbox, OutboxRow, OutboxToken, ParkedRow};
 pub use store::{CommitError, Committed, Condition, DatabaseId, Refusal, Store};

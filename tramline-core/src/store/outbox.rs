@@ -29,11 +29,26 @@ pub trait Outbox: Send + Sync {
         error: &'a str,
     ) -> BoxFuture<'a, Result<()>>;
 
+    /// These were not tried, because of others before them: their leases end, and nothing is
+    /// charged. Not before `until` again.
+    fn give_back<'a>(
+        &'a self,
+        rows: &'a [OutboxToken],
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<()>>;
+
     /// This one failed too often: it waits for an operator.
     fn park<'a>(&'a self, row: OutboxToken, error: &'a str) -> BoxFuture<'a, Result<()>>;
 
+    /// Up to `limit` parked rows behind the row `after`, in the order in which they were appended.
+    fn parked(&self, after: Option<i64>, limit: u32) -> BoxFuture<'_, Result<Vec<ParkedRow>>>;
+
     /// Lets parked rows try again. Answers how many.
     fn release(&self) -> BoxFuture<'_, Result<u64>>;
+
+    /// Removes these rows, if they are parked: nobody will ever get their messages. Answers how
+    /// many.
+    fn discard<'a>(&'a self, rows: &'a [i64]) -> BoxFuture<'a, Result<u64>>;
 
     /// Rows that wait, and rows that are parked.
     fn depth(&self) -> BoxFuture<'_, Result<(u64, u64)>>;
@@ -54,6 +69,19 @@ pub struct OutboxRow {
     pub outgoing: Outgoing,
     /// How often sending it failed.
     pub attempts: u32,
+}
+
+/// A row that waits for an operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParkedRow {
+    /// Where it stands.
+    pub row: i64,
+    /// What was to be sent; `None` if the row cannot be read.
+    pub outgoing: Option<Outgoing>,
+    /// How often sending it failed.
+    pub attempts: u32,
+    /// Why it failed last.
+    pub error: String,
 }
 
 /// Names a claimed row and its lease.

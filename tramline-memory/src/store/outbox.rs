@@ -4,9 +4,9 @@ use crate::memory::Memory;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use tramline_core::clock::Timestamp;
-use tramline_core::store::{Outbox, OutboxRow, OutboxToken};
+use tramline_core::store::{Outbox, OutboxRow, OutboxToken, ParkedRow};
 use tramline_core::transport::Outgoing;
-use tramline_core::{BoxFuture, Result};
+use tramline_core::{BoxFuture, Error, Result};
 
 /// The rows, in the order in which they were appended.
 #[derive(Debug, Default)]
@@ -169,6 +169,22 @@ impl Outbox for Memory {
                 released
             }))
         })
+    }
+
+    fn give_back<'a>(
+        &'a self,
+        _rows: &'a [OutboxToken],
+        _until: Timestamp,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(Err(Error::unsupported("rows given back", "memory"))))
+    }
+
+    fn parked(&self, _after: Option<i64>, _limit: u32) -> BoxFuture<'_, Result<Vec<ParkedRow>>> {
+        Box::pin(std::future::ready(Err(Error::unsupported("parked rows", "memory"))))
+    }
+
+    fn discard<'a>(&'a self, _rows: &'a [i64]) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(std::future::ready(Err(Error::unsupported("discarding", "memory"))))
     }
 
     fn depth(&self) -> BoxFuture<'_, Result<(u64, u64)>> {

@@ -6,10 +6,11 @@ use crate::sqlite::Sqlite;
 use crate::store::readers::LOOK_LIMIT;
 use crate::writer::{Plan, Work, WriteError};
 use rusqlite::{Connection, OptionalExtension};
+use std::future::ready;
 use std::time::Duration;
 use tramline_core::id::MessageId;
 use tramline_core::name::{QueueName, QueueRef, TopicName};
-use tramline_core::operate::{DeadGroup, Depth, Operate, Peeked, Redrive};
+use tramline_core::operate::{Completed, DeadGroup, Depth, Operate, Peeked, Redrive};
 use tramline_core::topology::Subscription;
 use tramline_core::{BoxFuture, Error, ErrorKind, Result};
 
@@ -84,6 +85,19 @@ impl Operate for Sqlite {
                 }
             }
         })
+    }
+
+    fn completed<'a>(
+        &'a self,
+        _queue: &'a QueueName,
+        _after: Option<i64>,
+        _limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Completed>>> {
+        Box::pin(ready(Err(Error::unsupported("handled messages", "sqlite"))))
+    }
+
+    fn orphans(&self) -> BoxFuture<'_, Result<Vec<Subscription>>> {
+        Box::pin(ready(Err(Error::unsupported("orphaned subscriptions", "sqlite"))))
     }
 
     fn unsubscribe<'a>(

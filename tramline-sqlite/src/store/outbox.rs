@@ -15,9 +15,9 @@ use std::time::Duration;
 use tramline_core::clock::Timestamp;
 use tramline_core::envelope::Envelope;
 use tramline_core::name::{QueueRef, TopicName};
-use tramline_core::store::{Outbox, OutboxRow, OutboxToken};
+use tramline_core::store::{Outbox, OutboxRow, OutboxToken, ParkedRow};
 use tramline_core::transport::{Destination, Outgoing};
-use tramline_core::{BoxFuture, Failure, Result};
+use tramline_core::{BoxFuture, Error, Failure, Result};
 
 /// How a destination is written down.
 #[derive(Serialize, Deserialize)]
@@ -133,6 +133,22 @@ impl Outbox for Sqlite {
             };
             self.core.write(Plan::durable(1), release).await.map_err(WriteError::into_error)
         })
+    }
+
+    fn give_back<'a>(
+        &'a self,
+        _rows: &'a [OutboxToken],
+        _until: Timestamp,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(Err(Error::unsupported("rows given back", "sqlite"))))
+    }
+
+    fn parked(&self, _after: Option<i64>, _limit: u32) -> BoxFuture<'_, Result<Vec<ParkedRow>>> {
+        Box::pin(std::future::ready(Err(Error::unsupported("parked rows", "sqlite"))))
+    }
+
+    fn discard<'a>(&'a self, _rows: &'a [i64]) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(std::future::ready(Err(Error::unsupported("discarding", "sqlite"))))
     }
 
     fn depth(&self) -> BoxFuture<'_, Result<(u64, u64)>> {

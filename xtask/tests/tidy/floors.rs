@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["tramline"],
     &["tramline-ops"],
-    &["orders", "tramline-benches", "tramline-cli"],
+    &["orders", "tramline-benches", "tramline-cli", "tramline-crash"],
 ];
 
 /// The suite that every driver is tested with, so that drivers may need it for their tests.

@@ -10,8 +10,8 @@ use tramline::Memory;
 use tramline::core::clock::Timestamp;
 use tramline::core::compose::Scope;
 use tramline::core::store::{
-    CommitError, Committed, Condition, DatabaseId, Outbox, OutboxRow, OutboxToken, Refusal,
-    Sighting, Store,
+    CommitError, Committed, Condition, DatabaseId, Outbox, OutboxRow, OutboxToken, ParkedRow,
+    Refusal, Sighting, Store,
 };
 use tramline::core::transport::Outgoing;
 use tramline::core::{BoxFuture, Error, ErrorKind, Result};
@@ -179,6 +179,19 @@ impl Outbox for Watched {
     }
     fn release(&self) -> BoxFuture<'_, Result<u64>> {
         self.memory.outbox().release()
+    }
+    fn give_back<'a>(
+        &'a self,
+        rows: &'a [OutboxToken],
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.memory.outbox().give_back(rows, until)
+    }
+    fn parked(&self, after: Option<i64>, limit: u32) -> BoxFuture<'_, Result<Vec<ParkedRow>>> {
+        self.memory.outbox().parked(after, limit)
+    }
+    fn discard<'a>(&'a self, rows: &'a [i64]) -> BoxFuture<'a, Result<u64>> {
+        self.memory.outbox().discard(rows)
     }
     fn depth(&self) -> BoxFuture<'_, Result<(u64, u64)>> {
         self.memory.outbox().depth()
