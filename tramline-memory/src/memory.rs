@@ -51,6 +51,31 @@ impl Memory {
         self.shared.change(|state| numbers.map(|number| state.evict(number, |_| true)).sum())
     }
 
+    /// For tests: as if the process behind this handle had died.
+    ///
+    /// Every lease that was taken through this handle ends at once, on queues and on the outbox.
+    /// The messages stand in their places again with nothing charged, and each keeps the count of
+    /// its deliveries, because nobody heard how this one ended. Rows of the outbox can be claimed
+    /// again with the attempts that they had. What was committed, sent or settled before stays.
+    ///
+    /// Deliveries of this handle learn it by
+    /// [`lost`](tramline_core::transport::Delivery::lost). However they are settled from then on,
+    /// the answer is that the lease is lost; dropping them does nothing, and a transaction with
+    /// one of their tickets is refused. So crash first, and drop second whatever the dead process
+    /// was made of: dropping it while it lives would give its messages back, uncounted. Nothing
+    /// stops this handle from being used further; that is left to whoever plays the process.
+    ///
+    /// A clone is another handle, with leases of its own. A process that has its transport and its
+    /// store as two clones dies when both crash.
+    pub fn crash(&self) {
+        self.shared.change(|state| {
+            state.evict_from_all(self.handle);
+            state.outbox.evict(self.handle);
+            // Relays of other processes may have set their timers for the end of these leases.
+            state.rings.appended = true;
+        });
+    }
+
     pub(crate) fn on(shared: Arc<Shared>) -> Self {
         let handle = shared.new_handle();
         Self { shared, handle }

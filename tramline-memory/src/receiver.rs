@@ -102,7 +102,9 @@ impl Consumer {
             match self.take() {
                 Ok(delivery) => return delivery,
                 Err(None) => arrived.await,
+                // Always in this order, so that what happens depends on nothing but the clock.
                 Err(Some(due)) => tokio::select! {
+                    biased;
                     () = arrived => {}
                     () = self.shared.options.clock.sleep_until(due) => {}
                 },

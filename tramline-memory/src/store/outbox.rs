@@ -1,6 +1,6 @@
 //! Messages that wait for a relay.
 
-use crate::memory::Memory;
+use crate::memory::{Handle, Memory};
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use tramline_core::clock::Timestamp;
@@ -29,7 +29,7 @@ enum Place {
     /// To be claimed, from then on.
     Waiting(Timestamp),
     /// For its claimer, until then.
-    Claimed { lease: i64, until: Timestamp },
+    Claimed { lease: i64, handle: Handle, until: Timestamp },
     /// For an operator.
     Parked,
 }
@@ -61,7 +61,22 @@ impl OutboxRows {
         self.rows.insert(self.rows_ever, row);
     }
 
-    fn claim(&mut self, limit: u32, lease: Duration, now: Timestamp) -> Vec<OutboxRow> {
+    /// Ends the leases of a handle; nothing is charged.
+    pub(crate) fn evict(&mut self, whom: Handle) {
+        for row in self.rows.values_mut() {
+            if matches!(row.place, Place::Claimed { handle, .. } if handle == whom) {
+                row.place = Place::Waiting(AT_ONCE);
+            }
+        }
+    }
+
+    fn claim(
+        &mut self,
+        limit: u32,
+        handle: Handle,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Vec<OutboxRow> {
         self.leases_ever += 1;
         let mut held_keys: HashSet<&str> = HashSet::new();
         let mut claimed = Vec::new();
@@ -76,7 +91,8 @@ impl OutboxRows {
                 held_keys.extend(key);
                 continue;
             }
-            row.place = Place::Claimed { lease: self.leases_ever, until: now.after(lease) };
+            let until = now.after(lease);
+            row.place = Place::Claimed { lease: self.leases_ever, handle, until };
             claimed.push(OutboxRow {
                 token: OutboxToken { row: id, lease: self.leases_ever },
                 outgoing: row.outgoing.clone(),
@@ -140,7 +156,7 @@ impl Outbox for Memory {
         lease: Duration,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>>> {
-        self.later(move |outbox| outbox.claim(limit, lease, now))
+        self.later(move |outbox| outbox.claim(limit, self.handle, lease, now))
     }
 
     fn sent<'a>(&'a self, rows: &'a [OutboxToken]) -> BoxFuture<'a, Result<()>> {

@@ -1,6 +1,7 @@
 //! What the conformance suite cannot ask, because only memory has a clock to wind, wake-ups to
 //! count and closures to panic in.
 
+mod crashing;
 mod declaring;
 mod inbox;
 mod kit;
