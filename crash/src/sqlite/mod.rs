@@ -1,16 +1,24 @@
-//! Processes on one file.
+//! Processes on one file: producers and consumers that are killed and stopped at random moments,
+//! and a driver that counts afterwards what they did.
+//!
+//! 1. `command`: how it is called; the same program is the driver and, by a hidden subcommand,
+//!    each process
+//! 2. `round`: one round from a new file to the count
+//! 3. `plan`: what is done to whom and when, drawn from the seed; `processes`: doing it
+//! 4. `message`: what is sent; `producer`, `consumer`: the processes; `journal`: what a producer
+//!    knows to be accepted
+//! 5. `evidence`: what is found afterwards; `judge`: what must hold of it
 
-use std::process::ExitCode;
+mod command;
+mod consumer;
+mod dice;
+mod evidence;
+mod journal;
+mod judge;
+mod message;
+mod plan;
+mod processes;
+mod producer;
+mod round;
 
-/// What to run.
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
-    /// How many rounds
-    #[arg(long, default_value_t = 200)]
-    rounds: u64,
-}
-
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
-    println!("{}", arguments.rounds);
-    Err("not built".to_owned())
-}
+pub(crate) use command::{Arguments, run};

@@ -1,0 +1,55 @@
+//! What a producer knows to be accepted: it writes a message's number down, and has it on the
+//! disk, only after the bus has confirmed the message.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+const SUFFIX: &str = "journal";
+
+/// One task's journal; several lives of the task write it one after the other.
+pub(crate) struct Journal(File);
+
+impl Journal {
+    pub(crate) fn open(folder: &Path, name: &str) -> io::Result<Self> {
+        let path = folder.join(format!("{name}.{SUFFIX}"));
+        let mut file = File::options().create(true).append(true).open(path)?;
+        // A line that an earlier life was killed in ends here and is no number.
+        file.write_all(b"\n")?;
+        Ok(Self(file))
+    }
+
+    pub(crate) fn confirmed(&mut self, numbers: &[u64]) -> io::Result<()> {
+        let lines: String = numbers.iter().map(|number| format!("{number};\n")).collect();
+        self.0.write_all(lines.as_bytes())?;
+        self.0.sync_data()
+    }
+}
+
+/// The numbers in all journals in `folder`. A line that is not whole was never confirmed.
+pub(crate) fn read_all(folder: &Path) -> io::Result<BTreeSet<u64>> {
+    let mut numbers = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == SUFFIX) {
+            numbers.extend(numbers_in(&fs::read_to_string(path)?));
+        }
+    }
+    Ok(numbers)
+}
+
+fn numbers_in(text: &str) -> impl Iterator<Item = u64> {
+    text.lines().filter_map(|line| line.strip_suffix(';')?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_a_killed_producer_did_not_finish_is_no_number() {
+        let numbers: Vec<u64> = numbers_in("\n17;\n18;\n1\n\n20;\n2").collect();
+        assert_eq!(numbers, [17, 18, 20]);
+    }
+}

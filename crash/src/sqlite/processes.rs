@@ -1,0 +1,157 @@
+//! The processes of a round: started, killed, stopped and told to end.
+
+use super::plan::Act;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What a process is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Producer,
+    Consumer,
+}
+
+/// One process, in all of its lives.
+pub(crate) struct Process {
+    role: Role,
+    index: usize,
+    lives: u64,
+    child: Option<Child>,
+    round: Round,
+}
+
+/// What all processes of a round are told.
+#[derive(Clone)]
+pub(crate) struct Round {
+    pub(crate) folder: PathBuf,
+    pub(crate) seed: u64,
+}
+
+impl Process {
+    pub(crate) fn new(role: Role, index: usize, round: Round) -> Self {
+        Self { role, index, lives: 0, child: None, round }
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("{:?} {}", self.role, self.index).to_lowercase()
+    }
+
+    pub(crate) fn does(&mut self, act: Act) -> Result<(), String> {
+        match act {
+            Act::Start => self.start(),
+            Act::Kill => self.kill(),
+            Act::Stop => self.signal(Signal::STOP),
+            Act::Continue => self.signal(Signal::CONT),
+        }
+        .map_err(|error| format!("failed to {act:?} {}: {error}", self.name()).to_lowercase())
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("sqlite");
+        match self.role {
+            Role::Producer => {
+                command.arg("produce").arg(&self.round.folder);
+                command.args([self.index.to_string(), self.lives.to_string()]);
+            }
+            Role::Consumer => {
+                command.arg("consume").arg(&self.round.folder);
+            }
+        }
+        command.args(["--seed", &self.round.seed.to_string()]);
+        let log = File::options().create(true).append(true).open(self.log())?;
+        self.lives += 1;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.round.folder.join(format!("{}.log", self.name().replace(' ', "-")))
+    }
+
+    fn kill(&mut self) -> io::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        // A child that is not waited for keeps its id, even when it has ended.
+        Ok(kill_process(Pid::from_child(child), signal)?)
+    }
+
+    /// Nobody may end before being told so.
+    pub(crate) fn must_run(&mut self) -> Result<(), String> {
+        let ended = match &mut self.child {
+            Some(child) => child.try_wait(),
+            None => Ok(None),
+        };
+        match ended {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(format!("{} ended by itself: {status}", self.name())),
+            Err(error) => Err(format!("failed to look at {}: {error}", self.name())),
+        }
+    }
+
+    /// Tells the process to end by SIGTERM; it must do so in order.
+    pub(crate) fn end(&mut self, within: Duration) -> Result<(), String> {
+        let failed = |error| format!("failed to end: {error}");
+        self.signal(Signal::TERM).map_err(failed)?;
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        match wait(&mut child, within).map_err(failed)? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(format!("{} was told to end: {status}", self.name())),
+            None => {
+                self.child = Some(child);
+                Err(format!("{} did not end within {within:?}", self.name()))
+            }
+        }
+    }
+}
+
+fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
+    const PAUSE: Duration = Duration::from_millis(2);
+    let deadline = Instant::now() + within;
+    loop {
+        match child.try_wait()? {
+            None if Instant::now() < deadline => thread::sleep(PAUSE),
+            ended => return Ok(ended),
+        }
+    }
+}
+
+/// A driver that fails leaves nobody behind.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// The last lines that the processes have written, for a round that failed.
+pub(crate) fn show_logs(folder: &Path) {
+    const LINES: usize = 15;
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = &lines[lines.len().saturating_sub(LINES)..];
+        eprintln!("--- {}, the last {} lines", path.display(), last.len());
+        last.iter().for_each(|line| eprintln!("{line}"));
+    }
+}
