@@ -20,7 +20,7 @@ impl State {
                 let due = now.after(after);
                 row.record.charge(failures, note);
                 row.record.mark(marks);
-                row.since = due;
+                (row.since, row.deliveries) = (due, 0);
                 self.put_back(claim, row, Some(due).filter(|due| *due > now));
             }
             Settlement::DeadLetter { reason, failures, note } => {

@@ -28,14 +28,14 @@ impl Transport for Sqlite {
     fn capabilities(&self, _queue: &QueueSpec) -> Capabilities {
         let (native, no) = (Support::Native, Support::No);
         Capabilities {
-            ordering: Ordering::None,
-            key_lock: no,
+            ordering: Ordering::PerQueue,
+            key_lock: native,
             delay: Some(Delay { resolution: Duration::from_millis(2), max: None }),
             delayed_retry: native,
             cancel_scheduled: no,
             dead_letter: native,
             deliveries: native,
-            expiry: no,
+            expiry: native,
             filters: FilterSupport { subject: native, headers: native, sql: native },
             priority: native,
             length_max: no,

@@ -1,6 +1,8 @@
 //! Messages are taken from the head of a queue, many at once.
 
+use super::expire::{self, Expired};
 use super::held::{Held, Lease};
+use super::promote::{next_due, promote};
 use super::slots::Reserved;
 use crate::error::failed;
 use crate::open::core::Core;
@@ -8,7 +10,8 @@ use crate::open::session::Session;
 use crate::queue::sql::{tail, tail_delivered};
 use crate::writer::{Ending, Job, Work, WriteError};
 use bytes::Bytes;
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tramline_core::Result;
@@ -27,6 +30,7 @@ pub(crate) struct Taken {
     pub(crate) deliveries: u32,
     pub(crate) marks: Marks,
     pub(crate) history: Option<String>,
+    /// Empty if it cannot be read.
     pub(crate) envelope: String,
     pub(crate) body: Bytes,
 }
@@ -115,46 +119,9 @@ impl Job for Claim {
     }
 }
 
-/// Moves delayed messages whose time has come to the others that can be taken.
-pub(crate) fn promote(work: &Work<'_>, queue: i64) -> Result<()> {
-    /// A claim is short even when very many are due at once: it is woken again for the rest.
-    const PROMOTED_MAX: i64 = 1000;
-    const MOVE: &str = concat!(
-        "INSERT INTO tramline_ready (queue, seq, ",
-        tail!(),
-        ") SELECT queue, seq, ",
-        tail!(),
-        " FROM tramline_delayed WHERE queue = ?1 AND (due, seq) <= (?2, ?3)"
-    );
-    let now = work.now().as_micros();
-    let moved = || -> rusqlite::Result<usize> {
-        let mut last_due = work.connection.prepare_cached(
-            "SELECT due, seq FROM (
-                 SELECT due, seq FROM tramline_delayed WHERE queue = ?1 AND due <= ?2
-                 ORDER BY due, seq LIMIT ?3 + 0
-             ) ORDER BY due DESC, seq DESC LIMIT 1",
-        )?;
-        let last: Option<(i64, i64)> = last_due
-            .query_row([queue, now, PROMOTED_MAX], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((due, seq)) = last else { return Ok(0) };
-        work.connection.prepare_cached(MOVE)?.execute([queue, due, seq])?;
-        work.connection
-            .prepare_cached(
-                "DELETE FROM tramline_delayed WHERE queue = ?1 AND (due, seq) <= (?2, ?3)",
-            )?
-            .execute([queue, due, seq])
-    };
-    let moved = moved().map_err(|error| failed("make delayed messages ready", error))?;
-    if moved > 0 {
-        work.wake(queue);
-    }
-    Ok(())
-}
-
 fn take_ready(work: &Work<'_>, queue: i64, process: i64, limit: usize) -> Result<Found> {
     const READ: &str = "SELECT r.rank, r.seq, r.flags, r.failures, r.deliveries + 1, r.trials,
-            r.unhandled_since, r.history, b.envelope, b.body
+            r.unhandled_since, r.history, b.envelope, b.body, r.expires_at
          FROM tramline_ready r CROSS JOIN tramline_body b ON b.id = r.seq
          WHERE r.queue = ?1 ORDER BY r.rank, r.seq LIMIT ?2 + 0";
     const MOVE: &str = concat!(
@@ -164,26 +131,45 @@ fn take_ready(work: &Work<'_>, queue: i64, process: i64, limit: usize) -> Result
         tail_delivered!(),
         " FROM tramline_ready WHERE queue = ?1 AND (rank, seq) <= (?4, ?5)"
     );
-    let doing = "take messages";
-    let head = read_head(work, READ, queue, limit).map_err(|error| failed(doing, error))?;
-    let Head { messages, rank, emptied } = head;
-    let Some(last) = messages.last() else {
-        let next_due = next_due(work, queue).map_err(|error| failed(doing, error))?;
-        return Ok(Found { emptied, next_due, ..Found::default() });
-    };
-    let token = work.token()?;
-    let seq = last.seq;
+    const DELETE: &str = "DELETE FROM tramline_ready WHERE queue = ?1 AND (rank, seq) <= (?2, ?3)";
+    let failed = |error| failed("take messages", error);
+    let (head, expired) = live_head(work, READ, queue, limit).map_err(failed)?;
+    let Head { messages, rank, emptied, .. } = head;
+    let token = if messages.is_empty() { 0 } else { work.token()? };
     let moved = || -> rusqlite::Result<Option<Timestamp>> {
-        work.connection.prepare_cached(MOVE)?.execute([queue, token, process, rank, seq])?;
-        work.connection
-            .prepare_cached(
-                "DELETE FROM tramline_ready WHERE queue = ?1 AND (rank, seq) <= (?2, ?3)",
-            )?
-            .execute([queue, rank, seq])?;
+        if let Some(last) = messages.last() {
+            let parameters = [queue, token, process, rank, last.seq];
+            work.connection.prepare_cached(MOVE)?.execute(parameters)?;
+            work.connection.prepare_cached(DELETE)?.execute([queue, rank, last.seq])?;
+        }
+        // Whoever is next in line becomes ready only now: it must not stand in the range above.
+        expire::left(work, queue, &expired)?;
         if emptied { next_due(work, queue) } else { Ok(None) }
     };
-    let next_due = moved().map_err(|error| failed(doing, error))?;
+    let next_due = moved().map_err(failed)?;
     Ok(Found { token, messages, emptied, next_due, ..Found::default() })
+}
+
+/// The first messages that have not expired. Those before them are buried, up to a bound: then the
+/// head may be empty although the queue is not.
+fn live_head(
+    work: &Work<'_>,
+    sql: &str,
+    queue: i64,
+    limit: usize,
+) -> rusqlite::Result<(Head, Vec<Expired>)> {
+    const EXPIRED_MAX: usize = 1000;
+    let mut buried = Vec::new();
+    loop {
+        let mut head = read_head(work, sql, queue, limit)?;
+        for mut expired in head.expired.drain(..) {
+            expired.bury(work, queue)?;
+            buried.push(expired);
+        }
+        if !head.messages.is_empty() || head.emptied || buried.len() >= EXPIRED_MAX {
+            return Ok((head, buried));
+        }
+    }
 }
 
 /// The first messages of a queue.
@@ -191,6 +177,8 @@ struct Head {
     messages: Vec<Taken>,
     /// The rank of the last one.
     rank: i64,
+    /// Those between them that are not to be handed out.
+    expired: Vec<Expired>,
     /// Nothing stands behind them.
     emptied: bool,
 }
@@ -198,30 +186,30 @@ struct Head {
 fn read_head(work: &Work<'_>, sql: &str, queue: i64, limit: usize) -> rusqlite::Result<Head> {
     let mut statement = work.connection.prepare_cached(sql)?;
     let mut rows = statement.query([queue, limit as i64])?;
-    let mut head = Head { messages: Vec::new(), rank: 0, emptied: false };
+    let mut head = Head { messages: Vec::new(), rank: 0, expired: Vec::new(), emptied: false };
+    let now = work.now().as_micros();
     let mut bytes = 0;
     while bytes < CLAIM_BYTES_MAX {
         let Some(row) = rows.next()? else {
-            head.emptied = head.messages.len() < limit;
+            head.emptied = head.messages.len() + head.expired.len() < limit;
             break;
         };
-        head.rank = row.get(0)?;
+        let rank = row.get(0)?;
         let taken = Taken::read(row)?;
         bytes += taken.body.len();
-        head.messages.push(taken);
+        if row.get::<_, Option<i64>>(10)?.is_some_and(|expires_at| expires_at <= now) {
+            head.expired.push(Expired::new(rank, &taken));
+        } else {
+            head.rank = rank;
+            head.messages.push(taken);
+        }
     }
     Ok(head)
 }
 
-fn next_due(work: &Work<'_>, queue: i64) -> rusqlite::Result<Option<Timestamp>> {
-    work.connection
-        .prepare_cached("SELECT min(due) FROM tramline_delayed WHERE queue = ?1")?
-        .query_row([queue], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp::from_micros)))
-}
-
 fn take_dead(work: &Work<'_>, queue: i64, process: i64, limit: usize) -> Result<Found> {
     const READ: &str = "SELECT d.rank, d.seq, d.flags, d.failures, d.deliveries + 1, d.trials,
-            d.unhandled_since, d.history, b.envelope, b.body
+            d.unhandled_since, d.history, b.envelope, b.body, NULL
          FROM tramline_dead d CROSS JOIN tramline_body b ON b.id = d.seq
          WHERE d.queue = ?1 ORDER BY d.seq LIMIT ?2 + 0";
     const MOVE: &str = concat!(
@@ -261,9 +249,20 @@ impl Taken {
                 trials: row.get(5)?,
                 unhandled_since: unhandled_since.map(Timestamp::from_micros),
             },
-            history: row.get(7)?,
-            envelope: row.get(8)?,
-            body: Bytes::copy_from_slice(row.get_ref(9)?.as_bytes()?),
+            history: text(row.get_ref(7)?),
+            envelope: envelope(row.get_ref(8)?, row.get_ref(9)?),
+            body: Bytes::copy_from_slice(row.get_ref(9)?.as_bytes().unwrap_or_default()),
         })
     }
+}
+
+/// Nothing if the body beside it is no body: what cannot be read must not look like a message.
+fn envelope(envelope: ValueRef<'_>, body: ValueRef<'_>) -> String {
+    let body_is_readable = body.as_bytes().is_ok();
+    text(envelope).filter(|_| body_is_readable).unwrap_or_default()
+}
+
+/// A text; what is none must not stop the others of its claim.
+fn text(value: ValueRef<'_>) -> Option<String> {
+    value.as_str().ok().map(str::to_owned)
 }

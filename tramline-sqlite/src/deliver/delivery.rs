@@ -47,7 +47,7 @@ impl SqliteDelivery {
                 Envelope { name, version: u32::MAX, ..Envelope::default() }
             });
         envelope.body = taken.body;
-        if taken.flags & DIRECT != 0 {
+        if dead || taken.flags & DIRECT != 0 {
             forget_via(&mut envelope);
         }
         Self {
@@ -159,9 +159,10 @@ impl Delivery for SqliteDelivery {
     }
 
     async fn settle(self, how: Settlement) -> Result<Settled> {
-        let Place { seq, token, .. } = self.place();
+        let place = self.place();
+        let Place { seq, token, .. } = place;
         match how {
-            Settlement::Ack => self.write(false, move |work| settle::ack(work, token, seq)).await,
+            Settlement::Ack => self.write(false, move |work| settle::ack(work, place)).await,
             Settlement::Return => {
                 self.write(false, move |work| settle::give_back(work, token, seq)).await
             }

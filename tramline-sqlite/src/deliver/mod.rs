@@ -3,7 +3,9 @@
 pub(crate) mod claim;
 pub(crate) mod delivery;
 mod ending;
+mod expire;
 pub(crate) mod held;
+pub(crate) mod promote;
 pub(crate) mod receiver;
 pub(crate) mod returned;
 pub(crate) mod settle;

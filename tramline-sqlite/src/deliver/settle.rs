@@ -3,14 +3,18 @@
 
 use super::claim::Taken;
 use crate::error::failed;
+use crate::queue::lane;
 use crate::queue::parcel::encode_history;
 use crate::queue::release::release;
-use crate::queue::sql::{DIRECT, tail};
+use crate::queue::routes::Queue;
+use crate::queue::sql::{DIRECT, tail, tail_returned};
 use crate::writer::Work;
 use rusqlite::{OptionalExtension, params};
+use std::sync::Arc;
 use tramline_core::clock::Timestamp;
 use tramline_core::dead::{FailureNote, History};
 use tramline_core::settlement::{Marks, Settled};
+use tramline_core::transport::Ticket;
 use tramline_core::{Error, ErrorKind, Result};
 
 /// A message that was taken: its place and its claim.
@@ -19,6 +23,12 @@ pub(crate) struct Place {
     pub(crate) queue: i64,
     pub(crate) seq: i64,
     pub(crate) token: i64,
+}
+
+impl Place {
+    pub(crate) fn of(ticket: &Ticket) -> Self {
+        Self { queue: ticket.queue, seq: ticket.row, token: ticket.token }
+    }
 }
 
 /// What a failed delivery adds to what is known about its message. Encoded by the caller.
@@ -47,12 +57,14 @@ impl Charge {
 }
 
 /// Gone, if it is still ours.
-pub(crate) fn ack(work: &Work<'_>, token: i64, seq: i64) -> Result<Settled> {
+pub(crate) fn ack(work: &Work<'_>, place: Place) -> Result<Settled> {
     let ack = || -> rusqlite::Result<Settled> {
-        if !unlease(work, token, seq)? {
+        let leaving = Leaving::look(work, place)?;
+        if !unlease(work, place.token, place.seq)? {
             return Ok(Settled::LeaseLost);
         }
-        release(work, seq)?;
+        release(work, place.seq)?;
+        leaving.go(work, place)?;
         Ok(Settled::Done)
     };
     ack().map_err(|error| failed("ack a message", error))
@@ -112,10 +124,12 @@ pub(crate) fn bury(
         if !write_charge(work, place, charge)? {
             return Ok(Settled::LeaseLost);
         }
+        let leaving = Leaving::look(work, place)?;
         let now = work.now().as_micros();
         let parameters = params![place.token, place.seq, name, reason, now];
         work.connection.prepare_cached(BURY)?.execute(parameters)?;
         unlease(work, place.token, place.seq)?;
+        leaving.go(work, place)?;
         work.wake(place.queue);
         Ok(Settled::Done)
     };
@@ -148,7 +162,8 @@ fn write_charge(work: &Work<'_>, place: Place, charge: &Charge) -> rusqlite::Res
     let written = work
         .connection
         .prepare_cached(
-            "UPDATE tramline_leased SET failures = ?3, trials = ?4, unhandled_since = ?5,
+            "UPDATE tramline_leased SET deliveries = 0, failures = ?3, trials = ?4,
+                 unhandled_since = ?5,
                  first_failed_at = coalesce(first_failed_at, ?6), history = ?7,
                  flags = flags | ?8
              WHERE token = ?1 AND seq = ?2",
@@ -166,20 +181,45 @@ fn write_charge(work: &Work<'_>, place: Place, charge: &Charge) -> rusqlite::Res
     Ok(written == 1)
 }
 
+/// A message on its way out of a queue that has to know of it.
+struct Leaving(Option<(Arc<Queue>, Option<String>)>);
+
+impl Leaving {
+    /// What the queue has to know: nothing of dead letters, which have left it before.
+    fn look(work: &Work<'_>, place: Place) -> rusqlite::Result<Self> {
+        let Some(queue) = work.particular(place.queue) else { return Ok(Self(None)) };
+        let key: Option<Option<String>> = work
+            .connection
+            .prepare_cached(
+                "SELECT key FROM tramline_leased WHERE token = ?1 AND seq = ?2 AND reason IS NULL",
+            )?
+            .query_row([place.token, place.seq], |row| row.get(0))
+            .optional()?;
+        Ok(Self(key.map(|key| (queue, key))))
+    }
+
+    fn go(self, work: &Work<'_>, place: Place) -> rusqlite::Result<()> {
+        match self.0 {
+            Some((queue, key)) => lane::left(work, &queue, place.seq, key.as_deref()),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Back to where it was taken from.
 fn back(work: &Work<'_>, token: i64, seq: i64) -> rusqlite::Result<Settled> {
     const READY: &str = concat!(
         "INSERT INTO tramline_ready (queue, seq, ",
         tail!(),
         ") SELECT queue, seq, ",
-        tail!(),
+        tail_returned!(),
         " FROM tramline_leased WHERE token = ?1 AND seq = ?2 AND reason IS NULL RETURNING queue"
     );
     const DEAD: &str = concat!(
         "INSERT INTO tramline_dead (queue, seq, name, reason, failed_at, ",
         tail!(),
         ") SELECT queue, seq, name, reason, failed_at, ",
-        tail!(),
+        tail_returned!(),
         " FROM tramline_leased WHERE token = ?1 AND seq = ?2 RETURNING queue"
     );
     for sql in [READY, DEAD] {

@@ -29,7 +29,7 @@ pub(super) fn subscriptions(connection: &Connection) -> rusqlite::Result<Vec<Sub
     rows.collect()
 }
 
-/// What is due counts as ready: whoever asks for it gets it.
+/// What is due counts as ready: whoever asks for it gets it. So does what waits for its turn.
 pub(super) fn depth(
     connection: &Connection,
     queue: i64,
@@ -37,6 +37,7 @@ pub(super) fn depth(
 ) -> rusqlite::Result<Depth> {
     const COUNT: &str = "
         SELECT (SELECT count(*) FROM tramline_ready WHERE queue = ?1)
+                 + (SELECT count(*) FROM tramline_behind WHERE queue = ?1)
                  + (SELECT count(*) FROM tramline_delayed WHERE queue = ?1 AND due <= ?2),
                (SELECT count(*) FROM tramline_leased WHERE queue = ?1 AND reason IS NULL),
                (SELECT count(*) FROM tramline_delayed WHERE queue = ?1 AND due > ?2),
@@ -94,9 +95,12 @@ pub(super) fn age(
     const OLDEST: &str = "SELECT min(since) FROM (
              SELECT since FROM tramline_ready WHERE queue = ?1 AND rank = ?2
              ORDER BY seq LIMIT 1000)";
-    const DUE: &str = "SELECT min(due) FROM tramline_delayed WHERE queue = ?1 AND due <= ?2";
+    const OTHERS: &str = "SELECT min(since) FROM (
+             SELECT min(due) AS since FROM tramline_delayed WHERE queue = ?1 AND due <= ?2
+             UNION ALL
+             SELECT min(since) FROM tramline_behind WHERE queue = ?1)";
     let mut oldest: Option<i64> =
-        connection.prepare_cached(DUE)?.query_row([queue, now.as_micros()], |row| row.get(0))?;
+        connection.prepare_cached(OTHERS)?.query_row([queue, now.as_micros()], |row| row.get(0))?;
     for rank in ranks(connection, queue)? {
         let since: Option<i64> =
             connection.prepare_cached(OLDEST)?.query_row([queue, rank], |row| row.get(0))?;

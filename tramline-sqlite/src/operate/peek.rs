@@ -23,6 +23,12 @@ macro_rules! delayed {
          NULL AS failed_at FROM tramline_delayed WHERE queue = ?1 "
     };
 }
+macro_rules! behind {
+    () => {
+        "SELECT seq, flags, failures, history, first_failed_at, NULL AS due, NULL AS reason, \
+         NULL AS failed_at FROM tramline_behind WHERE queue = ?1 "
+    };
+}
 macro_rules! leased {
     () => {
         "SELECT seq, flags, failures, history, first_failed_at, NULL AS due, reason, failed_at \
@@ -57,13 +63,15 @@ pub(super) fn page(
     limit: u32,
 ) -> rusqlite::Result<Vec<Peeked>> {
     const READY: &str =
-        with_bodies!(concat!(ready!(), "AND rank = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3"));
-    const DELAYED: &str = with_bodies!(concat!(delayed!(), "AND seq > ?2 ORDER BY seq LIMIT ?3"));
+        with_bodies!(concat!(ready!(), "AND rank = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3 + 0"));
+    const DELAYED: &str =
+        with_bodies!(concat!(delayed!(), "AND seq > ?2 ORDER BY seq LIMIT ?3 + 0"));
+    const BEHIND: &str = with_bodies!(concat!(behind!(), "AND seq > ?2 ORDER BY seq LIMIT ?3 + 0"));
     const LEASED: &str = with_bodies!(concat!(
         leased!(),
-        "AND (reason IS NOT NULL) = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3"
+        "AND (reason IS NOT NULL) = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3 + 0"
     ));
-    const DEAD: &str = with_bodies!(concat!(dead!(), "AND seq > ?2 ORDER BY seq LIMIT ?3"));
+    const DEAD: &str = with_bodies!(concat!(dead!(), "AND seq > ?2 ORDER BY seq LIMIT ?3 + 0"));
     let after = after.unwrap_or(i64::MIN);
     let mut page = Vec::new();
     let mut read = |sql: &str, parameters: &[&dyn ToSql]| -> rusqlite::Result<()> {
@@ -78,6 +86,7 @@ pub(super) fn page(
         read(DEAD, &[&queue, &after, &limit])?;
     } else {
         read(DELAYED, &[&queue, &after, &limit])?;
+        read(BEHIND, &[&queue, &after, &limit])?;
         for rank in ranks(connection, queue)? {
             read(READY, &[&queue, &after, &limit, &rank])?;
         }
@@ -94,11 +103,15 @@ pub(super) fn find(
     dead: bool,
     wanted: &str,
 ) -> rusqlite::Result<Option<Peeked>> {
-    const IS_WANTED: &str = "WHERE b.envelope ->> 'id' = ?2 LIMIT 1";
+    // What is no JSON has no id, and is no error of whoever looks for another message.
+    const IS_WANTED: &str =
+        "WHERE CASE WHEN json_valid(b.envelope) THEN b.envelope ->> 'id' END = ?2 LIMIT 1";
     const MAIN: &str = with_bodies!(concat!(
         ready!(),
         "UNION ALL ",
         delayed!(),
+        "UNION ALL ",
+        behind!(),
         "UNION ALL ",
         leased!(),
         "AND reason IS NULL"
@@ -119,7 +132,7 @@ pub(super) fn dead_letters(
     after: i64,
     limit: u32,
 ) -> rusqlite::Result<Vec<Peeked>> {
-    const DEAD: &str = with_bodies!(concat!(dead!(), "AND seq > ?2 ORDER BY seq LIMIT ?3"));
+    const DEAD: &str = with_bodies!(concat!(dead!(), "AND seq > ?2 ORDER BY seq LIMIT ?3 + 0"));
     let mut dead = connection.prepare_cached(DEAD)?;
     let rows = dead.query_map((queue, after, limit), peeked)?;
     rows.collect()
@@ -130,16 +143,17 @@ fn peeked(row: &Row<'_>) -> rusqlite::Result<Peeked> {
         Ok(row.get::<_, Option<i64>>(index)?.map(Timestamp::from_micros))
     };
     // What cannot be read is shown without what cannot be read.
+    let envelope = row.get_ref(8)?.as_str().ok();
     let mut envelope: Envelope =
-        serde_json::from_str(row.get_ref(8)?.as_str()?).unwrap_or_default();
-    envelope.body = Bytes::copy_from_slice(row.get_ref(9)?.as_bytes()?);
-    if row.get::<_, i64>(1)? & DIRECT != 0 {
+        envelope.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    envelope.body = Bytes::copy_from_slice(row.get_ref(9)?.as_bytes().unwrap_or_default());
+    let reason: Option<String> = row.get(6)?;
+    if reason.is_some() || row.get::<_, i64>(1)? & DIRECT != 0 {
         envelope.via = None;
     }
     let failures = row.get(2)?;
-    let history: Option<String> = row.get(3)?;
-    let history = history.and_then(|text| serde_json::from_str(&text).ok());
-    let reason: Option<String> = row.get(6)?;
+    let history = row.get_ref(3)?.as_str().ok();
+    let history = history.and_then(|text| serde_json::from_str(text).ok());
     let death = match (reason, moment(7)?) {
         (Some(reason), Some(failed_at)) => Some(DeathRecord {
             reason: Reason::from(reason),

@@ -1,10 +1,11 @@
 //! Everything that can be taken now is removed.
 
-use crate::deliver::claim::promote;
+use crate::deliver::promote::promote;
 use crate::error::failed;
+use crate::queue::lane;
 use crate::queue::release::release;
 use crate::writer::Work;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use tramline_core::Result;
 
 /// How many messages go in one transaction.
@@ -21,30 +22,69 @@ pub(super) fn last(connection: &Connection, queue: i64, dead: bool) -> rusqlite:
 
 /// Removes up to [`STEP`] messages that stand at `last` or before. Answers how many.
 pub(super) fn step(work: &Work<'_>, queue: i64, dead: bool, last: i64) -> Result<usize> {
-    const READY: [&str; 2] = [
-        "SELECT rank, seq FROM tramline_ready WHERE queue = ?1 AND seq <= ?2
-         ORDER BY rank, seq LIMIT ?3",
-        "DELETE FROM tramline_ready WHERE queue = ?1 AND rank = ?2 AND seq = ?3",
-    ];
-    const DEAD: [&str; 2] = [
-        "SELECT 0, seq FROM tramline_dead WHERE queue = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
-        "DELETE FROM tramline_dead WHERE queue = ?1 AND ?2 = 0 AND seq = ?3",
-    ];
-    if !dead {
-        promote(work, queue)?;
-    }
-    let [select, delete] = if dead { DEAD } else { READY };
-    let purge = || -> rusqlite::Result<usize> {
-        let gone: Vec<(i64, i64)> = work
-            .connection
-            .prepare_cached(select)?
-            .query_map([queue, last, STEP as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
-        for (rank, seq) in &gone {
-            work.connection.prepare_cached(delete)?.execute([queue, *rank, *seq])?;
-            release(work, *seq)?;
+    let gone = match dead {
+        true => dead_letters(work, queue, last),
+        false => {
+            promote(work, queue)?;
+            // What waits behind others goes first: it must not become ready by their going.
+            behind(work, queue, last).and_then(|gone| match gone {
+                0 => ready(work, queue, last),
+                gone => Ok(gone),
+            })
         }
-        Ok(gone.len())
     };
-    purge().map_err(|error| failed("purge a queue", error))
+    gone.map_err(|error| failed("purge a queue", error))
+}
+
+fn dead_letters(work: &Work<'_>, queue: i64, last: i64) -> rusqlite::Result<usize> {
+    const SELECT: &str = "SELECT seq FROM tramline_dead WHERE queue = ?1 AND seq <= ?2
+         ORDER BY seq LIMIT ?3 + 0";
+    const DELETE: &str = "DELETE FROM tramline_dead WHERE queue = ?1 AND seq = ?2";
+    let gone: Vec<i64> = work
+        .connection
+        .prepare_cached(SELECT)?
+        .query_map([queue, last, STEP as i64], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for seq in &gone {
+        work.connection.prepare_cached(DELETE)?.execute([queue, *seq])?;
+        release(work, *seq)?;
+    }
+    Ok(gone.len())
+}
+
+fn behind(work: &Work<'_>, queue: i64, last: i64) -> rusqlite::Result<usize> {
+    const SELECT: &str = "SELECT lane, place, seq FROM tramline_behind
+         WHERE queue = ?1 AND seq <= ?2 LIMIT ?3 + 0";
+    const DELETE: &str =
+        "DELETE FROM tramline_behind WHERE queue = ?1 AND lane = ?2 AND place = ?3";
+    let gone: Vec<(String, i64, i64)> = work
+        .connection
+        .prepare_cached(SELECT)?
+        .query_map([queue, last, STEP as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (lane, place, seq) in &gone {
+        work.connection.prepare_cached(DELETE)?.execute(params![queue, lane, place])?;
+        release(work, *seq)?;
+    }
+    Ok(gone.len())
+}
+
+fn ready(work: &Work<'_>, queue: i64, last: i64) -> rusqlite::Result<usize> {
+    const SELECT: &str = "SELECT rank, seq, key FROM tramline_ready
+         WHERE queue = ?1 AND seq <= ?2 ORDER BY rank, seq LIMIT ?3 + 0";
+    const DELETE: &str = "DELETE FROM tramline_ready WHERE queue = ?1 AND rank = ?2 AND seq = ?3";
+    let gone: Vec<(i64, i64, Option<String>)> = work
+        .connection
+        .prepare_cached(SELECT)?
+        .query_map([queue, last, STEP as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let particular = work.particular(queue);
+    for (rank, seq, key) in &gone {
+        work.connection.prepare_cached(DELETE)?.execute([queue, *rank, *seq])?;
+        release(work, *seq)?;
+        if let Some(queue) = &particular {
+            lane::left(work, queue, *seq, key.as_deref())?;
+        }
+    }
+    Ok(gone.len())
 }

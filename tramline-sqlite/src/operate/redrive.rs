@@ -3,6 +3,7 @@
 use super::choose::Chosen;
 use super::{peek, purge};
 use crate::error::failed;
+use crate::queue::lane;
 use crate::queue::release::release;
 use crate::queue::sql::DIRECT;
 use crate::sqlite::Sqlite;
@@ -66,7 +67,7 @@ fn look(
 ) -> rusqlite::Result<Step> {
     if let Chosen::All = chosen {
         const SQL: &str = "SELECT seq FROM tramline_dead WHERE queue = ?1 AND seq > ?2
-             AND seq <= ?3 ORDER BY seq LIMIT ?4";
+             AND seq <= ?3 ORDER BY seq LIMIT ?4 + 0";
         let mut select = connection.prepare_cached(SQL)?;
         let rows = select.query_map((queue, after, end, STEP), |row| row.get(0))?;
         let chosen = rows.collect::<rusqlite::Result<Vec<i64>>>()?;
@@ -110,9 +111,13 @@ fn redrive_one(work: &Work<'_>, queue: i64, seq: i64) -> rusqlite::Result<bool> 
              )
          END, body FROM tramline_body
          WHERE id = ?2 AND EXISTS (SELECT 1 FROM tramline_dead WHERE queue = ?1 AND seq = ?2)";
-    const MOVE: &str = "INSERT INTO tramline_ready (queue, seq, rank, since, flags, failures,
+    const READY: &str = "INSERT INTO tramline_ready (queue, seq, rank, since, flags, failures,
              deliveries, trials, key)
          SELECT queue, ?3, rank, ?4, flags | ?5, 0, 0, 0, key FROM tramline_dead
+         WHERE queue = ?1 AND seq = ?2";
+    const BEHIND: &str = "INSERT INTO tramline_behind (queue, seq, rank, since, flags, failures,
+             deliveries, trials, key, lane, place)
+         SELECT queue, ?3, rank, ?4, flags | ?5, 0, 0, 0, key, ?6, ?7 FROM tramline_dead
          WHERE queue = ?1 AND seq = ?2";
     const DELETE: &str = "DELETE FROM tramline_dead WHERE queue = ?1 AND seq = ?2";
     if work.connection.prepare_cached(COPY)?.execute([queue, seq])? == 0 {
@@ -120,8 +125,32 @@ fn redrive_one(work: &Work<'_>, queue: i64, seq: i64) -> rusqlite::Result<bool> 
     }
     let new = work.connection.last_insert_rowid();
     let now = work.now().as_micros();
-    work.connection.prepare_cached(MOVE)?.execute(params![queue, seq, new, now, DIRECT])?;
+    let lane = waits_in(work, queue, seq, new)?;
+    match lane {
+        None => {
+            let parameters = params![queue, seq, new, now, DIRECT];
+            work.connection.prepare_cached(READY)?.execute(parameters)?;
+        }
+        Some(lane) => {
+            let place = lane::last_place(work, queue, &lane)?;
+            let parameters = params![queue, seq, new, now, DIRECT, lane, place];
+            work.connection.prepare_cached(BEHIND)?.execute(parameters)?;
+        }
+    }
     work.connection.prepare_cached(DELETE)?.execute([queue, seq])?;
     release(work, seq)?;
     Ok(true)
+}
+
+/// The lane that the dead letter `seq` must wait in as `new`, if something is out of it.
+fn waits_in(work: &Work<'_>, queue: i64, seq: i64, new: i64) -> rusqlite::Result<Option<String>> {
+    let Some(queue) = work.particular(queue) else { return Ok(None) };
+    let key: Option<String> = work
+        .connection
+        .prepare_cached("SELECT key FROM tramline_dead WHERE queue = ?1 AND seq = ?2")?
+        .query_row([queue.id, seq], |row| row.get(0))?;
+    match queue.lane(key.as_deref()) {
+        Some(lane) if !lane::lead(work, queue.id, lane, new)? => Ok(Some(lane.to_owned())),
+        _ => Ok(None),
+    }
 }

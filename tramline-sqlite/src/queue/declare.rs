@@ -4,30 +4,33 @@ use super::routes::Routes;
 use crate::error::failed;
 use crate::writer::Work;
 use rusqlite::params;
-use tramline_core::capabilities::Ordering;
 use tramline_core::topology::{CompiledRules, QueueSpec, Subscription, Topology};
 use tramline_core::{Error, ErrorKind, Result};
 
 /// Refuses, before anything is written, what SQLite does not offer and what cannot be right.
 pub(crate) fn check(topology: &Topology) -> Result<()> {
     let refused: Vec<String> = topology.queues.iter().flat_map(refused_wishes).collect();
-    if !refused.is_empty() {
+    let faulty: Vec<String> = topology.subscriptions.iter().filter_map(faulty_rules).collect();
+    if faulty.is_empty() && refused.is_empty() {
+        return Ok(());
+    }
+    if faulty.is_empty() {
         return Err(Error::unsupported(&refused.join(", "), "sqlite"));
     }
-    for subscription in &topology.subscriptions {
-        if let Err(faults) = CompiledRules::compile(&subscription.rules) {
-            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            let Subscription { queue, topic, .. } = subscription;
-            let doing = format!("subscribe queue {queue} to topic {topic}");
-            return Err(Error::new(ErrorKind::Misconfigured, doing).because(faults.join("; ")));
-        }
-    }
-    Ok(())
+    let refused = refused.into_iter().map(|what| format!("sqlite does not offer {what}"));
+    let why: Vec<String> = faulty.into_iter().chain(refused).collect();
+    Err(Error::new(ErrorKind::Misconfigured, "declare a topology").because(why.join("; ")))
+}
+
+fn faulty_rules(subscription: &Subscription) -> Option<String> {
+    let faults = CompiledRules::compile(&subscription.rules).err()?;
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let Subscription { queue, topic, .. } = subscription;
+    Some(format!("queue {queue} on topic {topic}: {}", faults.join(", ")))
 }
 
 fn refused_wishes(spec: &QueueSpec) -> Vec<String> {
     let asked = [
-        (spec.ordering != Ordering::None, "order by key or queue"),
         (spec.temporary, "a temporary queue"),
         (spec.length_max.is_some(), "a maximum length"),
         (spec.dedup_window.is_some(), "deduplication"),
@@ -52,26 +55,37 @@ pub(crate) fn declare(work: &Work<'_>, topology: &Topology) -> Result<Result<()>
     Ok(Ok(()))
 }
 
+/// Everything that speaks against it, told at once.
 fn compare(routes: &Routes, topology: &Topology) -> Result<()> {
-    for asked in &topology.queues {
-        let Some(queue) = routes.queue(asked.name.as_str()) else { continue };
-        let differences = match queue.is_known {
-            true => queue.spec.differences(asked),
-            false => vec!["it was declared by a newer program, in words unknown here".into()],
-        };
-        if !differences.is_empty() {
-            let doing = format!("declare queue {}", asked.name);
-            return Err(Error::new(ErrorKind::Conflict, doing).because(differences.join(", ")));
-        }
-    }
-    for Subscription { queue, topic, .. } in &topology.subscriptions {
+    let different: Vec<String> =
+        topology.queues.iter().filter_map(|asked| difference(routes, asked)).collect();
+    let is_missing = |subscription: &&Subscription| {
+        let queue = &subscription.queue;
         let is_declared = topology.queues.iter().any(|spec| spec.name == *queue);
-        if !is_declared && routes.queue(queue.as_str()).is_none() {
-            let doing = format!("subscribe queue {queue} to topic {topic}");
-            return Err(Error::new(ErrorKind::NotFound, doing).because("there is no such queue"));
-        }
-    }
-    Ok(())
+        !is_declared && routes.queue(queue.as_str()).is_none()
+    };
+    let missing = topology.subscriptions.iter().filter(is_missing);
+    let missing: Vec<String> = missing
+        .map(|Subscription { queue, topic, .. }| {
+            format!("there is no queue {queue} to subscribe to topic {topic}")
+        })
+        .collect();
+    let kind = match (different.is_empty(), missing.is_empty()) {
+        (true, true) => return Ok(()),
+        (true, false) => ErrorKind::NotFound,
+        (false, _) => ErrorKind::Conflict,
+    };
+    let why: Vec<String> = different.into_iter().chain(missing).collect();
+    Err(Error::new(kind, "declare a topology").because(why.join("; ")))
+}
+
+fn difference(routes: &Routes, asked: &QueueSpec) -> Option<String> {
+    let queue = routes.queue(asked.name.as_str())?;
+    let differences = match queue.is_known {
+        true => queue.spec.differences(asked),
+        false => vec!["it was declared by a newer program, in words unknown here".into()],
+    };
+    (!differences.is_empty()).then(|| format!("queue {}: {}", asked.name, differences.join(", ")))
 }
 
 fn write(work: &Work<'_>, topology: &Topology) -> rusqlite::Result<bool> {

@@ -1,6 +1,7 @@
 //! Queues as rows: who gets a message, and how it is written down.
 
 pub(crate) mod declare;
+pub(crate) mod lane;
 pub(crate) mod parcel;
 pub(crate) mod place;
 pub(crate) mod release;

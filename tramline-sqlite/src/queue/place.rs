@@ -1,5 +1,6 @@
 //! A message is written: its body once, and a row in each queue that gets it.
 
+use super::lane;
 use super::parcel::Parcel;
 use super::routes::{Leg, Legs};
 use super::sql::tail;
@@ -45,6 +46,8 @@ pub(crate) fn place(
             write_dead(work, parcel, *leg, seq, now, flags)?;
         } else if let Some(due) = parcel.due.filter(|due| *due > now) {
             write_delayed(work, parcel, *leg, seq, due, flags)?;
+        } else if leg.is_particular && stands_behind(work, parcel, *leg, seq, now, flags)? {
+            continue;
         } else {
             write_ready(work, parcel, *leg, seq, now, flags)?;
         }
@@ -64,6 +67,31 @@ pub(crate) fn write_body(
         .prepare_cached("INSERT INTO tramline_body (refs, envelope, body) VALUES (?1, ?2, ?3)")?
         .execute(params![refs as i64, text, body])?;
     Ok(work.connection.last_insert_rowid())
+}
+
+/// Puts a message behind the one that is out of its lane, if there is one. Answers whether it did.
+fn stands_behind(
+    work: &Work<'_>,
+    parcel: &Parcel,
+    leg: Leg,
+    seq: i64,
+    now: Timestamp,
+    flags: i64,
+) -> rusqlite::Result<bool> {
+    const SQL: &str = concat!(
+        "INSERT INTO tramline_behind (queue, seq, lane, place, ",
+        tail!(),
+        ") VALUES (?12, ?13, ?14, ?15, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+    );
+    let queue = work.particular(leg.queue);
+    let key = parcel.envelope.key.as_deref();
+    let Some(lane) = queue.as_ref().and_then(|queue| queue.lane(key)) else { return Ok(false) };
+    if lane::lead(work, leg.queue, lane, seq)? {
+        return Ok(false);
+    }
+    let place = lane::last_place(work, leg.queue, lane)?;
+    insert(work, SQL, parcel, leg, now, flags, &[&leg.queue, &seq, &lane, &place])?;
+    Ok(true)
 }
 
 fn write_ready(

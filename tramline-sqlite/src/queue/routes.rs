@@ -5,6 +5,7 @@ use crate::writer::Member;
 use rusqlite::Connection;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tramline_core::capabilities::Ordering;
 use tramline_core::envelope::Envelope;
 use tramline_core::filter::Facts;
 use tramline_core::name::QueueName;
@@ -18,6 +19,8 @@ pub(crate) struct Routes {
     /// Other processes that can be woken, and what they read.
     pub(crate) neighbours: Vec<Neighbour>,
     queues: HashMap<Arc<str>, Arc<Queue>>,
+    /// Those that are more than rows in their order, by their id.
+    particular: HashMap<i64, Arc<Queue>>,
     topics: HashMap<String, Vec<Subscriber>>,
 }
 
@@ -53,9 +56,26 @@ pub(crate) type Legs = Vec<Leg>;
 pub(crate) struct Leg {
     pub(crate) queue: i64,
     pub(crate) rank: i64,
+    /// There is more to do than to write a row: see [`Queue::is_particular`].
+    pub(crate) is_particular: bool,
 }
 
 impl Queue {
+    /// Whether anything but rows has to be kept right when messages come and go.
+    fn is_particular(&self) -> bool {
+        self.spec.ordering != Ordering::None
+    }
+
+    /// What a message stands in line in, if it has to: its key, or for the order of the whole
+    /// queue, one lane that all share.
+    pub(crate) fn lane<'k>(&self, key: Option<&'k str>) -> Option<&'k str> {
+        match self.spec.ordering {
+            Ordering::None => None,
+            Ordering::PerKey => key,
+            Ordering::PerQueue => Some(""),
+        }
+    }
+
     /// The rank of a message: its priority as far as the queue tells priorities apart, negated.
     pub(crate) fn rank(&self, envelope: &Envelope) -> i64 {
         let priority_max = self.spec.priority_max.unwrap_or(0);
@@ -92,6 +112,9 @@ impl Routes {
             };
             let queue = Arc::new(Queue { id, spec, is_known });
             by_id.insert(id, queue.clone());
+            if queue.is_particular() {
+                routes.particular.insert(id, queue.clone());
+            }
             routes.queues.insert(name, queue);
         }
         let mut subscriptions =
@@ -119,9 +142,18 @@ impl Routes {
         self.queues.get(name)
     }
 
+    /// The queue with this id, if it is a [particular](Queue::is_particular) one.
+    pub(crate) fn particular(&self, queue: i64) -> Option<&Arc<Queue>> {
+        self.particular.get(&queue)
+    }
+
     /// Where a message goes; `None` if the queue that it names was not declared.
     pub(crate) fn legs(&self, to: &Destination, envelope: &Envelope) -> Option<Legs> {
-        let leg = |queue: &Queue| Leg { queue: queue.id, rank: queue.rank(envelope) };
+        let leg = |queue: &Queue| Leg {
+            queue: queue.id,
+            rank: queue.rank(envelope),
+            is_particular: queue.is_particular(),
+        };
         match to {
             Destination::Queue(queue) => Some(vec![leg(self.queues.get(queue.name().as_str())?)]),
             Destination::Topic { name, subject } => {

@@ -17,7 +17,15 @@ macro_rules! tail_delivered {
     };
 }
 
-pub(crate) use {tail, tail_delivered};
+/// [`tail`] without the delivery at hand, whose end is known: it was returned.
+macro_rules! tail_returned {
+    () => {
+        "rank, since, flags, failures, max(deliveries - 1, 0), trials, unhandled_since, \
+         first_failed_at, expires_at, key, history"
+    };
+}
+
+pub(crate) use {tail, tail_delivered, tail_returned};
 
 /// Published inside a transaction of this database.
 pub(crate) const BORN_HERE: i64 = 1;

@@ -69,6 +69,35 @@ CREATE TABLE tramline_delayed (
     PRIMARY KEY (queue, due, seq)
 ) WITHOUT ROWID;
 
+-- Queues with an order: who is out of each lane, a lane being a key or, as '', the whole queue. The
+-- head of a lane stands among the ready, the leased or (for its retry) the delayed.
+CREATE TABLE tramline_lane (
+    queue INTEGER NOT NULL,
+    lane TEXT NOT NULL,
+    head INTEGER NOT NULL,
+    PRIMARY KEY (queue, lane)
+) WITHOUT ROWID;
+
+-- Waits behind the head of its lane, in the order of arrival. Claims never see these rows.
+CREATE TABLE tramline_behind (
+    queue INTEGER NOT NULL,
+    lane TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    deliveries INTEGER NOT NULL,
+    trials INTEGER NOT NULL,
+    unhandled_since INTEGER,
+    first_failed_at INTEGER,
+    expires_at INTEGER,
+    key TEXT,
+    history TEXT,
+    PRIMARY KEY (queue, lane, place)
+) WITHOUT ROWID;
+
 -- Taken and not settled. `token` is the claim: no row under it, no ack.
 CREATE TABLE tramline_leased (
     token INTEGER NOT NULL,

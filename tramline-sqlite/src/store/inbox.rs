@@ -56,7 +56,7 @@ pub(super) fn prune(work: &Work<'_>, endpoint: &str, before: Timestamp, limit: u
             .prepare_cached(
                 "DELETE FROM tramline_inbox WHERE id IN (
                      SELECT id FROM tramline_inbox WHERE endpoint = ?1 AND at < ?2
-                     ORDER BY at LIMIT ?3
+                     ORDER BY at LIMIT ?3 + 0
                  )",
             )?
             .execute(params![endpoint, before.as_micros(), limit])

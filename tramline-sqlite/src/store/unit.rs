@@ -3,7 +3,7 @@
 use super::db::Db;
 use super::failure::{classify, panicked};
 use super::inbox;
-use crate::deliver::settle;
+use crate::deliver::settle::{self, Place};
 use crate::error::failed;
 use crate::operate::Line;
 use crate::writer::{Ending, Job, Work, WriteError, caught};
@@ -90,7 +90,7 @@ impl Unit {
                     let why = format!("this is {}", work.shared.database);
                     return Err(Error::new(ErrorKind::Misconfigured, doing).because(why).into());
                 }
-                Condition::Ack(ticket) => match settle::ack(work, ticket.token, ticket.row)? {
+                Condition::Ack(ticket) => match settle::ack(work, Place::of(ticket))? {
                     Settled::Done => None,
                     Settled::LeaseLost => Some(Refusal::LeaseLost),
                 },

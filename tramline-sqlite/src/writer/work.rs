@@ -5,7 +5,7 @@ use super::guard::Guard;
 use super::tokens::Tokens;
 use crate::error::failed;
 use crate::open::core::Shared;
-use crate::queue::routes::Routes;
+use crate::queue::routes::{Queue, Routes};
 use rusqlite::Connection;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -63,6 +63,11 @@ impl<'w> Work<'w> {
     /// Queues and subscriptions as this transaction sees them.
     pub(crate) fn routes(&self) -> Arc<Routes> {
         self.routes.borrow().clone()
+    }
+
+    /// The queue, if there is more to keep right in it than rows.
+    pub(crate) fn particular(&self, queue: i64) -> Option<Arc<Queue>> {
+        self.routes.borrow().particular(queue).cloned()
     }
 
     /// Reads queues and subscriptions again if anybody has declared anything since.

@@ -10,7 +10,7 @@ use tramline_core::envelope::{Envelope, Text};
 use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::topology::{QueueSpec, Topology};
 use tramline_core::transport::{
-    Delivery, Destination, Outgoing, Receiver, Sender, Source, Transport,
+    Delivery, Destination, Outgoing, Receiver, Sender, Sent, Source, Transport,
 };
 use tramline_sqlite::{Sqlite, SqliteDelivery, SqliteOptions, SqliteReceiver};
 
@@ -51,6 +51,31 @@ pub(crate) fn work() -> QueueName {
 pub(crate) async fn declare(sqlite: &Sqlite) {
     let topology = Topology { queues: vec![QueueSpec::new(work())], ..Topology::default() };
     sqlite.declare(&topology).await.unwrap();
+}
+
+/// The file with the queue `work` as `wish` makes it.
+pub(crate) async fn declare_as(sqlite: &Sqlite, wish: impl FnOnce(&mut QueueSpec)) {
+    let mut spec = QueueSpec::new(work());
+    wish(&mut spec);
+    let topology = Topology { queues: vec![spec], ..Topology::default() };
+    sqlite.declare(&topology).await.unwrap();
+}
+
+/// Sends one message as `change` makes it. Answers what the file says.
+pub(crate) async fn offer(sqlite: &Sqlite, id: &str, change: impl FnOnce(&mut Outgoing)) -> Sent {
+    let mut outgoing = message(id);
+    change(&mut outgoing);
+    let deadline = Deadline::after(SystemClock.now(), PATIENCE);
+    let sent = sqlite.sender().await.unwrap().send(&[outgoing], deadline).await;
+    sent.into_iter().next().unwrap()
+}
+
+/// Sends a message under a key.
+pub(crate) async fn send_keyed(sqlite: &Sqlite, id: &str, key: &str) {
+    let keyed = |outgoing: &mut Outgoing| {
+        Arc::make_mut(&mut outgoing.envelope).key = Some(key.to_owned());
+    };
+    offer(sqlite, id, keyed).await.into_result().unwrap();
 }
 
 /// Sends messages with these ids to `work`.

@@ -7,5 +7,6 @@ mod kit;
 mod limits;
 mod nameless;
 mod opening;
+mod order;
 mod outbox;
 mod processes;
