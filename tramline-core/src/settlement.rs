@@ -19,8 +19,8 @@ pub enum Settlement {
         after: Duration,
         /// The new total of failures.
         failures: u32,
-        /// What went wrong; `None` when nothing is charged.
-        note: Option<FailureNote>,
+        /// What went wrong in this delivery, oldest first; none when nothing is charged.
+        notes: Vec<FailureNote>,
         /// What else is known about the message from now on.
         marks: Marks,
     },
@@ -30,8 +30,8 @@ pub enum Settlement {
         reason: Reason,
         /// The new total of failures.
         failures: u32,
-        /// What went wrong last.
-        note: Option<FailureNote>,
+        /// What went wrong in this delivery, oldest first.
+        notes: Vec<FailureNote>,
     },
 }
 

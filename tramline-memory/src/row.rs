@@ -70,11 +70,11 @@ impl Record {
         record
     }
 
-    /// Adds a failure; without a note nothing is charged, and the total is what it was.
-    pub(crate) fn charge(&mut self, failures: u32, note: Option<FailureNote>) {
+    /// Adds failures; without notes nothing is charged, and the total is what it was.
+    pub(crate) fn charge(&mut self, failures: u32, notes: Vec<FailureNote>) {
         let noted = self.0.get_or_insert_default();
         noted.failures = failures;
-        if let Some(note) = note {
+        for note in notes {
             noted.first_failed_at.get_or_insert(note.at);
             noted.history.push(note);
         }

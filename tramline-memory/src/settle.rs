@@ -15,16 +15,16 @@ impl State {
         match how {
             Settlement::Ack => {}
             Settlement::Return => self.put_back(claim, row, None),
-            Settlement::Retry { after, failures, note, marks } => {
+            Settlement::Retry { after, failures, notes, marks } => {
                 let now = clock.now();
                 let due = now.after(after);
-                row.record.charge(failures, note);
+                row.record.charge(failures, notes);
                 row.record.mark(marks);
                 (row.since, row.deliveries) = (due, 0);
                 self.put_back(claim, row, Some(due).filter(|due| *due > now));
             }
-            Settlement::DeadLetter { reason, failures, note } => {
-                row.record.charge(failures, note);
+            Settlement::DeadLetter { reason, failures, notes } => {
+                row.record.charge(failures, notes);
                 self.bury(claim.queue, row, reason, clock.now());
             }
         }

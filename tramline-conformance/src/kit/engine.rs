@@ -16,15 +16,24 @@ use tramline_core::transport::{CopyOf, Delivery, Outgoing, Transport};
 #[derive(Clone, Debug)]
 pub(crate) struct Failed {
     pub(crate) failures: u32,
-    pub(crate) note: Option<FailureNote>,
+    pub(crate) notes: Vec<FailureNote>,
     pub(crate) marks: Marks,
 }
 
 impl Failed {
     /// The failure that makes `failures` in all.
     pub(crate) fn again(failures: u32) -> Self {
-        let note = Some(note(failures));
-        Self { failures, note, marks: Marks::default() }
+        let notes = vec![note(failures)];
+        Self { failures, notes, marks: Marks::default() }
+    }
+
+    /// The failure that makes `failures` in all, and the one before it, a second earlier in the
+    /// same delivery.
+    pub(crate) fn twice(failures: u32) -> Self {
+        let before = note(failures - 1);
+        let at = before.at.before(Duration::from_secs(1));
+        let notes = vec![FailureNote { at, ..before }, note(failures)];
+        Self { notes, ..Self::again(failures) }
     }
 }
 
@@ -45,12 +54,12 @@ pub(crate) async fn retry<T: Transport>(
     after: Duration,
     failed: Failed,
 ) {
-    let Failed { failures, note, marks } = failed;
+    let Failed { failures, notes, marks } = failed;
     if scene.can(queue).delayed_retry.is_native() {
-        let retry = Settlement::Retry { after, failures, note, marks };
+        let retry = Settlement::Retry { after, failures, notes, marks };
         return settle(delivery, retry).await;
     }
-    let record = CopyOf::Retry { failures, history: history(&delivery, note), marks };
+    let record = CopyOf::Retry { failures, history: history(&delivery, notes), marks };
     let back = copy(QueueRef::Main(queue_name(queue)), delivery.envelope(), record);
     let due = (!after.is_zero()).then(|| now().after(after));
     scene.send(Outgoing { due, ..back }).await;
@@ -65,20 +74,20 @@ pub(crate) async fn dead_letter<T: Transport>(
     reason: Reason,
     failed: Failed,
 ) {
-    let Failed { failures, note, .. } = failed;
+    let Failed { failures, notes, .. } = failed;
     if scene.can(queue).dead_letter.is_native() {
-        let dead = Settlement::DeadLetter { reason, failures, note };
+        let dead = Settlement::DeadLetter { reason, failures, notes };
         return settle(delivery, dead).await;
     }
-    let record = CopyOf::DeadLetter { reason, failures, history: history(&delivery, note) };
+    let record = CopyOf::DeadLetter { reason, failures, history: history(&delivery, notes) };
     let dead = copy(QueueRef::Dead(queue_name(queue)), delivery.envelope(), record);
     scene.send(dead).await;
     ack(delivery).await;
 }
 
-fn history(delivery: &impl Delivery, note: Option<FailureNote>) -> History {
+fn history(delivery: &impl Delivery, notes: Vec<FailureNote>) -> History {
     let mut history = History::new();
-    for note in delivery.history().iter().cloned().chain(note) {
+    for note in delivery.history().iter().cloned().chain(notes) {
         history.push(note);
     }
     history

@@ -23,11 +23,11 @@ pub async fn a_dead_letter_is_read_from_the_dead_letters_as_it_was<H: TransportH
     let scene = Scene::fresh(&harness).await;
     let sent = complete_message();
     scene.send(to_queue(WORK, sent.clone())).await;
-    let notes = kill_at_the_second_failure(&scene).await;
+    let notes = kill_at_the_fourth_failure(&scene).await;
 
     let dead = scene.undertaker(WORK).await.next().await;
     assert_same(dead.envelope(), &sent);
-    assert_eq!(dead.failures(), 2);
+    assert_eq!(dead.failures(), 4);
     assert_eq!(dead.history(), notes);
     ack(dead).await;
 }
@@ -37,7 +37,7 @@ pub async fn a_dead_letter_says_why_and_when_it_died<H: TransportHarness>(harnes
     let sent = complete_message();
     scene.send(to_queue(WORK, sent.clone())).await;
     let began = now();
-    let notes = kill_at_the_second_failure(&scene).await;
+    let notes = kill_at_the_fourth_failure(&scene).await;
     let Some(peeked) = peek_dead(&scene, WORK).await else {
         return;
     };
@@ -45,10 +45,10 @@ pub async fn a_dead_letter_says_why_and_when_it_died<H: TransportHarness>(harnes
         panic!("expected one dead letter, got: {peeked:?}");
     };
     assert_same(&dead.envelope, &sent);
-    assert_eq!(dead.failures, 2);
+    assert_eq!(dead.failures, 4);
     let death = dead.death.as_ref().expect("a dead letter has a record");
     assert_eq!(death.reason, Reason::Exhausted);
-    assert_eq!(death.failures, 2);
+    assert_eq!(death.failures, 4);
     assert_eq!(death.history.notes(), notes);
     assert_eq!(death.first_failed_at, Some(notes[0].at));
     let died = death.failed_at.as_millis();
@@ -74,7 +74,7 @@ pub async fn a_dead_letter_that_is_not_native_is_refused_and_loses_nothing<H: Tr
     scene.send(to_queue(WORK, message("a"))).await;
     let mut consumer = scene.consumer(WORK, 1).await;
     let dead =
-        Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, note: Some(note(1)) };
+        Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, notes: vec![note(1)] };
     let refused = consumer.next_is("a").await.settle(dead).await;
     let refused = refused.expect_err("expected a dead letter to be refused");
     assert_kind(&refused, ErrorKind::Unsupported);
@@ -170,11 +170,11 @@ pub async fn dead_letters_are_looked_at_without_being_taken<H: TransportHarness>
     assert_eq!(ids_of(&taken), ["a", "b"]);
 }
 
-/// Lets the message in the queue fail twice, and answers the notes of both.
-async fn kill_at_the_second_failure<T: Transport>(scene: &Scene<T>) -> Vec<FailureNote> {
+/// Lets the message in the queue fail twice in each of two deliveries, and answers all notes.
+async fn kill_at_the_fourth_failure<T: Transport>(scene: &Scene<T>) -> Vec<FailureNote> {
     let mut consumer = scene.consumer(WORK, 1).await;
-    let [first, second] = [Failed::again(1), Failed::again(2)];
-    let notes = [&first, &second].into_iter().filter_map(|failed| failed.note.clone());
+    let [first, second] = [Failed::twice(2), Failed::twice(4)];
+    let notes = [&first, &second].into_iter().flat_map(|failed| failed.notes.clone());
     let notes = notes.collect();
     retry(scene, WORK, consumer.next().await, Duration::ZERO, first).await;
     dead_letter(scene, WORK, consumer.next().await, Reason::Exhausted, second).await;

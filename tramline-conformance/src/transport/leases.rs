@@ -41,10 +41,10 @@ pub async fn whoever_settles_after_the_lease_learns_that_it_is_lost<H: Transport
     let retry = Settlement::Retry {
         after: Duration::ZERO,
         failures: 1,
-        note: None,
+        notes: Vec::new(),
         marks: Marks::default(),
     };
-    let dead = Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, note: None };
+    let dead = Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, notes: Vec::new() };
     for how in [Settlement::Ack, Settlement::Return, retry, dead] {
         let scene = Scene::fresh(&harness).await;
         if !offers(&scene.can(WORK), &how) {

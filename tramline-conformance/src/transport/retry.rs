@@ -29,7 +29,7 @@ pub async fn a_retried_message_comes_back_as_it_was_with_its_failures_and_notes<
     let mut notes = Vec::new();
     for failures in 1..=3 {
         let failed = Failed::again(failures);
-        notes.extend(failed.note.clone());
+        notes.extend(failed.notes.clone());
         retry(&scene, WORK, consumer.next().await, Duration::ZERO, failed).await;
     }
     let again = consumer.next().await;
@@ -46,12 +46,12 @@ pub async fn marks_come_back_and_an_uncharged_retry_leaves_failures_alone<H: Tra
     scene.send(to_queue(WORK, message("a"))).await;
     let mut consumer = scene.consumer(WORK, 1).await;
     let failed = Failed::again(1);
-    let notes: Vec<_> = failed.note.clone().into_iter().collect();
+    let notes = failed.notes.clone();
     let delivery = consumer.next_is("a").await;
     retry(&scene, WORK, delivery, Duration::ZERO, failed).await;
 
     let marks = Marks { trials: 2, unhandled_since: Some(due_in(Duration::ZERO)) };
-    let uncharged = Failed { failures: 1, note: None, marks };
+    let uncharged = Failed { failures: 1, notes: Vec::new(), marks };
     let delivery = consumer.next_is("a").await;
     retry(&scene, WORK, delivery, Duration::ZERO, uncharged).await;
 
@@ -104,7 +104,7 @@ pub async fn a_retry_that_is_not_native_is_refused_and_loses_nothing<H: Transpor
     let retry = Settlement::Retry {
         after: Duration::from_millis(1),
         failures: 1,
-        note: Some(note(1)),
+        notes: vec![note(1)],
         marks: Marks::default(),
     };
     let refused = consumer.next_is("a").await.settle(retry).await;

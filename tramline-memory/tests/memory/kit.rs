@@ -74,7 +74,7 @@ impl Scene {
     /// Sends `id` and makes a dead letter of it.
     pub(crate) async fn kill(&self, id: &str, reason: Reason) {
         self.send([message(id)]).await;
-        let how = Settlement::DeadLetter { reason, failures: 1, note: None };
+        let how = Settlement::DeadLetter { reason, failures: 1, notes: Vec::new() };
         let settled = take(&mut self.receiver().await).await.settle(how).await;
         assert_eq!(settled.unwrap(), Settled::Done);
     }

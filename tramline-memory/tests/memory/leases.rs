@@ -30,7 +30,7 @@ async fn an_expired_lease_is_told_and_whatever_comes_late_changes_nothing() {
     drop(lost);
     assert_eq!(a.mark_trial().await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(a.settle(Settlement::Ack).await.unwrap(), Settled::LeaseLost);
-    let dead = Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, note: None };
+    let dead = Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, notes: Vec::new() };
     assert_eq!(b.settle(dead).await.unwrap(), Settled::LeaseLost);
     drop(c);
     d.settled_by_store();

@@ -14,8 +14,8 @@ async fn dead_letters_are_chosen_by_reason_and_by_error() {
     scene.kill("poisoned", Reason::Poison).await;
     scene.send([message("timed out")]).await;
     let at = Default::default();
-    let note = Some(FailureNote { at, failure: 1, error: "gateway timed out".to_owned() });
-    let how = Settlement::DeadLetter { reason: Reason::Exhausted, failures: 1, note };
+    let notes = vec![FailureNote { at, failure: 1, error: "gateway timed out".to_owned() }];
+    let how = Settlement::DeadLetter { reason: Reason::Exhausted, failures: 1, notes };
     take(&mut scene.receiver().await).await.settle(how).await.unwrap();
 
     let mut receiver = scene.receiver().await;

@@ -94,6 +94,6 @@ async fn take_the_only_one(scene: &Scene) {
 
 async fn retry(delivery: MemoryDelivery, after: Duration) {
     let marks = Marks::default();
-    let how = Settlement::Retry { after, failures: 1, note: None, marks };
+    let how = Settlement::Retry { after, failures: 1, notes: Vec::new(), marks };
     delivery.settle(how).await.unwrap();
 }

@@ -84,13 +84,13 @@ impl SqliteDelivery {
         self,
         after: Duration,
         failures: u32,
-        note: Option<FailureNote>,
+        notes: Vec<FailureNote>,
         marks: Marks,
     ) -> Result<Settled> {
         if self.dead && !after.is_zero() {
             return Err(Error::unsupported("a retry of dead letters after a pause", "sqlite"));
         }
-        let charge = Charge::new(&self.history, failures, note, marks)?;
+        let charge = Charge::new(&self.history, failures, notes, marks)?;
         let place = self.place();
         let due = self.held.lease.core.shared.settings.clock.now().after(after);
         self.write(true, move |work| settle::retry(work, place, due, &charge)).await
@@ -100,9 +100,9 @@ impl SqliteDelivery {
         self,
         reason: &Reason,
         failures: u32,
-        note: Option<FailureNote>,
+        notes: Vec<FailureNote>,
     ) -> Result<Settled> {
-        let charge = Charge::new(&self.history, failures, note, self.marks)?;
+        let charge = Charge::new(&self.history, failures, notes, self.marks)?;
         let place = self.place();
         let name = self.envelope.name.as_deref().unwrap_or_default().to_owned();
         let reason = reason.as_str().to_owned();
@@ -166,11 +166,11 @@ impl Delivery for SqliteDelivery {
             Settlement::Return => {
                 self.write(false, move |work| settle::give_back(work, token, seq)).await
             }
-            Settlement::Retry { after, failures, note, marks } => {
-                self.retry(after, failures, note, marks).await
+            Settlement::Retry { after, failures, notes, marks } => {
+                self.retry(after, failures, notes, marks).await
             }
-            Settlement::DeadLetter { reason, failures, note } => {
-                self.bury(&reason, failures, note).await
+            Settlement::DeadLetter { reason, failures, notes } => {
+                self.bury(&reason, failures, notes).await
             }
         }
     }

@@ -40,18 +40,16 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// `note` on top of what `taken` knows already.
+    /// `notes` on top of what `taken` knows already.
     pub(crate) fn new(
         history: &History,
         failures: u32,
-        note: Option<FailureNote>,
+        notes: Vec<FailureNote>,
         marks: Marks,
     ) -> Result<Self> {
         let mut history = history.clone();
-        let first_failed_at = note.as_ref().map(|note| note.at);
-        if let Some(note) = note {
-            history.push(note);
-        }
+        let first_failed_at = notes.first().map(|note| note.at);
+        notes.into_iter().for_each(|note| history.push(note));
         Ok(Self { failures, marks, first_failed_at, history: encode_history(&history)? })
     }
 }

@@ -48,7 +48,8 @@ async fn a_retry_of_a_message_without_a_name_goes_by_its_subject() {
     let delivery = next(&mut consumer).await;
     assert_eq!(delivery.envelope().name, None);
     let after = Duration::from_millis(5);
-    let retry = Settlement::Retry { after, failures: 1, note: None, marks: Marks::default() };
+    let retry =
+        Settlement::Retry { after, failures: 1, notes: Vec::new(), marks: Marks::default() };
     delivery.settle(retry).await.unwrap();
     let again = next(&mut consumer).await;
     assert_eq!(again.envelope().name.as_deref(), Some("orders.placed"));
@@ -62,7 +63,7 @@ async fn a_redriven_message_without_a_name_goes_by_its_subject() {
     publish(&sqlite).await;
     let mut consumer = receiver(&sqlite, 1).await;
     let reason = Reason::from("failed".to_owned());
-    let bury = Settlement::DeadLetter { reason, failures: 1, note: None };
+    let bury = Settlement::DeadLetter { reason, failures: 1, notes: Vec::new() };
     next(&mut consumer).await.settle(bury).await.unwrap();
     assert_eq!(sqlite.redrive(&work(), Redrive::all()).await.unwrap(), 1);
     assert_eq!(next(&mut consumer).await.envelope().name.as_deref(), Some("orders.placed"));

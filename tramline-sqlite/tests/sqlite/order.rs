@@ -26,11 +26,11 @@ async fn settle(delivery: SqliteDelivery, how: Settlement) {
 }
 
 fn retry(after: Duration) -> Settlement {
-    Settlement::Retry { after, failures: 1, note: None, marks: Marks::default() }
+    Settlement::Retry { after, failures: 1, notes: Vec::new(), marks: Marks::default() }
 }
 
 fn bury() -> Settlement {
-    Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, note: None }
+    Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, notes: Vec::new() }
 }
 
 /// Takes and acks until `count` came, one at a time. Answers their ids.

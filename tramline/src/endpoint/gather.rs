@@ -1,7 +1,7 @@
 //! Batches: gathered, run as one, halved when they fail.
 
 use crate::caught::caught;
-use crate::endpoint::process::{EndpointPipeline, enter, finish, publish_buffered, refused};
+use crate::endpoint::process::{EndpointPipeline, Past, enter, finish, publish_buffered, refused};
 use crate::endpoint::settlement::Ending;
 use crate::endpoint::shared::Shared;
 use crate::pipeline::{Context, Disposition, Incoming, Outcome, Step};
@@ -191,8 +191,8 @@ async fn settle_all<D: Delivery>(
 /// commit. Batches do not retry in place, so failures are those that are recorded.
 async fn finish_all<D: Delivery>(shared: &Shared, ended: impl IntoIterator<Item = (D, Ending)>) {
     let settlements = ended.into_iter().map(|(delivery, ending)| async move {
-        let failures = delivery.failures();
-        finish(shared, delivery, &ending, failures, None).await;
+        let past = Past::of(&delivery);
+        finish(shared, delivery, &ending, &past, None).await;
     });
     futures_util::future::join_all(settlements).await;
 }

@@ -14,6 +14,7 @@ use crate::{Failure, MessageId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
+use tramline_core::dead::History;
 use tramline_core::settlement::Settlement;
 use tramline_core::store::{Refusal, Sighting};
 use tramline_core::transport::{Delivery, Sent};
@@ -54,8 +55,23 @@ pub(crate) async fn process<D: Delivery>(
     delivery: D,
     slot: OwnedSemaphorePermit,
 ) {
-    let (ending, failures) = work(&shared, &pipeline, &delivery).await;
-    finish(&shared, delivery, &ending, failures, Some(slot)).await;
+    let (ending, past) = work(&shared, &pipeline, &delivery).await;
+    finish(&shared, delivery, &ending, &past, Some(slot)).await;
+}
+
+/// What went wrong with a message before the ending of its delivery.
+pub(crate) struct Past {
+    /// All failures, but for the one in `Ending::Failed`.
+    failures: u32,
+    /// Those of this delivery.
+    notes: History,
+}
+
+impl Past {
+    /// What is recorded: nothing went wrong in this delivery.
+    pub(crate) fn of<D: Delivery>(delivery: &D) -> Self {
+        Self { failures: delivery.failures(), notes: History::new() }
+    }
 }
 
 /// Decides and settles. Gives `slot` back before it waits for the broker, unless too many hooks
@@ -64,11 +80,12 @@ pub(crate) async fn finish<D: Delivery>(
     shared: &Shared,
     delivery: D,
     ending: &Ending,
-    failures: u32,
+    past: &Past,
     slot: Option<OwnedSemaphorePermit>,
 ) {
     let record = Record {
-        failures,
+        failures: past.failures,
+        notes: past.notes.notes(),
         marks: delivery.marks(),
         now: shared.now(),
         fraction: shared.surroundings.composer.entropy.fraction(),
@@ -94,15 +111,15 @@ pub(crate) async fn finish<D: Delivery>(
     drop(hook_place);
 }
 
-/// How the work ends, and the failures of the message but for the one in `Ending::Failed`.
+/// How the work ends, and what went before.
 async fn work<D: Delivery>(
     shared: &Arc<Shared>,
     pipeline: &EndpointPipeline,
     delivery: &D,
-) -> (Ending, u32) {
+) -> (Ending, Past) {
     let incoming = match enter(shared, delivery) {
         Ok(incoming) => incoming,
-        Err(ending) => return (ending, delivery.failures()),
+        Err(ending) => return (ending, Past::of(delivery)),
     };
     let mut cx = Context::new(shared.surroundings.clone(), incoming);
     // The run is in a block of its own: it borrows the context, which has the last word.
@@ -119,7 +136,8 @@ async fn work<D: Delivery>(
         cx.end_run();
         ending
     });
-    (ending, cx.message.failures)
+    let Incoming { failures, notes, .. } = cx.message;
+    (ending, Past { failures, notes })
 }
 
 /// From the wait for a duplicate at work to the last message published. Dropped anywhere, the
@@ -186,7 +204,7 @@ fn incoming<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incoming, Endi
         Some(id) => id.clone(),
         None => MessageId::new(shared.now(), shared.surroundings.composer.entropy.bits()),
     };
-    let (failures, ticket) = (delivery.failures(), delivery.ticket());
+    let (failures, ticket, notes) = (delivery.failures(), delivery.ticket(), History::new());
     if envelope.idempotency_key.is_none()
         && let Some(key_of) = &shared.idempotency_key
     {
@@ -197,14 +215,14 @@ fn incoming<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incoming, Endi
             Err(panic) => {
                 let text = panic_text(&*panic);
                 let failure = Failure::retryable(format!("panicked in its key: {text}"));
-                let message = Incoming { envelope, id, failures, ticket, sighting: None };
+                let message = Incoming { envelope, id, failures, notes, ticket, sighting: None };
                 shared.surroundings.report(&message, &failure);
                 return Err(Ending::Failed(failure));
             }
         }
     }
     let sighting = sighting(shared, &envelope, &id, ticket.as_ref());
-    Ok(Incoming { envelope, id, failures, ticket, sighting })
+    Ok(Incoming { envelope, id, failures, notes, ticket, sighting })
 }
 
 /// What an inbox row would say, where one is needed: not for messages that were published inside

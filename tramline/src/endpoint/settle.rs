@@ -22,8 +22,8 @@ pub(crate) async fn settle<D: Delivery>(shared: &Shared, delivery: D, action: Ac
     };
     let envelope = delivery.envelope().clone();
     let death = match &how {
-        Settlement::DeadLetter { reason, failures, note } => {
-            Some((reason.clone(), *failures, note.as_ref().map(|note| note.error.clone())))
+        Settlement::DeadLetter { reason, failures, notes } => {
+            Some((reason.clone(), *failures, notes.last().map(|note| note.error.clone())))
         }
         _ => None,
     };
@@ -103,13 +103,13 @@ fn copy<D: Delivery>(shared: &Shared, delivery: &D, how: Settlement) -> Outgoing
     let mut history = History::new();
     delivery.history().iter().cloned().for_each(|note| history.push(note));
     let (to, due, copy) = match how {
-        Settlement::Retry { after, failures, note, marks } => {
-            note.into_iter().for_each(|note| history.push(note));
+        Settlement::Retry { after, failures, notes, marks } => {
+            notes.into_iter().for_each(|note| history.push(note));
             let due = (!after.is_zero()).then(|| shared.now().after(after));
             (QueueRef::Main(shared.queue.clone()), due, CopyOf::Retry { failures, history, marks })
         }
-        Settlement::DeadLetter { reason, failures, note } => {
-            note.into_iter().for_each(|note| history.push(note));
+        Settlement::DeadLetter { reason, failures, notes } => {
+            notes.into_iter().for_each(|note| history.push(note));
             let copy = CopyOf::DeadLetter { reason, failures, history };
             (QueueRef::Dead(shared.queue.clone()), None, copy)
         }

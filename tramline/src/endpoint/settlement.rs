@@ -49,9 +49,11 @@ pub(crate) enum Action {
 
 /// What is known about a delivery.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Record {
+pub(crate) struct Record<'a> {
     /// Failures, those of this delivery included, but for the one in `Ending::Failed`.
     pub(crate) failures: u32,
+    /// What went wrong in this delivery before, in place.
+    pub(crate) notes: &'a [FailureNote],
     pub(crate) marks: Marks,
     pub(crate) now: Timestamp,
     /// The chance that jitter draws.
@@ -64,22 +66,24 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 /// Decides.
 pub(crate) fn settlement(
     ending: &Ending,
-    record: Record,
+    record: Record<'_>,
     retries: &Retries,
     unhandled: UnhandledPolicy,
 ) -> Action {
-    let Record { failures, marks, now, .. } = record;
-    let dead = |reason, failures, note| Settlement::DeadLetter { reason, failures, note };
+    let Record { failures, notes, marks, .. } = record;
+    let dead = |reason, notes| Settlement::DeadLetter { reason, failures, notes };
     Action::Settle(match ending {
         Ending::Handled | Ending::Filtered | Ending::Duplicate => Settlement::Ack,
         Ending::SettledByStore => return Action::Taken,
         Ending::LeaseLost => return Action::Forget,
         Ending::Abandoned => Settlement::Return,
-        Ending::Expired => dead(Reason::Expired, failures, None),
-        Ending::Busy => Settlement::Retry { after: BUSY_PAUSE, failures, note: None, marks },
+        Ending::Expired => dead(Reason::Expired, notes.to_vec()),
+        Ending::Busy => {
+            Settlement::Retry { after: BUSY_PAUSE, failures, notes: notes.to_vec(), marks }
+        }
         Ending::KeyReused => {
             let text = "the idempotency key was used before, for another body".to_owned();
-            dead(Reason::KeyReused, failures, Some(note(now, failures, text)))
+            dead(Reason::KeyReused, record.and(failures, text))
         }
         Ending::Unknown(why) => unknown(why, record, unhandled),
         Ending::Failed(failure) => failed(failure, record, retries, unhandled),
@@ -88,12 +92,12 @@ pub(crate) fn settlement(
 
 fn failed(
     failure: &Failure,
-    record: Record,
+    record: Record<'_>,
     retries: &Retries,
     unhandled: UnhandledPolicy,
 ) -> Settlement {
     let failures = record.failures.saturating_add(1);
-    let note = note(record.now, failures, failure.chain());
+    let notes = record.and(failures, failure.chain());
     let reason = match failure.verdict() {
         Verdict::Unhandled => return unknown(&failure.chain(), record, unhandled),
         Verdict::DeadLetter(reason) => reason.clone(),
@@ -101,27 +105,31 @@ fn failed(
             Some(after) => {
                 // Its type is known here: should it be unknown again, it has its whole time.
                 let marks = Marks { unhandled_since: None, ..record.marks };
-                return Settlement::Retry { after, failures, note: Some(note), marks };
+                return Settlement::Retry { after, failures, notes, marks };
             }
             None => Reason::Exhausted,
         },
     };
-    Settlement::DeadLetter { reason, failures, note: Some(note) }
+    Settlement::DeadLetter { reason, failures, notes }
 }
 
 /// A newer instance may know the type, so it waits, uncharged, but not for ever.
-fn unknown(why: &str, record: Record, policy: UnhandledPolicy) -> Settlement {
+fn unknown(why: &str, record: Record<'_>, policy: UnhandledPolicy) -> Settlement {
     let Record { failures, mut marks, now, .. } = record;
     let since = *marks.unhandled_since.get_or_insert(now);
     if now.since(since) >= policy.limit {
-        let note = Some(note(now, failures, why.to_owned()));
-        return Settlement::DeadLetter { reason: Reason::Unhandled, failures, note };
+        let notes = record.and(failures, why.to_owned());
+        return Settlement::DeadLetter { reason: Reason::Unhandled, failures, notes };
     }
-    Settlement::Retry { after: policy.pause, failures, note: None, marks }
+    Settlement::Retry { after: policy.pause, failures, notes: record.notes.to_vec(), marks }
 }
 
-fn note(at: Timestamp, failure: u32, error: String) -> FailureNote {
-    FailureNote { at, failure, error }
+impl Record<'_> {
+    /// The notes of this delivery, and one more.
+    fn and(&self, failure: u32, error: String) -> Vec<FailureNote> {
+        let last = FailureNote { at: self.now, failure, error };
+        self.notes.iter().cloned().chain([last]).collect()
+    }
 }
 
 #[cfg(test)]
@@ -131,12 +139,12 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn record(failures: u32) -> Record {
+    fn record(failures: u32) -> Record<'static> {
         let marks = Marks { trials: 1, unhandled_since: None };
-        Record { failures, marks, now: Timestamp::from_millis(7), fraction: 1.0 }
+        Record { failures, notes: &[], marks, now: Timestamp::from_millis(7), fraction: 1.0 }
     }
 
-    fn decide(ending: Ending, record: Record) -> Action {
+    fn decide(ending: Ending, record: Record<'_>) -> Action {
         let retries = Retries::of(Retry::fixed(SECOND).runs(3));
         settlement(&ending, record, &retries, UnhandledPolicy::default())
     }
@@ -163,13 +171,13 @@ mod tests {
     fn a_failure_is_charged_and_retried_until_the_policy_ends() {
         for failures in 0..2 {
             let ending = Ending::Failed(Failure::retryable("gateway down"));
-            let Action::Settle(Settlement::Retry { after, failures: total, note, marks }) =
+            let Action::Settle(Settlement::Retry { after, failures: total, notes, marks }) =
                 decide(ending, record(failures))
             else {
                 panic!("not retried")
             };
             assert_eq!((after, total), (SECOND, failures + 1));
-            assert_eq!(note.unwrap().error, "gateway down");
+            assert_eq!(notes[0].error, "gateway down");
             assert_eq!(marks.trials, 1, "marks travel on");
         }
         let ending = Ending::Failed(Failure::retryable("gateway down"));
@@ -191,12 +199,12 @@ mod tests {
     #[test]
     fn an_unknown_type_waits_uncharged_and_dies_after_its_limit() {
         let unknown = || Ending::Unknown("no handler for message x".to_owned());
-        let Action::Settle(Settlement::Retry { failures: 4, note: None, marks, .. }) =
+        let Action::Settle(Settlement::Retry { failures: 4, notes, marks, .. }) =
             decide(unknown(), record(4))
         else {
             panic!("it does not wait")
         };
-        assert_eq!(marks.unhandled_since, Some(Timestamp::from_millis(7)));
+        assert_eq!((marks.unhandled_since, notes), (Some(Timestamp::from_millis(7)), Vec::new()));
         let late =
             Record { marks, now: Timestamp::from_millis(7).after(900 * SECOND), ..record(4) };
         assert!(matches!(

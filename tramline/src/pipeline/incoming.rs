@@ -1,7 +1,9 @@
 //! A message on its way through the pipeline.
 
-use crate::MessageId;
+use crate::{Failure, MessageId};
 use std::sync::Arc;
+use tramline_core::clock::Timestamp;
+use tramline_core::dead::{FailureNote, History};
 use tramline_core::envelope::Envelope;
 use tramline_core::store::Sighting;
 use tramline_core::transport::Ticket;
@@ -13,7 +15,17 @@ pub(crate) struct Incoming {
     pub(crate) id: MessageId,
     /// All failures so far: those recorded and those of this delivery.
     pub(crate) failures: u32,
+    /// Those of this delivery that were retried in place.
+    pub(crate) notes: History,
     pub(crate) ticket: Option<Ticket>,
     /// Set when the transaction must write an inbox row.
     pub(crate) sighting: Option<Sighting>,
+}
+
+impl Incoming {
+    /// Counts a failure after which it is handled again in this delivery.
+    pub(crate) fn charge(&mut self, failure: &Failure, at: Timestamp) {
+        self.failures = self.failures.saturating_add(1);
+        self.notes.push(FailureNote { at, failure: self.failures, error: failure.chain() });
+    }
 }

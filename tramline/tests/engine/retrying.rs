@@ -3,6 +3,7 @@
 use crate::kit::{Log, Paid, Ping, SECOND, Watched, World, at_once, idle};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
+use tramline::core::clock::Clock;
 use tramline::core::name::QueueName;
 use tramline::{Attempt, Endpoint, Failure, Outbox, Retry, State, Tx};
 
@@ -348,4 +349,22 @@ async fn jitter_draws_from_the_entropy_of_the_bus() {
     let mut dues: Vec<_> = world.in_queue("q").await.iter().filter_map(|row| row.due).collect();
     dues.dedup();
     assert!(dues.len() > 10, "they do not come back together");
+}
+
+#[tokio::test]
+async fn failures_in_place_leave_their_notes_too() {
+    let (world, log) = (World::new(), Log::default());
+    let retry = Retry::list([SECOND, SECOND, 60 * SECOND]);
+    let endpoint = Endpoint::new("q").retry(retry).handle(fail_until);
+    let bus = start(&world, &log, endpoint).await;
+    bus.send("q", &Ping { n: 100 }).await.unwrap();
+    let began = world.clock.now();
+    for pause in [SECOND, SECOND, 60 * SECOND] {
+        world.wind(pause).await;
+    }
+    let death = world.dead("q").await[0].death.clone().unwrap();
+    let notes: Vec<_> = death.history.notes().iter().map(|note| (note.failure, note.at)).collect();
+    let at = |seconds| began.after(seconds * SECOND);
+    assert_eq!(notes, [(1, at(0)), (2, at(1)), (3, at(2)), (4, at(62))]);
+    assert_eq!(death.first_failed_at, Some(began));
 }

@@ -65,9 +65,10 @@ impl Layer for RetryInPlace {
                 return Err(failure);
             }
             let surroundings = cx.surroundings.clone();
+            let failed_at = surroundings.composer.clock.now();
             match self.sleep(&surroundings, pause).await {
                 Slept::MustNot => return Err(failure),
-                Slept::Done => cx.message.failures = cx.message.failures.saturating_add(1),
+                Slept::Done => cx.message.charge(&failure, failed_at),
             }
         }
         cx.begin_run();
