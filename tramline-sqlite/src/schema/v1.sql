@@ -182,9 +182,27 @@ CREATE TABLE tramline_outbox (
     lease INTEGER NOT NULL,
     lease_until INTEGER NOT NULL,
     process INTEGER NOT NULL,
+    -- It was claimed before: what stands behind it of its key waits for it.
+    tried INTEGER NOT NULL,
+    error TEXT,
+    destination TEXT NOT NULL,
+    envelope TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+
+-- Rows of the outbox that wait for an operator: those that are parked, and those that a claim found
+-- behind a parked one of their key. Here no further claim walks past them.
+CREATE TABLE tramline_outbox_aside (
+    id INTEGER PRIMARY KEY,
+    key TEXT,
+    hold_until INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    tried INTEGER NOT NULL,
     parked INTEGER NOT NULL,
     error TEXT,
     destination TEXT NOT NULL,
     envelope TEXT NOT NULL,
     body BLOB NOT NULL
 );
+CREATE INDEX tramline_outbox_aside_key ON tramline_outbox_aside (key, id);
+CREATE INDEX tramline_outbox_parked ON tramline_outbox_aside (id) WHERE parked = 1;

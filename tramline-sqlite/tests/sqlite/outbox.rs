@@ -77,7 +77,7 @@ async fn rows_that_cannot_be_read_are_parked_with_their_error_and_the_others_lea
     }
     assert_eq!(numbers(&claim(&sqlite, soon()).await), [1, 5]);
     assert_eq!(sqlite.outbox().depth().await.unwrap(), (2, 3));
-    let sql = "SELECT count(*) FROM tramline_outbox WHERE error LIKE '%row _ of the outbox%'";
+    let sql = "SELECT count(*) FROM tramline_outbox_aside WHERE error LIKE '%row _ of the outbox%'";
     let told: i64 = other.query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(told, 3);
 }
@@ -150,4 +150,65 @@ async fn rows_of_a_relay_whose_process_is_gone_are_free_at_once() {
         tokio::task::yield_now().await;
     }
     assert_eq!(free.len(), 2);
+}
+
+#[tokio::test]
+async fn claims_walk_past_what_stands_behind_a_parked_row_once_and_not_each_time() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    append(&sqlite, &(0..2500).collect::<Vec<_>>(), Some("a"), Duration::ZERO).await;
+    append(&sqlite, &[9000], Some("b"), Duration::ZERO).await;
+    let first = sqlite.outbox().claim(1, LEASE, soon()).await.unwrap();
+    sqlite.outbox().park(first[0].token, "no such exchange").await.unwrap();
+    assert_eq!(numbers(&claim(&sqlite, soon()).await), [9000], "however many stand before it");
+    let count = "SELECT count(*) FROM tramline_outbox";
+    let other = Connection::open(place.path()).unwrap();
+    let walked: i64 = other.query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(walked, 1, "the next claim meets the row at work alone");
+    assert_eq!(sqlite.outbox().depth().await.unwrap(), (2500, 1));
+    assert_eq!(sqlite.outbox().release().await.unwrap(), 1);
+    let rows = sqlite.outbox().claim(3000, LEASE, soon()).await.unwrap();
+    assert_eq!(numbers(&rows), (0..2500).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_discarded_row_frees_its_key_as_far_as_the_next_parked_one() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    let outbox = sqlite.outbox();
+    append(&sqlite, &[1, 2, 3, 4], Some("a"), Duration::ZERO).await;
+    let rows = claim(&sqlite, soon()).await;
+    outbox.park(rows[0].token, "too large").await.unwrap();
+    outbox.give_back(&[rows[1].token, rows[3].token], soon()).await.unwrap();
+    outbox.park(rows[2].token, "too large").await.unwrap();
+    let later = soon().after(Duration::from_secs(60));
+    assert_eq!(claim(&sqlite, later).await, []);
+    let parked = outbox.parked(None, 1).await.unwrap();
+    assert_eq!((parked[0].attempts, parked[0].error.as_str()), (1, "too large"));
+    assert_eq!(parked[0].outgoing.as_ref(), Some(&rows[0].outgoing));
+    let rest = outbox.parked(Some(parked[0].row), 10).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    let waiting = rows[1].token.row;
+    assert_eq!(outbox.discard(&[parked[0].row, waiting]).await.unwrap(), 1, "what waits stays");
+    let freed = claim(&sqlite, later).await;
+    assert_eq!(numbers(&freed), [2]);
+    outbox.sent(&[freed[0].token]).await.unwrap();
+    assert_eq!(claim(&sqlite, later).await, []);
+    assert_eq!(outbox.discard(&[rest[0].row]).await.unwrap(), 1);
+    assert_eq!(numbers(&claim(&sqlite, later).await), [4]);
+}
+
+#[tokio::test]
+async fn a_row_that_was_given_back_is_overtaken_by_no_row_of_its_key() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    append(&sqlite, &[1], Some("a"), Duration::ZERO).await;
+    let rows = claim(&sqlite, soon()).await;
+    let until = soon().after(Duration::from_secs(20));
+    sqlite.outbox().give_back(&[rows[0].token], until).await.unwrap();
+    append(&sqlite, &[2], Some("a"), Duration::ZERO).await;
+    append(&sqlite, &[3], Some("b"), Duration::ZERO).await;
+    assert_eq!(numbers(&claim(&sqlite, soon()).await), [3]);
+    let rows = claim(&sqlite, until).await;
+    assert_eq!((numbers(&rows), rows[0].attempts), (vec![1, 2], 0), "nothing was charged");
 }

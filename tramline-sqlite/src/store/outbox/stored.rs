@@ -1,0 +1,110 @@
+//! A message as it stands in the outbox.
+
+use crate::error::failed;
+use crate::processes::hub::OUTBOX;
+use crate::queue::parcel::encode;
+use crate::writer::Work;
+use bytes::Bytes;
+use rusqlite::{Row, params};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tramline_core::Failure;
+use tramline_core::envelope::Envelope;
+use tramline_core::name::{QueueRef, TopicName};
+use tramline_core::transport::{Destination, Outgoing};
+
+/// How a destination is written down.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Address {
+    Queue(QueueRef),
+    Topic { name: TopicName, subject: Arc<str> },
+    Foreign { exchange: String, routing_key: String },
+    Reply(String),
+}
+
+/// What stands in a row, not yet decoded.
+pub(super) struct Stored {
+    pub(super) attempts: u32,
+    destination: String,
+    envelope: String,
+    body: Bytes,
+}
+
+/// Writes a message down inside a unit of work. A message with a due time is held until then, so
+/// that brokers without delays can have it too; it holds nothing else of its key back.
+pub(in crate::store) fn append(work: &Work<'_>, outgoing: &Outgoing) -> Result<(), Failure> {
+    let Outgoing { to, envelope, due, .. } = outgoing;
+    let to = serde_json::to_string(&Address::from(to.clone())).map_err(Failure::permanent)?;
+    let text = encode(envelope).map_err(Failure::permanent)?;
+    let now = work.now();
+    work.connection
+        .prepare_cached(
+            "INSERT INTO tramline_outbox (key, hold_until, attempts, lease, lease_until, process, tried,
+                 destination, envelope, body)
+             VALUES (?1, ?2, 0, 0, 0, 0, 0, ?3, ?4, ?5)",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                envelope.key,
+                due.unwrap_or(now).as_micros(),
+                to,
+                text,
+                &envelope.body[..]
+            ])
+        })
+        .map_err(|error| failed("append to the outbox", error))?;
+    work.wake(OUTBOX);
+    Ok(())
+}
+
+impl Stored {
+    /// The four columns from `first` on: attempts, destination, envelope and body.
+    pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            attempts: row.get(first)?,
+            destination: row.get(first + 1)?,
+            envelope: row.get(first + 2)?,
+            body: Bytes::copy_from_slice(row.get_ref(first + 3)?.as_bytes()?),
+        })
+    }
+
+    /// How large the body is.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Its due time has come, and it leaves without one: not every broker knows delays.
+    pub(super) fn open(self) -> Result<Outgoing, String> {
+        let unreadable = |error: serde_json::Error| error.to_string();
+        let address: Address = serde_json::from_str(&self.destination).map_err(unreadable)?;
+        let mut envelope: Envelope = serde_json::from_str(&self.envelope).map_err(unreadable)?;
+        envelope.body = self.body;
+        let to = address.into();
+        Ok(Outgoing { to, envelope: Arc::new(envelope), due: None, copy: None })
+    }
+}
+
+impl From<Destination> for Address {
+    fn from(to: Destination) -> Self {
+        match to {
+            Destination::Queue(queue) => Self::Queue(queue),
+            Destination::Topic { name, subject } => Self::Topic { name, subject },
+            Destination::Foreign { exchange, routing_key } => {
+                Self::Foreign { exchange, routing_key }
+            }
+            Destination::Address(address) => Self::Reply(address),
+        }
+    }
+}
+
+impl From<Address> for Destination {
+    fn from(address: Address) -> Self {
+        match address {
+            Address::Queue(queue) => Self::Queue(queue),
+            Address::Topic { name, subject } => Self::Topic { name, subject },
+            Address::Foreign { exchange, routing_key } => Self::Foreign { exchange, routing_key },
+            Address::Reply(address) => Self::Address(address),
+        }
+    }
+}
