@@ -28,6 +28,7 @@ pub struct SqliteOptions {
     pub(crate) path: PathBuf,
     pub(crate) asked: Asked,
     pub(crate) isolated: bool,
+    pub(crate) on_any_file_system: bool,
 }
 
 /// What was asked for explicitly.
@@ -54,7 +55,7 @@ pub(crate) struct Settings {
 
 impl SqliteOptions {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, asked: Asked::default(), isolated: false }
+        Self { path, asked: Asked::default(), isolated: false, on_any_file_system: false }
     }
 
     /// When a commit is safe; [`Sync::Full`] unless said otherwise.
@@ -96,6 +97,15 @@ impl SqliteOptions {
         self
     }
 
+    /// Opens the file on a network file system, too, which is refused otherwise (on Linux, by the
+    /// kinds that are known). Right only where one machine alone has the file and its processes
+    /// share the memory of mapped files: gVisor, for one, says `9p` of disks that are local. On
+    /// anything else messages are lost and the file is broken.
+    pub fn on_any_file_system(mut self) -> Self {
+        self.on_any_file_system = true;
+        self
+    }
+
     /// Opens the file with a writer of its own and as a process of its own, as a second operating
     /// system process would. For tests of several processes.
     pub fn isolated(mut self) -> Self {
@@ -109,8 +119,9 @@ impl SqliteOptions {
     /// When the future is dropped, the file is opened in the background and closed again.
     ///
     /// # Errors
-    /// Each names the file: it cannot be opened or written to, is no SQLite database, was written
-    /// by a newer version of this crate, or is open in this process with other options.
+    /// Each names the file: it cannot be opened or written to, is on a network file system, is no
+    /// SQLite database, was written by a newer version of this crate, or is open in this process
+    /// with other options.
     pub async fn open(self) -> Result<Sqlite> {
         registry::open(self).await
     }

@@ -8,6 +8,7 @@ use crate::processes::hub::Hub;
 use crate::processes::{Neighbours, lock::LockFile, watch};
 use crate::queue::routes::Routes;
 use crate::queue::unrouted::Unrouted;
+use crate::schema;
 use crate::store::readers::Readers;
 use crate::writer::{self, JOBS_WAITING_MAX, Job, Member, Plan, Writer};
 use parking_lot::RwLock;
@@ -79,9 +80,11 @@ impl Shared {
         let neighbours = Neighbours::new();
         let member =
             Member { lock: lock.name().to_owned(), port: neighbours.port(), id: AtomicI64::new(0) };
-        let routes = Routes::version(connection)
-            .and_then(|version| Routes::load(connection, version, &member))
-            .map_err(|error| failed_on("read the queues in", &path, error))?;
+        let on_file = |error| failed_on("read the queues in", &path, error);
+        let version = Routes::version(connection).map_err(on_file)?;
+        // A newer program may have migrated the file since: from here on, the routes' version tells.
+        schema::check(connection, &path)?;
+        let routes = Routes::load(connection, version, &member).map_err(on_file)?;
         Ok(Self {
             database: database_id(&path),
             path,

@@ -3,5 +3,6 @@
 pub(crate) mod busy;
 pub(crate) mod connection;
 pub(crate) mod core;
+pub(crate) mod file_system;
 pub(crate) mod registry;
 pub(crate) mod session;

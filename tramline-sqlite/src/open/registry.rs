@@ -1,6 +1,7 @@
 //! One file, one writer in a process, however often it is opened and by whatever name.
 
 use super::core::Core;
+use super::file_system;
 use super::session::Session;
 use crate::options::SqliteOptions;
 use crate::sqlite::Sqlite;
@@ -26,6 +27,9 @@ pub(crate) async fn open(options: SqliteOptions) -> Result<Sqlite> {
 
 fn open_blocking(options: &SqliteOptions) -> Result<Arc<Core>> {
     let path = canonical(&options.path)?;
+    if !options.on_any_file_system {
+        file_system::check(&path)?;
+    }
     if options.isolated {
         return Core::open(path, options.asked.settings());
     }

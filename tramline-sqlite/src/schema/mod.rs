@@ -2,4 +2,4 @@
 
 mod migrate;
 
-pub(crate) use migrate::{check, migrate};
+pub(crate) use migrate::{check, migrate, too_new, unknown_version};

@@ -12,6 +12,7 @@ use crate::error::{failed_on, kind};
 use crate::open::core::Shared;
 use crate::processes::checkpoint::Checkpoints;
 use crate::processes::reap;
+use crate::schema;
 use rusqlite::{Connection, ErrorCode};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -46,10 +47,19 @@ enum Attempt {
 }
 
 /// Why nothing of a transaction is in.
-struct Fault {
-    error: rusqlite::Error,
+enum Fault {
+    /// SQLite failed before the commit.
+    Before(rusqlite::Error),
     /// The commit itself failed.
-    at_commit: bool,
+    AtCommit(rusqlite::Error),
+    /// A newer program has migrated the file to this version, which this one does not know.
+    Migrated(u32),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Before(error)
+    }
 }
 
 impl Writer {
@@ -93,7 +103,7 @@ impl Writer {
                     parts.push_front(before);
                 }
                 // Too much for the disk together may go in one by one; once.
-                Attempt::Failed(jobs, fault) if fault.at_commit && jobs.len() > 1 => {
+                Attempt::Failed(jobs, Fault::AtCommit(_)) if jobs.len() > 1 => {
                     parts.extend(jobs.into_iter().map(|job| Jobs::from([job])));
                 }
                 Attempt::Failed(jobs, fault) => self.fail(jobs, &fault),
@@ -105,13 +115,13 @@ impl Writer {
     fn attempt(&self, mut jobs: Jobs) -> Attempt {
         let durable = jobs.iter().any(|job| job.is_durable());
         if let Err(error) = self.control.begin(&self.connection, durable) {
-            return Attempt::Failed(jobs, Fault { error, at_commit: false });
+            return Attempt::Failed(jobs, error.into());
         }
         let work =
             Work::new(&self.connection, &self.shared, &self.guard, &self.control, &self.tokens);
-        if let Err(error) = work.refresh_routes() {
+        if let Err(fault) = catch_up(&work) {
             self.roll_back();
-            return Attempt::Failed(jobs, Fault { error, at_commit: false });
+            return Attempt::Failed(jobs, fault);
         }
         let begun = Instant::now();
         let mut done = 0;
@@ -136,7 +146,7 @@ impl Writer {
             Err(error) => {
                 self.roll_back();
                 jobs.extend(rest);
-                Attempt::Failed(jobs, Fault { error, at_commit: true })
+                Attempt::Failed(jobs, Fault::AtCommit(error))
             }
         }
     }
@@ -187,8 +197,8 @@ impl Writer {
     }
 
     fn fail(&self, jobs: Jobs, fault: &Fault) {
-        let unknown =
-            fault.at_commit && fault.error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+        let unknown = matches!(fault, Fault::AtCommit(error)
+            if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure));
         for job in jobs {
             let error = self.error(fault);
             let ending = if unknown { Ending::Unknown(error) } else { Ending::Failed(error) };
@@ -198,7 +208,13 @@ impl Writer {
 
     /// The error for one of many jobs. `rusqlite::Error` cannot be cloned, its essence can.
     fn error(&self, fault: &Fault) -> Error {
-        let error = match &fault.error {
+        let error = match fault {
+            Fault::Before(error) | Fault::AtCommit(error) => error,
+            Fault::Migrated(version) => {
+                return schema::too_new("write to", &self.shared.path, *version);
+            }
+        };
+        let error = match error {
             rusqlite::Error::SqliteFailure(code, text) => {
                 rusqlite::Error::SqliteFailure(*code, text.clone())
             }
@@ -206,4 +222,14 @@ impl Writer {
         };
         failed_on("write to", &self.shared.path, error)
     }
+}
+
+/// Reads again what others have changed since the last group. A migration is such a change too:
+/// from then on this program must write nothing, for it would write rows in an old form.
+fn catch_up(work: &Work<'_>) -> Result<(), Fault> {
+    let Some(version) = work.changed_routes()? else { return Ok(()) };
+    if let Some(version) = schema::unknown_version(work.connection)? {
+        return Err(Fault::Migrated(version));
+    }
+    Ok(work.read_routes(version)?)
 }

@@ -71,12 +71,22 @@ impl<'w> Work<'w> {
     }
 
     /// Reads queues and subscriptions again if anybody has declared anything since.
-    pub(super) fn refresh_routes(&self) -> rusqlite::Result<()> {
-        let version = Routes::version(self.connection)?;
-        if self.routes.borrow().version != version {
-            let routes = Routes::load(self.connection, version, &self.shared.member)?;
-            *self.routes.borrow_mut() = Arc::new(routes);
+    fn refresh_routes(&self) -> rusqlite::Result<()> {
+        match self.changed_routes()? {
+            Some(version) => self.read_routes(version),
+            None => Ok(()),
         }
+    }
+
+    /// The version of queues and subscriptions, if it is another than the one remembered.
+    pub(super) fn changed_routes(&self) -> rusqlite::Result<Option<i64>> {
+        let version = Routes::version(self.connection)?;
+        Ok((self.routes.borrow().version != version).then_some(version))
+    }
+
+    pub(super) fn read_routes(&self, version: i64) -> rusqlite::Result<()> {
+        let routes = Routes::load(self.connection, version, &self.shared.member)?;
+        *self.routes.borrow_mut() = Arc::new(routes);
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! What SQLite promises beyond the contracts.
 
 mod faults;
+mod file_systems;
 mod futures;
 mod groups;
 mod kit;
 mod limits;
+mod migrating;
 mod nameless;
 mod opening;
 mod order;
