@@ -30,4 +30,9 @@ pub use options::{SqliteOptions, Sync};
 pub use rusqlite;
 pub use sender::SqliteSender;
 pub use sqlite::Sqlite;
+/// The `sqlx` whose transactions are taken.
+#[cfg(feature = "sqlx")]
+pub use sqlx;
+#[cfg(feature = "sqlx")]
+pub use store::TransactionOutbox;
 pub use store::{Db, Snapshot, SqliteTx, SqliteWriter};

@@ -56,6 +56,12 @@ pub trait Outbox: Send + Sync {
     /// The earliest moment at which a waiting row becomes due, if there is any row.
     fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>>>;
 
+    /// Whether others append to it in transactions of their own, so that it wants a relay even where
+    /// the store's own messages go straight into queues of the same database.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Ends when rows were appended since the last call, at once if they were. Cancel-safe.
     fn appended(&self) -> BoxFuture<'_, ()>;
 }

@@ -1,5 +1,7 @@
 //! Transactions of handlers: their writes, inbox, outbox and ack.
 
+#[cfg(feature = "sqlx")]
+mod appending;
 mod db;
 mod failure;
 mod inbox;
@@ -13,6 +15,8 @@ mod tx;
 mod unit;
 mod write;
 
+#[cfg(feature = "sqlx")]
+pub use appending::TransactionOutbox;
 pub use db::Db;
 pub use snapshot::Snapshot;
 pub use tx::SqliteTx;

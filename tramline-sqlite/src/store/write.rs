@@ -30,6 +30,16 @@ impl SqliteWriter {
         Self { sqlite, scope }
     }
 
+    #[cfg(feature = "sqlx")]
+    pub(super) fn sqlite(&self) -> &Sqlite {
+        &self.sqlite
+    }
+
+    #[cfg(feature = "sqlx")]
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// As [`Sqlite::write`], and `f` may publish.
     ///
     /// # Errors

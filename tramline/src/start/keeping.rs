@@ -22,7 +22,8 @@ pub(super) fn keep(
         }
     }
     for store in stores {
-        if publishing(&*bus.inner().transport, &store.database_dyn()) == Publishing::Outbox {
+        let publishing = publishing(&*bus.inner().transport, &store.database_dyn());
+        if publishing == Publishing::Outbox || store.outbox_dyn().is_shared() {
             start_relay(bus, store);
         }
     }

@@ -19,6 +19,13 @@ pub(crate) fn run(workspace: &Workspace) -> Outcome {
     outcome(command, LIMIT)
 }
 
+/// Runs the tests of what is only there with the feature `sqlx`.
+pub(crate) fn run_sqlx(workspace: &Workspace) -> Outcome {
+    let mut command = workspace.cargo();
+    command.args(["test", "--package", "tramline", "--features", "sqlx", "--test", "sqlx"]);
+    outcome(command, LIMIT)
+}
+
 fn outcome(mut command: Command, limit: Duration) -> Outcome {
     let mut counts = Counts::default();
     let tests = command.stdout(Stdio::piped()).spawn();

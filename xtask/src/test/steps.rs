@@ -23,6 +23,11 @@ pub(crate) const STEPS: &[Step] = &[
         about: "unit tests, conformance, documentation tests and tidy",
         run: cargo_test::run,
     },
+    Step {
+        name: "test-sqlx",
+        about: "messages in the user's own transactions of sqlx",
+        run: cargo_test::run_sqlx,
+    },
     Step { name: "examples", about: "every example of `tramline` runs", run: examples::run },
     Step { name: "orders", about: "the order service reconciles", run: orders::plain },
     Step { name: "orders-chaos", about: "… while its workers are killed", run: orders::chaos },

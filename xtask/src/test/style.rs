@@ -13,7 +13,7 @@ pub(crate) fn linted(workspace: &Workspace) -> Outcome {
 }
 
 pub(crate) fn documented(workspace: &Workspace) -> Outcome {
-    let line = "doc --quiet --workspace --no-deps";
+    let line = "doc --quiet --workspace --no-deps --all-features";
     check(workspace, line, &[("RUSTDOCFLAGS", "-D warnings")], "its findings are above")
 }
 

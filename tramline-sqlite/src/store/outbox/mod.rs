@@ -7,4 +7,6 @@ mod outbox;
 mod stored;
 
 pub(crate) use claim::take_back;
+#[cfg(feature = "sqlx")]
+pub(super) use stored::Written;
 pub(super) use stored::append;

@@ -136,6 +136,11 @@ impl Outbox for Sqlite {
         }))
     }
 
+    /// Transactions of `sqlx` append to it, whatever the transport is.
+    fn is_shared(&self) -> bool {
+        cfg!(feature = "sqlx")
+    }
+
     fn appended(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.note_relay().await;

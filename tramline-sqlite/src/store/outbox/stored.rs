@@ -9,6 +9,7 @@ use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tramline_core::Failure;
+use tramline_core::clock::Timestamp;
 use tramline_core::envelope::Envelope;
 use tramline_core::name::{QueueRef, TopicName};
 use tramline_core::transport::{Destination, Outgoing};
@@ -31,27 +32,49 @@ pub(super) struct Stored {
     body: Bytes,
 }
 
-/// Writes a message down inside a unit of work. A message with a due time is held until then, so
-/// that brokers without delays can have it too; it holds nothing else of its key back.
+/// What is written down for a message.
+pub(in crate::store) struct Written<'a> {
+    pub(in crate::store) key: Option<&'a str>,
+    /// A message with a due time is held until then, so that brokers without delays can have it
+    /// too; it holds nothing else of its key back.
+    pub(in crate::store) hold_until: i64,
+    pub(in crate::store) destination: String,
+    pub(in crate::store) envelope: String,
+    pub(in crate::store) body: &'a [u8],
+}
+
+impl<'a> Written<'a> {
+    /// Binds the fields in their order.
+    pub(in crate::store) const INSERT: &'static str = "INSERT INTO tramline_outbox
+             (key, hold_until, attempts, lease, lease_until, process, tried,
+              destination, envelope, body)
+         VALUES (?1, ?2, 0, 0, 0, 0, 0, ?3, ?4, ?5)";
+
+    /// `outgoing`, written down.
+    ///
+    /// # Errors
+    /// A permanent failure: it cannot be encoded.
+    pub(in crate::store) fn of(outgoing: &'a Outgoing, now: Timestamp) -> Result<Self, Failure> {
+        let Outgoing { to, envelope, due, .. } = outgoing;
+        let address = Address::from(to.clone());
+        Ok(Self {
+            key: envelope.key.as_deref(),
+            hold_until: due.unwrap_or(now).as_micros(),
+            destination: serde_json::to_string(&address).map_err(Failure::permanent)?,
+            envelope: encode(envelope).map_err(Failure::permanent)?,
+            body: &envelope.body[..],
+        })
+    }
+}
+
+/// Writes a message down inside a unit of work.
 pub(in crate::store) fn append(work: &Work<'_>, outgoing: &Outgoing) -> Result<(), Failure> {
-    let Outgoing { to, envelope, due, .. } = outgoing;
-    let to = serde_json::to_string(&Address::from(to.clone())).map_err(Failure::permanent)?;
-    let text = encode(envelope).map_err(Failure::permanent)?;
-    let now = work.now();
+    let written = Written::of(outgoing, work.now())?;
     work.connection
-        .prepare_cached(
-            "INSERT INTO tramline_outbox (key, hold_until, attempts, lease, lease_until, process, tried,
-                 destination, envelope, body)
-             VALUES (?1, ?2, 0, 0, 0, 0, 0, ?3, ?4, ?5)",
-        )
+        .prepare_cached(Written::INSERT)
         .and_then(|mut statement| {
-            statement.execute(params![
-                envelope.key,
-                due.unwrap_or(now).as_micros(),
-                to,
-                text,
-                &envelope.body[..]
-            ])
+            let Written { key, hold_until, destination, envelope, body } = written;
+            statement.execute(params![key, hold_until, destination, envelope, body])
         })
         .map_err(|error| failed("append to the outbox", error))?;
     work.wake(OUTBOX);
