@@ -3,7 +3,7 @@
 use crate::open::core::Core;
 use crate::open::session::Session;
 use crate::queue::parcel::Parcel;
-use crate::queue::place::{Placed, place};
+use crate::queue::place::{Placed, full, place};
 use crate::writer::{Plan, Work, WriteError};
 use std::sync::Arc;
 use tramline_core::clock::Deadline;
@@ -74,6 +74,7 @@ fn answer(
             let error = Error::new(ErrorKind::NotFound, doing);
             Sent::Refused(error.because("no such queue was declared"))
         }
+        (Some(Placed::Full(queue)), _) => Sent::Refused(full(&outgoing.to, queue)),
         (None, Err(WriteError::Unknown(error))) => Sent::Unknown(copy(error)),
         (None, Err(WriteError::Failed(error))) => Sent::Refused(copy(error)),
         (None, Ok(_)) => Sent::Unknown(Error::new(ErrorKind::Corrupt, "send")),

@@ -1,7 +1,7 @@
 //! What has expired is not handed out: it goes to the dead letters of its queue.
 
 use super::claim::Taken;
-use crate::queue::lane;
+use crate::queue::leave;
 use crate::queue::sql::tail;
 use crate::writer::Work;
 use rusqlite::params;
@@ -55,7 +55,7 @@ pub(super) fn left(work: &Work<'_>, queue: i64, expired: &[Expired]) -> rusqlite
     }
     if let Some(queue) = work.particular(queue) {
         for Expired { seq, key, .. } in expired {
-            lane::left(work, &queue, *seq, key.as_deref())?;
+            leave::left(work, &queue, *seq, key.as_deref())?;
         }
     }
     work.wake(queue);

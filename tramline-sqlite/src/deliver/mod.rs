@@ -1,6 +1,7 @@
 //! Messages are taken, handed out and settled.
 
 pub(crate) mod claim;
+mod completed;
 pub(crate) mod delivery;
 mod ending;
 mod expire;

@@ -2,8 +2,9 @@
 //! no longer ours is not touched.
 
 use super::claim::Taken;
+use super::completed;
 use crate::error::failed;
-use crate::queue::lane;
+use crate::queue::leave;
 use crate::queue::parcel::encode_history;
 use crate::queue::release::release;
 use crate::queue::routes::Queue;
@@ -58,10 +59,16 @@ impl Charge {
 pub(crate) fn ack(work: &Work<'_>, place: Place) -> Result<Settled> {
     let ack = || -> rusqlite::Result<Settled> {
         let leaving = Leaving::look(work, place)?;
+        let is_kept = leaving.is_kept();
+        if is_kept {
+            completed::keep(work, place)?;
+        }
         if !unlease(work, place.token, place.seq)? {
             return Ok(Settled::LeaseLost);
         }
-        release(work, place.seq)?;
+        if !is_kept {
+            release(work, place.seq)?;
+        }
         leaving.go(work, place)?;
         Ok(Settled::Done)
     };
@@ -196,9 +203,14 @@ impl Leaving {
         Ok(Self(key.map(|key| (queue, key))))
     }
 
+    /// Whether it is kept to be looked at when it was handled.
+    fn is_kept(&self) -> bool {
+        self.0.as_ref().is_some_and(|(queue, _)| queue.spec.keep_completed.is_some())
+    }
+
     fn go(self, work: &Work<'_>, place: Place) -> rusqlite::Result<()> {
         match self.0 {
-            Some((queue, key)) => lane::left(work, &queue, place.seq, key.as_deref()),
+            Some((queue, key)) => leave::left(work, &queue, place.seq, key.as_deref()),
             None => Ok(()),
         }
     }

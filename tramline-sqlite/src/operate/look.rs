@@ -13,13 +13,17 @@ pub(super) fn queues(connection: &Connection) -> rusqlite::Result<Vec<QueueName>
     rows.collect()
 }
 
-/// Rules that a newer version wrote are left out here; they hold all the same.
-pub(super) fn subscriptions(connection: &Connection) -> rusqlite::Result<Vec<Subscription>> {
+/// All of them, or those alone that the last declaration of their queue did not ask for. Rules that
+/// a newer version wrote are left out here; they hold all the same.
+pub(super) fn subscriptions(
+    connection: &Connection,
+    orphans_alone: bool,
+) -> rusqlite::Result<Vec<Subscription>> {
     let mut subscriptions = connection.prepare_cached(
         "SELECT q.name, s.topic, s.rules FROM tramline_subscription s
-         JOIN tramline_queue q ON q.id = s.queue ORDER BY q.name, s.topic",
+         JOIN tramline_queue q ON q.id = s.queue WHERE s.orphaned >= ?1 ORDER BY q.name, s.topic",
     )?;
-    let rows = subscriptions.query_map([], |row| {
+    let rows = subscriptions.query_map([orphans_alone], |row| {
         Ok(Subscription {
             queue: QueueName::foreign(row.get_ref(0)?.as_str()?),
             topic: TopicName::foreign(row.get_ref(1)?.as_str()?),

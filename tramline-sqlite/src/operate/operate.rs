@@ -6,7 +6,6 @@ use crate::sqlite::Sqlite;
 use crate::store::readers::LOOK_LIMIT;
 use crate::writer::{Plan, Work, WriteError};
 use rusqlite::{Connection, OptionalExtension};
-use std::future::ready;
 use std::time::Duration;
 use tramline_core::id::MessageId;
 use tramline_core::name::{QueueName, QueueRef, TopicName};
@@ -21,7 +20,8 @@ impl Operate for Sqlite {
     }
 
     fn subscriptions(&self) -> BoxFuture<'_, Result<Vec<Subscription>>> {
-        Box::pin(self.core.look("list the subscriptions", look::subscriptions))
+        let look = |connection: &Connection| look::subscriptions(connection, false);
+        Box::pin(self.core.look("list the subscriptions", look))
     }
 
     fn depth<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<Depth>> {
@@ -63,7 +63,7 @@ impl Operate for Sqlite {
     }
 
     /// In steps of at most a thousand, each of them one transaction. What somebody has taken from
-    /// the dead letters and not settled stays there. A rate is refused as unsupported.
+    /// the dead letters and not settled stays there. With a rate, ten steps a second at most.
     fn redrive<'a>(&'a self, queue: &'a QueueName, what: Redrive) -> BoxFuture<'a, Result<u64>> {
         Box::pin(self.redrive_in_steps(queue, what))
     }
@@ -89,15 +89,20 @@ impl Operate for Sqlite {
 
     fn completed<'a>(
         &'a self,
-        _queue: &'a QueueName,
-        _after: Option<i64>,
-        _limit: u32,
+        queue: &'a QueueName,
+        after: Option<i64>,
+        limit: u32,
     ) -> BoxFuture<'a, Result<Vec<Completed>>> {
-        Box::pin(ready(Err(Error::unsupported("handled messages", "sqlite"))))
+        Box::pin(
+            self.look_at(queue, move |connection, id| {
+                peek::completed(connection, id, after, limit)
+            }),
+        )
     }
 
     fn orphans(&self) -> BoxFuture<'_, Result<Vec<Subscription>>> {
-        Box::pin(ready(Err(Error::unsupported("orphaned subscriptions", "sqlite"))))
+        let look = |connection: &Connection| look::subscriptions(connection, true);
+        Box::pin(self.core.look("list the orphaned subscriptions", look))
     }
 
     fn unsubscribe<'a>(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tramline_core::clock::Timestamp;
 use tramline_core::dead::{DeathRecord, Reason};
 use tramline_core::envelope::Envelope;
-use tramline_core::operate::Peeked;
+use tramline_core::operate::{Completed, Peeked};
 
 /// What is looked at of each message, wherever it stands. Literals, for `concat!`.
 macro_rules! ready {
@@ -138,19 +138,48 @@ pub(super) fn dead_letters(
     rows.collect()
 }
 
+/// Up to `limit` handled messages behind `after`, in the order in which they were handled.
+pub(super) fn completed(
+    connection: &Connection,
+    queue: i64,
+    after: Option<i64>,
+    limit: u32,
+) -> rusqlite::Result<Vec<Completed>> {
+    const COMPLETED: &str = "SELECT c.place, c.flags, c.failures, c.at, b.envelope, b.body
+         FROM tramline_completed c CROSS JOIN tramline_body b ON b.id = c.seq
+         WHERE c.queue = ?1 AND c.place > ?2 ORDER BY c.place LIMIT ?3 + 0";
+    let mut completed = connection.prepare_cached(COMPLETED)?;
+    let rows = completed.query_map((queue, after.unwrap_or(i64::MIN), limit), |row| {
+        Ok(Completed {
+            position: row.get(0)?,
+            envelope: Arc::new(envelope(row, 4, row.get::<_, i64>(1)? & DIRECT != 0)?),
+            failures: row.get(2)?,
+            at: Timestamp::from_micros(row.get(3)?),
+        })
+    })?;
+    rows.collect()
+}
+
+/// The message in two columns from `first` on. What cannot be read is shown without what cannot be
+/// read.
+fn envelope(row: &Row<'_>, first: usize, is_direct: bool) -> rusqlite::Result<Envelope> {
+    let text = row.get_ref(first)?.as_str().ok();
+    let mut envelope: Envelope =
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    envelope.body = Bytes::copy_from_slice(row.get_ref(first + 1)?.as_bytes().unwrap_or_default());
+    if is_direct {
+        envelope.via = None;
+    }
+    Ok(envelope)
+}
+
 fn peeked(row: &Row<'_>) -> rusqlite::Result<Peeked> {
     let moment = |index| -> rusqlite::Result<Option<Timestamp>> {
         Ok(row.get::<_, Option<i64>>(index)?.map(Timestamp::from_micros))
     };
-    // What cannot be read is shown without what cannot be read.
-    let envelope = row.get_ref(8)?.as_str().ok();
-    let mut envelope: Envelope =
-        envelope.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    envelope.body = Bytes::copy_from_slice(row.get_ref(9)?.as_bytes().unwrap_or_default());
     let reason: Option<String> = row.get(6)?;
-    if reason.is_some() || row.get::<_, i64>(1)? & DIRECT != 0 {
-        envelope.via = None;
-    }
+    let is_direct = reason.is_some() || row.get::<_, i64>(1)? & DIRECT != 0;
+    let envelope = envelope(row, 8, is_direct)?;
     let failures = row.get(2)?;
     let history = row.get_ref(3)?.as_str().ok();
     let history = history.and_then(|text| serde_json::from_str(text).ok());

@@ -2,8 +2,8 @@
 
 use crate::deliver::promote::promote;
 use crate::error::failed;
-use crate::queue::lane;
 use crate::queue::release::release;
+use crate::queue::{leave, length};
 use crate::writer::Work;
 use rusqlite::{Connection, params};
 use tramline_core::Result;
@@ -66,6 +66,9 @@ fn behind(work: &Work<'_>, queue: i64, last: i64) -> rusqlite::Result<usize> {
         work.connection.prepare_cached(DELETE)?.execute(params![queue, lane, place])?;
         release(work, *seq)?;
     }
+    if let Some(queue) = work.particular(queue) {
+        length::shrink(work, &queue, gone.len())?;
+    }
     Ok(gone.len())
 }
 
@@ -83,7 +86,7 @@ fn ready(work: &Work<'_>, queue: i64, last: i64) -> rusqlite::Result<usize> {
         work.connection.prepare_cached(DELETE)?.execute([queue, *rank, *seq])?;
         release(work, *seq)?;
         if let Some(queue) = &particular {
-            lane::left(work, queue, *seq, key.as_deref())?;
+            leave::left(work, queue, *seq, key.as_deref())?;
         }
     }
     Ok(gone.len())

@@ -3,15 +3,18 @@
 use super::choose::Chosen;
 use super::{peek, purge};
 use crate::error::failed;
-use crate::queue::lane;
 use crate::queue::release::release;
+use crate::queue::routes::Queue;
 use crate::queue::sql::DIRECT;
+use crate::queue::{lane, length};
 use crate::sqlite::Sqlite;
 use crate::writer::{Plan, Work, WriteError};
 use rusqlite::params;
+use std::time::Duration;
+use tramline_core::Result;
+use tramline_core::clock::{Clock, Timestamp};
 use tramline_core::name::QueueName;
 use tramline_core::operate::Redrive;
-use tramline_core::{Error, Result};
 
 /// How many dead letters are looked at in one step, and moved in one transaction.
 const STEP: u32 = 1000;
@@ -29,9 +32,7 @@ impl Sqlite {
     /// Looks at the dead letters on a reader and moves what is chosen on the writer. What dies
     /// again meanwhile stands behind the last one and is left alone.
     pub(super) async fn redrive_in_steps(&self, queue: &QueueName, what: Redrive) -> Result<u64> {
-        if what.rate.is_some() {
-            return Err(Error::unsupported("a redrive with a rate", "sqlite"));
-        }
+        let mut pace = Pace::new(what.rate.filter(|_| !what.dry_run));
         let chosen = Chosen::new(queue, what.selection)?;
         let end = self.look_at(queue, |connection, id| purge::last(connection, id, true)).await?;
         let (mut after, mut count) = (i64::MIN, 0);
@@ -41,20 +42,51 @@ impl Sqlite {
                 look(connection, id, after, end, &chosen)
             };
             let (id, step) = self.look_at_with_id(queue, look).await?;
-            count += match what.dry_run {
-                true => step.chosen.len() as u64,
-                false if step.chosen.is_empty() => 0,
-                false => {
-                    let plan = Plan::durable(step.chosen.len());
-                    let redrive = move |work: &Work<'_>| redrive(work, id, &step.chosen);
-                    self.core.write(plan, redrive).await.map_err(WriteError::into_error)?
+            if what.dry_run {
+                count += step.chosen.len() as u64;
+            } else {
+                for seqs in step.chosen.chunks(pace.at_once) {
+                    pace.wait(&*self.core.shared.settings.clock).await;
+                    let seqs = seqs.to_vec();
+                    let plan = Plan::durable(seqs.len());
+                    let redrive = move |work: &Work<'_>| redrive(work, id, &seqs);
+                    count +=
+                        self.core.write(plan, redrive).await.map_err(WriteError::into_error)?;
                 }
-            };
+            }
             match step.last {
                 Some(last) => after = last,
                 None => return Ok(count),
             }
         }
+    }
+}
+
+/// How many go at once, and how long it is from one time to the next.
+struct Pace {
+    at_once: usize,
+    pause: Duration,
+    next: Option<Timestamp>,
+}
+
+impl Pace {
+    /// A rate is kept by ten steps a second, or by one message at a time if it is lower.
+    fn new(rate: Option<u32>) -> Self {
+        let Some(rate) = rate else {
+            return Self { at_once: STEP as usize, pause: Duration::ZERO, next: None };
+        };
+        let rate = rate.max(1);
+        let at_once = (rate / 10).clamp(1, STEP);
+        let pause = Duration::from_secs(1) * at_once / rate;
+        Self { at_once: at_once as usize, pause, next: None }
+    }
+
+    /// Ends when the next ones may go.
+    async fn wait(&mut self, clock: &dyn Clock) {
+        if let Some(next) = self.next {
+            clock.sleep_until(next).await;
+        }
+        self.next = (!self.pause.is_zero()).then(|| clock.now().after(self.pause));
     }
 }
 
@@ -125,7 +157,14 @@ fn redrive_one(work: &Work<'_>, queue: i64, seq: i64) -> rusqlite::Result<bool> 
     }
     let new = work.connection.last_insert_rowid();
     let now = work.now().as_micros();
-    let lane = waits_in(work, queue, seq, new)?;
+    let particular = work.particular(queue);
+    if let Some(queue) = &particular {
+        length::grow(work, queue, 1)?;
+    }
+    let lane = match &particular {
+        Some(queue) => waits_in(work, queue, seq, new)?,
+        None => None,
+    };
     match lane {
         None => {
             let parameters = params![queue, seq, new, now, DIRECT];
@@ -143,8 +182,12 @@ fn redrive_one(work: &Work<'_>, queue: i64, seq: i64) -> rusqlite::Result<bool> 
 }
 
 /// The lane that the dead letter `seq` must wait in as `new`, if something is out of it.
-fn waits_in(work: &Work<'_>, queue: i64, seq: i64, new: i64) -> rusqlite::Result<Option<String>> {
-    let Some(queue) = work.particular(queue) else { return Ok(None) };
+fn waits_in(
+    work: &Work<'_>,
+    queue: &Queue,
+    seq: i64,
+    new: i64,
+) -> rusqlite::Result<Option<String>> {
     let key: Option<String> = work
         .connection
         .prepare_cached("SELECT key FROM tramline_dead WHERE queue = ?1 AND seq = ?2")?

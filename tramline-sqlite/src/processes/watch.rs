@@ -5,6 +5,7 @@ use super::reap::{self, Suspect};
 use crate::error::failed;
 use crate::open::connection;
 use crate::open::core::{Core, Shared};
+use crate::queue::forget;
 use crate::writer::{Job, Plan, Work, WriteError};
 use rusqlite::Connection;
 use std::io;
@@ -39,6 +40,8 @@ struct Looked {
     is_lost: bool,
     /// Free pages in the file, if they are many.
     pages_free: Option<i64>,
+    /// Something was kept for long enough.
+    is_forgetful: bool,
     data_version: i64,
 }
 
@@ -121,7 +124,7 @@ impl Watch {
     fn look(&mut self, jobs: &mpsc::Sender<Box<dyn Job>>) {
         self.looked = Instant::now();
         match self.read() {
-            Ok(Looked { suspects, is_lost, pages_free, data_version }) => {
+            Ok(Looked { suspects, is_lost, pages_free, is_forgetful, data_version }) => {
                 self.tell(reap::expire(suspects, jobs));
                 if is_lost {
                     // Others gave this process up: it enters anew and tells who holds something.
@@ -129,6 +132,9 @@ impl Watch {
                 }
                 if pages_free.is_some() {
                     self.tell(Core::write_blocking(jobs, Plan::passing(1), free_pages));
+                }
+                if is_forgetful {
+                    self.tell(forget_old(jobs));
                 }
                 if data_version != self.data_version {
                     self.data_version = data_version;
@@ -148,7 +154,8 @@ impl Watch {
             None => connection::reader(&self.shared.path)?,
         };
         let connection = self.connection.insert(connection);
-        let now = self.shared.settings.clock.now().as_micros();
+        let clock = &self.shared.settings.clock;
+        let now = clock.now().as_micros();
         let this = self.shared.member.id.load(Ordering::Relaxed);
         let mut processes =
             connection.prepare_cached("SELECT id, lock, lease_until FROM tramline_process")?;
@@ -166,8 +173,9 @@ impl Watch {
             }
         }
         let pages_free = pages_worth_freeing(connection)?;
+        let is_forgetful = forget::is_due(connection, &self.shared.routes.read(), clock.now())?;
         let data_version = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
-        Ok(Looked { suspects, is_lost, pages_free, data_version })
+        Ok(Looked { suspects, is_lost, pages_free, is_forgetful, data_version })
     }
 
     fn tell(&self, done: Result<(), WriteError>) {
@@ -175,6 +183,18 @@ impl Watch {
             tracing::warn!(%error, file = %self.shared.path.display(), "failed to look after it");
         }
     }
+}
+
+/// In short steps, so that others have their turn between them, and not for longer than this thread
+/// may be away from its other work.
+fn forget_old(jobs: &mpsc::Sender<Box<dyn Job>>) -> Result<(), WriteError> {
+    const STEPS_MAX: usize = 50;
+    for _ in 0..STEPS_MAX {
+        if Core::write_blocking(jobs, Plan::passing(forget::STEP), forget::step)? < forget::STEP {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// How many pages of the file are free, if that is more than a backlog of the usual size will

@@ -4,6 +4,7 @@ use super::routes::Routes;
 use crate::error::failed;
 use crate::writer::Work;
 use rusqlite::params;
+use tramline_core::name::QueueName;
 use tramline_core::topology::{CompiledRules, QueueSpec, Subscription, Topology};
 use tramline_core::{Error, ErrorKind, Result};
 
@@ -32,11 +33,7 @@ fn faulty_rules(subscription: &Subscription) -> Option<String> {
 fn refused_wishes(spec: &QueueSpec) -> Vec<String> {
     let asked = [
         (spec.temporary, "a temporary queue"),
-        (spec.length_max.is_some(), "a maximum length"),
-        (spec.dedup_window.is_some(), "deduplication"),
         (spec.delivery_limit.is_some(), "a delivery limit"),
-        (spec.keep_completed.is_some(), "keeping handled messages"),
-        (spec.keep_dead.is_some(), "a limit to keeping dead letters"),
         (!spec.arguments.is_empty(), "arguments of another broker"),
     ];
     let refused = asked.into_iter().filter(|(asked, _)| *asked);
@@ -89,7 +86,6 @@ fn difference(routes: &Routes, asked: &QueueSpec) -> Option<String> {
 }
 
 fn write(work: &Work<'_>, topology: &Topology) -> rusqlite::Result<bool> {
-    let json = |error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
     let mut changed = 0;
     for spec in &topology.queues {
         if work.routes().queue(spec.name.as_str()).is_some() {
@@ -97,8 +93,13 @@ fn write(work: &Work<'_>, topology: &Topology) -> rusqlite::Result<bool> {
         }
         changed += work
             .connection
-            .prepare_cached("INSERT OR IGNORE INTO tramline_queue (name, spec) VALUES (?1, ?2)")?
+            .prepare_cached("INSERT INTO tramline_queue (name, spec) VALUES (?1, ?2)")?
             .execute(params![spec.name.as_str(), serde_json::to_string(spec).map_err(json)?])?;
+        if spec.length_max.is_some() {
+            let length = "INSERT INTO tramline_length (queue, count) VALUES (?1, 0)";
+            let queue = work.connection.last_insert_rowid();
+            work.connection.prepare_cached(length)?.execute([queue])?;
+        }
     }
     for Subscription { queue, topic, rules } in &topology.subscriptions {
         changed += work
@@ -106,8 +107,8 @@ fn write(work: &Work<'_>, topology: &Topology) -> rusqlite::Result<bool> {
             .prepare_cached(
                 "INSERT INTO tramline_subscription (topic, queue, rules)
                  SELECT ?1, id, ?3 FROM tramline_queue WHERE name = ?2
-                 ON CONFLICT (topic, queue) DO UPDATE SET rules = excluded.rules
-                 WHERE rules <> excluded.rules",
+                 ON CONFLICT (topic, queue) DO UPDATE SET rules = excluded.rules, orphaned = 0
+                 WHERE rules <> excluded.rules OR orphaned = 1",
             )?
             .execute(params![
                 topic.as_str(),
@@ -115,5 +116,28 @@ fn write(work: &Work<'_>, topology: &Topology) -> rusqlite::Result<bool> {
                 serde_json::to_string(rules).map_err(json)?
             ])?;
     }
+    for spec in &topology.queues {
+        changed += write_orphans(work, &spec.name, topology)?;
+    }
     Ok(changed > 0)
+}
+
+/// What this declaration of a queue did not ask for any more is orphaned. Answers how much.
+fn write_orphans(
+    work: &Work<'_>,
+    queue: &QueueName,
+    topology: &Topology,
+) -> rusqlite::Result<usize> {
+    const SQL: &str = "UPDATE tramline_subscription SET orphaned = 1
+         WHERE orphaned = 0 AND queue = (SELECT id FROM tramline_queue WHERE name = ?1)
+             AND topic NOT IN (SELECT value FROM json_each(?2))";
+    let of_queue =
+        topology.subscriptions.iter().filter(|subscription| subscription.queue == *queue);
+    let topics: Vec<&str> = of_queue.map(|subscription| subscription.topic.as_str()).collect();
+    let topics = serde_json::to_string(&topics).map_err(json)?;
+    work.connection.prepare_cached(SQL)?.execute(params![queue.as_str(), topics])
+}
+
+fn json(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }

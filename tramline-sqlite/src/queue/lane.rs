@@ -3,7 +3,6 @@
 //! A lane has a row as long as one of its messages is out. Nothing else is looked up to know
 //! whether a message may be taken: what may not is in another table.
 
-use super::routes::Queue;
 use super::sql::tail;
 use crate::writer::Work;
 use rusqlite::{OptionalExtension, params};
@@ -48,18 +47,9 @@ pub(crate) fn last_place(work: &Work<'_>, queue: i64, lane: &str) -> rusqlite::R
         .query_row(params![queue, lane], |row| row.get(0))
 }
 
-/// A message is no longer in its queue: it was handled, has died or was removed. Whoever is next in
-/// its lane can be taken.
-pub(crate) fn left(
-    work: &Work<'_>,
-    queue: &Queue,
-    seq: i64,
-    key: Option<&str>,
-) -> rusqlite::Result<()> {
-    match queue.lane(key) {
-        Some(lane) if is_head(work, queue.id, lane, seq)? => next(work, queue.id, lane),
-        _ => Ok(()),
-    }
+/// A message has left its queue: if it was what is out of its lane, whoever is next can be taken.
+pub(super) fn left(work: &Work<'_>, queue: i64, lane: &str, seq: i64) -> rusqlite::Result<()> {
+    if is_head(work, queue, lane, seq)? { next(work, queue, lane) } else { Ok(()) }
 }
 
 fn next(work: &Work<'_>, queue: i64, lane: &str) -> rusqlite::Result<()> {

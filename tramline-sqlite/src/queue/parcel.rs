@@ -23,6 +23,7 @@ pub(crate) struct Parcel {
     pub(crate) text: String,
     pub(crate) due: Option<Timestamp>,
     pub(crate) state: State,
+    is_copy: bool,
 }
 
 /// What the bus has recorded about a message.
@@ -44,7 +45,12 @@ impl Parcel {
         let envelope = via_its_destination(to, envelope);
         let text = encode(&envelope)?;
         let state = copy.as_ref().map(State::of_copy).transpose()?.unwrap_or_default();
-        Ok(Self { to: to.clone(), envelope, text, due: *due, state })
+        Ok(Self { to: to.clone(), envelope, text, due: *due, state, is_copy: copy.is_some() })
+    }
+
+    /// Whether a queue may refuse or drop it: copies and dead letters were let in before.
+    pub(crate) fn is_judged(&self) -> bool {
+        !self.is_copy && !self.is_dead()
     }
 
     /// Whether it goes to the dead letters of its queue.

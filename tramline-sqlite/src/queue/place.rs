@@ -1,19 +1,25 @@
 //! A message is written: its body once, and a row in each queue that gets it.
 
-use super::lane;
+use super::admit::{Admitted, admit};
 use super::parcel::Parcel;
-use super::routes::{Leg, Legs};
+use super::routes::{Leg, Legs, Queue};
 use super::sql::tail;
+use super::{lane, length};
 use crate::writer::Work;
 use rusqlite::{ToSql, params};
 use tramline_core::clock::Timestamp;
 use tramline_core::dead::Reason;
+use tramline_core::name::QueueName;
+use tramline_core::transport::Destination;
+use tramline_core::{Error, ErrorKind};
 
 /// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Placed {
-    /// So many queues have it.
+    /// So many queues have it, or have had it.
     In(usize),
+    /// This queue has no room. No queue has it.
+    Full(QueueName),
     /// The queue that it names was not declared.
     NoSuchQueue,
 }
@@ -36,24 +42,50 @@ pub(crate) fn place(
         }
     };
     let Some(legs) = legs else { return Ok(Placed::NoSuchQueue) };
+    let queues = legs.len();
+    let admitted;
+    let legs = if parcel.is_judged() && legs.iter().any(|leg| leg.is_particular) {
+        match admit(work, parcel, legs)? {
+            Admitted::By(legs) => admitted = legs,
+            Admitted::Full(queue) => return Ok(Placed::Full(queue)),
+        }
+        &admitted
+    } else {
+        legs
+    };
     if legs.is_empty() {
-        return Ok(Placed::In(0));
+        return Ok(Placed::In(queues));
     }
     let seq = write_body(work, legs.len(), &parcel.text, &parcel.envelope.body)?;
     let now = work.now();
     for leg in legs {
         if parcel.is_dead() {
             write_dead(work, parcel, *leg, seq, now, flags)?;
-        } else if let Some(due) = parcel.due.filter(|due| *due > now) {
+            work.wake(leg.queue);
+            continue;
+        }
+        let queue = if leg.is_particular { work.particular(leg.queue) } else { None };
+        if let Some(queue) = &queue {
+            length::grow(work, queue, 1)?;
+        }
+        if let Some(due) = parcel.due.filter(|due| *due > now) {
             write_delayed(work, parcel, *leg, seq, due, flags)?;
-        } else if leg.is_particular && stands_behind(work, parcel, *leg, seq, now, flags)? {
+        } else if let Some(queue) = &queue
+            && stands_behind(work, parcel, queue, *leg, seq, now, flags)?
+        {
             continue;
         } else {
             write_ready(work, parcel, *leg, seq, now, flags)?;
         }
         work.wake(leg.queue);
     }
-    Ok(Placed::In(legs.len()))
+    Ok(Placed::In(queues))
+}
+
+/// The error of a message that a queue had no room for.
+pub(crate) fn full(to: &Destination, queue: &QueueName) -> Error {
+    let why = format!("queue {queue} is at its maximum length; there is room once some is handled");
+    Error::new(ErrorKind::Full, format!("send to {to}")).because(why)
 }
 
 /// Writes envelope and body, which `refs` queues share. Answers the place in their order.
@@ -73,6 +105,7 @@ pub(crate) fn write_body(
 fn stands_behind(
     work: &Work<'_>,
     parcel: &Parcel,
+    queue: &Queue,
     leg: Leg,
     seq: i64,
     now: Timestamp,
@@ -83,9 +116,7 @@ fn stands_behind(
         tail!(),
         ") VALUES (?12, ?13, ?14, ?15, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
     );
-    let queue = work.particular(leg.queue);
-    let key = parcel.envelope.key.as_deref();
-    let Some(lane) = queue.as_ref().and_then(|queue| queue.lane(key)) else { return Ok(false) };
+    let Some(lane) = queue.lane(parcel.envelope.key.as_deref()) else { return Ok(false) };
     if lane::lead(work, leg.queue, lane, seq)? {
         return Ok(false);
     }

@@ -21,6 +21,8 @@ pub(crate) struct Routes {
     queues: HashMap<Arc<str>, Arc<Queue>>,
     /// Those that are more than rows in their order, by their id.
     particular: HashMap<i64, Arc<Queue>>,
+    /// Those of which something is to be forgotten with time.
+    pub(crate) forgetful: Vec<Arc<Queue>>,
     topics: HashMap<String, Vec<Subscriber>>,
 }
 
@@ -63,7 +65,17 @@ pub(crate) struct Leg {
 impl Queue {
     /// Whether anything but rows has to be kept right when messages come and go.
     fn is_particular(&self) -> bool {
-        self.spec.ordering != Ordering::None
+        let QueueSpec { ordering, length_max, dedup_window, keep_completed, .. } = &self.spec;
+        *ordering != Ordering::None
+            || length_max.is_some()
+            || dedup_window.is_some()
+            || keep_completed.is_some()
+    }
+
+    /// Whether something of it is to be forgotten with time.
+    fn is_forgetful(&self) -> bool {
+        let QueueSpec { dedup_window, keep_completed, keep_dead, .. } = &self.spec;
+        dedup_window.is_some() || keep_completed.is_some() || keep_dead.is_some()
     }
 
     /// What a message stands in line in, if it has to: its key, or for the order of the whole
@@ -114,6 +126,9 @@ impl Routes {
             by_id.insert(id, queue.clone());
             if queue.is_particular() {
                 routes.particular.insert(id, queue.clone());
+            }
+            if queue.is_forgetful() {
+                routes.forgetful.push(queue.clone());
             }
             routes.queues.insert(name, queue);
         }

@@ -16,10 +16,27 @@ CREATE TABLE tramline_queue (
     spec TEXT NOT NULL
 );
 
+-- How many messages are in a queue that may hold so many only, its dead letters not counted.
+CREATE TABLE tramline_length (
+    queue INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL
+);
+
+-- What was sent to queues that drop what is sent again within their window.
+CREATE TABLE tramline_seen (
+    queue INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (queue, key)
+) WITHOUT ROWID;
+CREATE INDEX tramline_seen_age ON tramline_seen (queue, at);
+
+-- Those that the last declaration of their queue did not ask for are orphaned: they still hold.
 CREATE TABLE tramline_subscription (
     topic TEXT NOT NULL,
     queue INTEGER NOT NULL,
     rules TEXT NOT NULL,
+    orphaned INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (topic, queue)
 ) WITHOUT ROWID;
 
@@ -140,6 +157,20 @@ CREATE TABLE tramline_dead (
     reason TEXT NOT NULL,
     failed_at INTEGER NOT NULL,
     PRIMARY KEY (queue, seq)
+) WITHOUT ROWID;
+
+-- Dead letters are forgotten by their age; messages that are handled never touch this index.
+CREATE INDEX tramline_dead_age ON tramline_dead (queue, failed_at);
+
+-- Was handled and is kept to be looked at. `place` is the moment, or just behind the one before.
+CREATE TABLE tramline_completed (
+    queue INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    PRIMARY KEY (queue, place)
 ) WITHOUT ROWID;
 
 -- Who has the file open. Ids are never used twice: a process that was given up learns it by

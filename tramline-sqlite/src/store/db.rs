@@ -3,7 +3,7 @@
 use super::{outbox, statements};
 use crate::error::failed;
 use crate::queue::parcel::Parcel;
-use crate::queue::place::{Placed, place};
+use crate::queue::place::{Placed, full, place};
 use crate::queue::sql::BORN_HERE;
 use crate::writer::Work;
 use rusqlite::{Params, Row};
@@ -158,6 +158,8 @@ fn enqueue(work: &Work<'_>, outgoing: &Outgoing) -> Result<(), Failure> {
             }
             Ok(())
         }
+        // There is room again once others are handled.
+        Placed::Full(queue) => Err(Failure::retryable(full(&outgoing.to, &queue))),
         Placed::NoSuchQueue => {
             let error = Error::new(ErrorKind::NotFound, format!("send to {}", outgoing.to));
             Err(Failure::permanent(error.because("no such queue was declared")))

@@ -17,6 +17,8 @@ use tramline_sqlite::{Sqlite, SqliteDelivery, SqliteOptions, SqliteReceiver};
 /// How long what must happen may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// A place for a file, gone with the test.
 pub(crate) struct Place(TempDir);
 
@@ -65,7 +67,8 @@ pub(crate) async fn declare_as(sqlite: &Sqlite, wish: impl FnOnce(&mut QueueSpec
 pub(crate) async fn offer(sqlite: &Sqlite, id: &str, change: impl FnOnce(&mut Outgoing)) -> Sent {
     let mut outgoing = message(id);
     change(&mut outgoing);
-    let deadline = Deadline::after(SystemClock.now(), PATIENCE);
+    // Far behind whatever a test's clock shows.
+    let deadline = Deadline::after(SystemClock.now(), 1000 * DAY);
     let sent = sqlite.sender().await.unwrap().send(&[outgoing], deadline).await;
     sent.into_iter().next().unwrap()
 }
@@ -118,6 +121,19 @@ pub(crate) fn id(delivery: &impl Delivery) -> String {
 /// What must come to its end.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+/// Asks again and again until the answer is as it must be.
+pub(crate) async fn until<T>(mut ask: impl AsyncFnMut() -> T, is_so: impl Fn(&T) -> bool) -> T {
+    within(async {
+        loop {
+            let answer = ask().await;
+            if is_so(&answer) {
+                return answer;
+            }
+        }
+    })
+    .await
 }
 
 /// The numbers that were written.

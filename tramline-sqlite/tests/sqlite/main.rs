@@ -12,3 +12,5 @@ mod opening;
 mod order;
 mod outbox;
 mod processes;
+mod unreadable;
+mod wishes;
