@@ -5,6 +5,7 @@ use crate::shared::Shared;
 use std::{fmt, sync::Arc};
 use tramline_core::capabilities::Support;
 use tramline_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use tramline_core::transport::Outgoing;
 
 /// How a [`Memory`] is made: `Memory::options().clock(…).build()`.
 #[must_use = "options make a memory by `build`"]
@@ -14,7 +15,11 @@ pub struct MemoryOptions {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) delayed_retry: Support,
     pub(crate) dead_letter: Support,
+    pub(crate) watcher: Option<Watcher>,
 }
+
+/// Told of every message that is accepted.
+pub(crate) type Watcher = Arc<dyn Fn(&Outgoing) + Send + Sync>;
 
 impl MemoryOptions {
     /// Delays and ages are measured by `clock`. Default: the machine's.
@@ -43,6 +48,14 @@ impl MemoryOptions {
         self
     }
 
+    /// For tests: `watcher` is told of every message at the moment it is in, whether it was sent
+    /// or published in a transaction, and whether or not any queue has subscribed to it. It must
+    /// not use the memory: that waits for it.
+    pub fn watch(mut self, watcher: impl Fn(&Outgoing) + Send + Sync + 'static) -> Self {
+        self.watcher = Some(Arc::new(watcher));
+        self
+    }
+
     /// The memory, empty.
     pub fn build(self) -> Memory {
         Memory::on(Arc::new(Shared::new(self)))
@@ -56,6 +69,7 @@ impl Default for MemoryOptions {
             entropy: Arc::new(SystemEntropy),
             delayed_retry: Support::Native,
             dead_letter: Support::Native,
+            watcher: None,
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) enum Origin {
 
 /// Collects posts, to be put into their queues all at once.
 pub(crate) struct Posting<'a> {
-    shared: &'a Shared,
+    pub(crate) shared: &'a Shared,
     routes: Arc<Routes>,
     origin: Origin,
     now: Timestamp,

@@ -28,9 +28,13 @@ impl Sender for MemorySender {
             Ok(routed) => Sent::Accepted { routed: Some(routed) },
             Err(error) => Sent::Refused(error),
         };
-        let sent = batch.iter().map(answer).collect();
+        let sent: Vec<Sent> = batch.iter().map(answer).collect();
         let posts = posting.finish();
-        shared.change(|state| state.post(posts));
+        shared.change(|state| {
+            let answered = batch.iter().zip(&sent).filter(|(_, sent)| sent.is_accepted());
+            shared.accepted(answered.map(|(outgoing, _)| outgoing));
+            state.post(posts);
+        });
         sent
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tramline_core::clock::Timestamp;
 use tramline_core::store::DatabaseId;
+use tramline_core::transport::Outgoing;
 
 pub(crate) struct Shared {
     pub(crate) database: DatabaseId,
@@ -46,6 +47,13 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.options.clock.now()
+    }
+
+    /// Tells the watcher, if there is one.
+    pub(crate) fn accepted<'a>(&self, accepted: impl IntoIterator<Item = &'a Outgoing>) {
+        if let Some(watcher) = &self.options.watcher {
+            accepted.into_iter().for_each(|outgoing| watcher(outgoing));
+        }
     }
 
     /// What is declared at this moment.

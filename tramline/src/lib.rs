@@ -34,6 +34,8 @@ pub mod publish;
 mod relay;
 mod retry;
 mod start;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod unrouted;
 
 pub use bus::{Bus, Drained};

@@ -51,7 +51,7 @@ impl Bus {
 
 /// Collects what a bus is made of; [`BusBuilder::start`] checks and starts it.
 #[must_use = "a bus runs when it is started"]
-pub struct BusBuilder<T> {
+pub struct BusBuilder<T = Box<dyn DynTransport>> {
     transport: T,
     endpoints: Vec<Endpoint>,
     states: States,
@@ -157,6 +157,25 @@ impl<T: Transport> BusBuilder<T> {
     ) -> Self {
         self.hooks.on_dead_letter(hook);
         self
+    }
+
+    /// Tests are told of every message that was handled.
+    #[cfg(feature = "testing")]
+    pub(crate) fn on_handled(
+        mut self,
+        hook: impl Fn(&tramline_core::name::QueueName, &Arc<tramline_core::envelope::Envelope>)
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.hooks.on_handled(hook);
+        self
+    }
+
+    /// The stores that were added.
+    #[cfg(feature = "testing")]
+    pub(crate) fn stores(&self) -> &[Arc<dyn DynStore>] {
+        &self.stores
     }
 
     /// Checks everything, declares queues, topics and subscriptions, and begins to receive.

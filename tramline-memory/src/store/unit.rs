@@ -54,6 +54,7 @@ impl<'a> Unit<'a> {
                         let routed = posting.add(outgoing);
                         routed.map_err(|error| CommitError::Handler(error.into()))?;
                     }
+                    posting.shared.accepted(&outgoing);
                     state.post(posting.finish());
                 }
                 Publishing::Outbox => {

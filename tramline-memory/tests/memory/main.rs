@@ -13,3 +13,4 @@ mod restricted;
 mod store;
 mod time;
 mod waking;
+mod watching;

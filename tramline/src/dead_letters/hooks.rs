@@ -41,17 +41,28 @@ pub struct DeadLetterReport {
     pub error: Option<String>,
 }
 
+type OnHandled = Arc<dyn Fn(&QueueName, &Arc<Envelope>) + Send + Sync>;
 type OnFailure = Arc<dyn Fn(&FailureReport<'_>) + Send + Sync>;
 type OnDeadLetter = Arc<dyn Fn(DeadLetterReport) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The callbacks of an endpoint, the bus's own first.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
+    on_handled: Vec<OnHandled>,
     on_failure: Vec<OnFailure>,
     on_dead_letter: Vec<OnDeadLetter>,
 }
 
 impl Hooks {
+    /// Tests are told of every message that was handled.
+    #[cfg(feature = "testing")]
+    pub(crate) fn on_handled(
+        &mut self,
+        hook: impl Fn(&QueueName, &Arc<Envelope>) + Send + Sync + 'static,
+    ) {
+        self.on_handled.push(Arc::new(hook));
+    }
+
     pub(crate) fn on_failure(&mut self, hook: impl Fn(&FailureReport<'_>) + Send + Sync + 'static) {
         self.on_failure.push(Arc::new(hook));
     }
@@ -66,6 +77,7 @@ impl Hooks {
     /// These hooks, then those of `inner`.
     pub(crate) fn and(&self, inner: &Self) -> Self {
         let mut both = self.clone();
+        both.on_handled.extend(inner.on_handled.iter().cloned());
         both.on_failure.extend(inner.on_failure.iter().cloned());
         both.on_dead_letter.extend(inner.on_dead_letter.iter().cloned());
         both
@@ -74,6 +86,11 @@ impl Hooks {
     /// Whether anybody is told of dead letters.
     pub(crate) fn tells_of_dead_letters(&self) -> bool {
         !self.on_dead_letter.is_empty()
+    }
+
+    /// The handler has succeeded, and its transaction, if it has one, is committed.
+    pub(crate) fn handled(&self, queue: &QueueName, envelope: &Arc<Envelope>) {
+        self.on_handled.iter().for_each(|hook| hook(queue, envelope));
     }
 
     /// Logs, then tells. A hook that panics is logged and harms nobody else.

@@ -99,6 +99,9 @@ pub(crate) async fn finish<D: Delivery>(
         let failure = Failure::retryable(format!("panicked: {}", panic_text(&*panic)));
         decide(&Ending::Failed(failure), &shared.surroundings.retries)
     });
+    if matches!(ending, Ending::Handled | Ending::SettledByStore) {
+        shared.surroundings.hooks.handled(&shared.queue, delivery.envelope());
+    }
     let dies = matches!(&action, Action::Settle(Settlement::DeadLetter { .. }));
     let hook_place = if dies && shared.surroundings.hooks.tells_of_dead_letters() {
         // Where no place is free, the slot is kept.

@@ -1,0 +1,4 @@
+//! How the tools for tests behave.
+
+mod messages;
+mod test_bus;
