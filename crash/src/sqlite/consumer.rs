@@ -3,8 +3,11 @@
 use super::message::{Fate, Noted, Placed};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tramline::core::capabilities::Ordering;
 use tramline::sqlite::{Db, Sync};
-use tramline::{Attempt, Bus, Endpoint, Failure, Item, Retry, Sqlite, State, Tx};
+use tramline::{
+    Attempt, Bus, Endpoint, Failure, Item, QueueName, QueueSpec, Retry, Sqlite, State, Tx,
+};
 
 /// The name of the file that all processes of a round work on.
 pub(crate) const FILE: &str = "bus.db";
@@ -21,10 +24,12 @@ pub(crate) const LEDGER: &str = "ledger";
 pub(crate) const AUDIT: &str = "audit";
 /// Not transactional: at least once.
 pub(crate) const PLAIN: &str = "plain";
+/// Keeps the order of keys, also while what failed waits for its next run: exactly once.
+pub(crate) const ORDERED: &str = "ordered";
 /// Handles what the ledger has published: exactly once.
 pub(crate) const NOTES: &str = "notes";
 
-pub(crate) const ENDPOINTS_OF_PLACED: [&str; 3] = [LEDGER, AUDIT, PLAIN];
+pub(crate) const ENDPOINTS_OF_PLACED: [&str; 4] = [LEDGER, AUDIT, PLAIN, ORDERED];
 
 /// How long handlers may finish when the process is told to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -46,6 +51,10 @@ impl Consumer {
              (id INTEGER PRIMARY KEY, endpoint TEXT, number INTEGER, key TEXT)";
         let created = sqlite.write(move |db| Ok(db.execute(create, []).map(|_| ())?)).await;
         created.map_err(|failure| failure.to_string())?;
+        let per_key = QueueSpec {
+            ordering: Ordering::PerKey,
+            ..QueueSpec::new(QueueName::new(ORDERED).map_err(|bad| bad.to_string())?)
+        };
         let bus = Bus::builder(sqlite.clone())
             .store(sqlite.clone())
             .state(sqlite)
@@ -64,6 +73,15 @@ impl Consumer {
                     .concurrency(2)
                     .transactional()
                     .handle_batch(audit),
+            )
+            .endpoint(
+                Endpoint::new(ORDERED)
+                    .queue_spec(per_key)
+                    .subscribe::<Placed>()
+                    .retry(retry())
+                    .concurrency(8)
+                    .transactional()
+                    .handle(arrange),
             )
             .endpoint(Endpoint::new(PLAIN).subscribe::<Placed>().concurrency(4).handle(write))
             .endpoint(Endpoint::new(NOTES).subscribe::<Noted>().transactional().handle(note))
@@ -96,6 +114,11 @@ async fn book(placed: Placed, Attempt(run): Attempt, tx: Tx<Sqlite>) -> Result<(
         effect(db, LEDGER, placed.number, &placed.key)?;
         db.publish(&Noted { number: placed.number })
     })
+}
+
+async fn arrange(placed: Placed, Attempt(run): Attempt, tx: Tx<Sqlite>) -> Result<(), Failure> {
+    fail_as_told(placed.number, run)?;
+    tx.write(move |db| effect(db, ORDERED, placed.number, &placed.key))
 }
 
 async fn audit(items: Vec<Item<Placed>>, tx: Tx<Sqlite>) -> Result<(), Failure> {

@@ -85,10 +85,16 @@ fn leftovers(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     if bodies != 0 {
         found.push(format!("{bodies} bodies that are in no queue"));
     }
-    let leased = "SELECT count(*) FROM tramline_leased";
-    let leased: i64 = connection.query_row(leased, [], |row| row.get(0))?;
-    if leased != 0 {
-        found.push(format!("{leased} messages that processes took and did not give back"));
+    let kept = [
+        ("tramline_leased", "messages that processes took and did not give back"),
+        ("tramline_lane", "keys that are locked for no message"),
+    ];
+    for (table, what) in kept {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let rows: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+        if rows != 0 {
+            found.push(format!("{rows} {what}"));
+        }
     }
     Ok(found)
 }

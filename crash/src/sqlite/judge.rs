@@ -1,7 +1,7 @@
 //! What must hold of the evidence, whatever was done to the processes.
 
-use super::consumer::{AUDIT, ENDPOINTS_OF_PLACED, LEDGER, NOTES, PLAIN};
-use super::evidence::Evidence;
+use super::consumer::{AUDIT, ENDPOINTS_OF_PLACED, LEDGER, NOTES, ORDERED, PLAIN};
+use super::evidence::{Effect, Evidence};
 use super::message::Fate;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,16 +21,20 @@ pub(crate) fn judge(evidence: &Evidence) -> Vec<String> {
     faults.extend(evidence.leftovers.iter().map(|left| format!("left behind: {left}")));
     let ends = ends(evidence);
     let of = |endpoint: &str| &ends[endpoint];
-    for endpoint in [LEDGER, AUDIT, NOTES] {
+    for endpoint in [LEDGER, AUDIT, ORDERED, NOTES] {
         once(endpoint, of(endpoint), &mut faults);
     }
     for endpoint in ENDPOINTS_OF_PLACED {
         complete(endpoint, of(endpoint), &evidence.confirmed, &mut faults);
     }
-    as_told(of(LEDGER), &mut faults);
+    for endpoint in [LEDGER, ORDERED] {
+        as_told(endpoint, of(endpoint), &mut faults);
+    }
+    in_order(evidence, &mut faults);
     // One publish is one transaction, and so are a handler's writes and what it publishes.
     alike((LEDGER, &of(LEDGER).all()), (AUDIT, &of(AUDIT).all()), &mut faults);
     alike((LEDGER, &of(LEDGER).all()), (PLAIN, &of(PLAIN).all()), &mut faults);
+    alike((LEDGER, &of(LEDGER).all()), (ORDERED, &of(ORDERED).all()), &mut faults);
     let handled: BTreeSet<u64> = of(LEDGER).handled.keys().copied().collect();
     alike((LEDGER, &handled), (NOTES, &of(NOTES).all()), &mut faults);
     faults
@@ -38,7 +42,7 @@ pub(crate) fn judge(evidence: &Evidence) -> Vec<String> {
 
 fn ends(evidence: &Evidence) -> BTreeMap<&str, Ends> {
     let mut ends: BTreeMap<&str, Ends> =
-        [LEDGER, AUDIT, PLAIN, NOTES].map(|endpoint| (endpoint, Ends::default())).into();
+        [LEDGER, AUDIT, PLAIN, ORDERED, NOTES].map(|queue| (queue, Ends::default())).into();
     for effect in &evidence.effects {
         let ends = ends.entry(&effect.endpoint).or_default();
         *ends.handled.entry(effect.number).or_default() += 1;
@@ -76,7 +80,7 @@ fn complete(endpoint: &str, ends: &Ends, confirmed: &BTreeSet<u64>, faults: &mut
 }
 
 /// What the handler fails for good is dead, and nothing else is but what killed its processes.
-fn as_told(ends: &Ends, faults: &mut Vec<String>) {
+fn as_told(endpoint: &str, ends: &Ends, faults: &mut Vec<String>) {
     for number in ends.all() {
         let told = match Fate::of(number) {
             Fate::Handled | Fate::HandledAfter(_) => None,
@@ -85,7 +89,20 @@ fn as_told(ends: &Ends, faults: &mut Vec<String>) {
         };
         let dead = ends.dead.get(&number).and_then(|reasons| reasons.first()).map(String::as_str);
         if dead != told && dead != Some("poison") {
-            faults.push(format!("{LEDGER}: {number} should have died {told:?}, died {dead:?}"));
+            faults.push(format!("{endpoint}: {number} should have died {told:?}, died {dead:?}"));
+        }
+    }
+}
+
+/// The messages of one key were handled in the order in which they were sent: a later one has a
+/// larger number.
+fn in_order(evidence: &Evidence, faults: &mut Vec<String>) {
+    let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+    for effect in evidence.effects.iter().filter(|effect| effect.endpoint == ORDERED) {
+        let before = last.insert(&effect.key, effect.number);
+        if let Some(before) = before.filter(|before| *before > effect.number) {
+            let Effect { number, key, .. } = effect;
+            faults.push(format!("{ORDERED}: {number} of key {key} was handled after {before}"));
         }
     }
 }
@@ -104,7 +121,7 @@ fn alike(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sqlite::evidence::{DeadLetter, Effect};
+    use crate::sqlite::evidence::DeadLetter;
 
     /// The numbers of a message that is handled and of one that dies.
     fn numbers() -> (u64, u64) {
@@ -119,10 +136,14 @@ mod tests {
     fn sound() -> Evidence {
         let (good, bad) = numbers();
         let mut effects: Vec<Effect> =
-            [LEDGER, AUDIT, PLAIN, NOTES].map(|endpoint| effect(endpoint, good)).into();
+            [LEDGER, AUDIT, PLAIN, ORDERED, NOTES].map(|queue| effect(queue, good)).into();
         effects.extend([AUDIT, PLAIN].map(|endpoint| effect(endpoint, bad)));
-        let reason = "permanent".to_owned();
-        let dead = vec![DeadLetter { queue: LEDGER.to_owned(), number: bad, reason }];
+        let died = |queue: &str| DeadLetter {
+            queue: queue.to_owned(),
+            number: bad,
+            reason: "permanent".to_owned(),
+        };
+        let dead = [LEDGER, ORDERED].map(died).into();
         let confirmed = BTreeSet::from([good, bad]);
         Evidence { confirmed, effects, dead, integrity: "ok".to_owned(), leftovers: Vec::new() }
     }
@@ -143,7 +164,7 @@ mod tests {
 
     #[test]
     fn an_effect_that_happened_twice_is_told() {
-        for endpoint in [LEDGER, AUDIT, NOTES] {
+        for endpoint in [LEDGER, AUDIT, ORDERED, NOTES] {
             let text = faults(|evidence| evidence.effects.push(effect(endpoint, numbers().0)));
             assert!(text.contains(&format!("{endpoint}: {} was handled 2 times", numbers().0)));
         }
@@ -185,6 +206,23 @@ mod tests {
         let because = |reason: &str| faults(|evidence| evidence.dead[0].reason = reason.to_owned());
         assert!(because("unhandled").contains("should have died"), "{}", because("unhandled"));
         assert_eq!(because("poison"), "");
+    }
+
+    #[test]
+    fn a_message_that_was_handled_before_an_earlier_one_of_its_key_is_told() {
+        let handled = |number, key: &str| Effect {
+            endpoint: ORDERED.to_owned(),
+            number,
+            key: key.to_owned(),
+        };
+        let in_order = |effects: &[Effect]| {
+            let mut faults = Vec::new();
+            in_order(&Evidence { effects: effects.into(), ..Evidence::default() }, &mut faults);
+            faults.join("\n")
+        };
+        assert_eq!(in_order(&[handled(2, "a"), handled(1, "b"), handled(3, "a")]), "");
+        let text = in_order(&[handled(2, "a"), handled(1, "b"), handled(1, "a")]);
+        assert_eq!(text, "ordered: 1 of key a was handled after 2");
     }
 
     #[test]
