@@ -1,11 +1,12 @@
 //! Several processes on one file.
 
-use crate::kit::{PATIENCE, Place, id, next, receiver, send, within};
+use crate::kit::{PATIENCE, Place, declare_as, id, next, receiver, send, send_keyed, within};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tramline_core::capabilities::Ordering;
 use tramline_core::clock::{Clock, ManualClock, SystemClock};
 use tramline_core::settlement::{Settled, Settlement};
 use tramline_core::transport::Delivery;
@@ -61,15 +62,46 @@ async fn what_a_killed_process_held_comes_back_at_once_and_in_its_place() {
     let mut back = receiver(&sqlite, 10).await;
     let mut ids = BTreeSet::new();
     let mut deliveries = Vec::new();
-    for _ in 0..CHILD_HOLDS {
+    for _ in 0..=CHILD_HOLDS {
         let delivery = next(&mut back).await;
-        if id(&delivery) != CHILD_HOLDS.to_string() {
-            assert_eq!(delivery.deliveries(), Some(2), "the death is counted");
-        }
+        let was_killed = id(&delivery) != CHILD_HOLDS.to_string();
+        let counted = if was_killed { 2 } else { 1 };
+        assert_eq!(
+            delivery.deliveries(),
+            Some(counted),
+            "a death counts, what was dropped does not"
+        );
         ids.insert(id(&delivery));
         deliveries.push(delivery);
     }
-    assert!(ids.len() == CHILD_HOLDS && killed.elapsed() < PATIENCE, "{ids:?}");
+    assert!(ids.len() == CHILD_HOLDS + 1 && killed.elapsed() < PATIENCE, "{ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_process_lets_nothing_overtake_in_the_keys_that_it_held() {
+    let place = Place::new();
+    let sqlite = place.isolated().lease(Duration::from_secs(3600)).open().await.unwrap();
+    declare_as(&sqlite, |spec| spec.ordering = Ordering::PerKey).await;
+    for round in ["first", "second"] {
+        for key in 0..CHILD_HOLDS {
+            send_keyed(&sqlite, &format!("{round}-{key}"), &key.to_string()).await;
+        }
+    }
+    let mut child = start_child(&place);
+    let mut consumer = receiver(&sqlite, 20).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for round in ["first", "second"] {
+        let mut deliveries = Vec::new();
+        for _ in 0..CHILD_HOLDS {
+            let delivery = next(&mut consumer).await;
+            assert!(id(&delivery).starts_with(round), "{} in the {round} round", id(&delivery));
+            deliveries.push(delivery);
+        }
+        for delivery in deliveries {
+            assert_eq!(delivery.settle(Settlement::Ack).await.unwrap(), Settled::Done);
+        }
+    }
 }
 
 #[tokio::test]
