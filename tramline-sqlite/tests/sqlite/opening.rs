@@ -157,3 +157,46 @@ async fn a_queue_that_a_newer_program_declared_in_unknown_words_stops_nobody() {
     let refused = tramline_core::transport::Transport::declare(&sqlite, &topology).await;
     assert_eq!(refused.unwrap_err().kind(), tramline_core::ErrorKind::Conflict);
 }
+
+#[tokio::test]
+async fn every_faulty_rule_and_every_conflict_is_told_at_once() {
+    use tramline_core::name::{QueueName, TopicName};
+    use tramline_core::topology::{QueueSpec, Rule, Subscription, Topology};
+    let place = Place::new();
+    let sqlite = place.open().await;
+    let spec = |name: &str| QueueSpec::new(QueueName::new(name).unwrap());
+    let subscription = |queue: &str, topic: &str, subject: &str| Subscription {
+        queue: QueueName::new(queue).unwrap(),
+        topic: TopicName::new(topic).unwrap(),
+        rules: vec![Rule::subject(subject)],
+    };
+    let queues = vec![spec("first"), spec("second")];
+    let faulty = Topology {
+        queues: queues.clone(),
+        subscriptions: vec![
+            subscription("first", "one", "a..b"),
+            subscription("second", "two", ""),
+        ],
+        ..Topology::default()
+    };
+    let declare = async |topology: &Topology| {
+        tramline_core::transport::Transport::declare(&sqlite, topology).await
+    };
+    let error = declare(&faulty).await.unwrap_err();
+    assert_eq!(error.kind(), tramline_core::ErrorKind::Misconfigured);
+    for word in ["queue first on topic one", "queue second on topic two"] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    declare(&Topology { queues: queues.clone(), ..Topology::default() }).await.unwrap();
+    let mut other = queues;
+    for queue in &mut other {
+        queue.priority_max = Some(3);
+    }
+    let missing = vec![subscription("third", "one", "#")];
+    let conflicting = Topology { queues: other, subscriptions: missing, ..Topology::default() };
+    let error = declare(&conflicting).await.unwrap_err();
+    assert_eq!(error.kind(), tramline_core::ErrorKind::Conflict);
+    for word in ["queue first: priority_max", "queue second: priority_max", "no queue third"] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
