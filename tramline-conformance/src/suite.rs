@@ -49,13 +49,28 @@ macro_rules! transport_suite {
                 many_may_declare_the_same_at_once,
                 a_conflicting_declaration_is_refused_with_the_argument_named,
                 larger_priorities_go_first_or_are_refused,
-                a_full_queue_refuses_messages_or_no_length_is_accepted,
-                a_duplicate_within_the_window_is_dropped_or_no_window_is_accepted,
-                order_by_key_is_kept_or_refused,
-                a_retried_message_keeps_its_key_locked_where_that_is_native,
-                order_by_queue_is_accepted_or_refused,
                 a_temporary_queue_takes_messages_or_is_refused,
                 a_delivery_limit_holds_or_is_refused,
+            }
+            transport::ordering::{
+                order_by_key_is_kept_or_refused,
+                one_message_of_a_key_is_out_at_a_time_in_all_processes,
+                a_retried_message_keeps_its_key_locked_where_that_is_native,
+                a_dead_letter_lets_its_key_go_on,
+                what_is_given_back_or_lost_stays_before_its_key,
+                a_scheduled_message_lines_up_when_it_is_due,
+                messages_without_a_key_are_not_held_back,
+                a_priority_counts_among_the_first_of_each_key,
+                a_redriven_message_lines_up_behind_its_key,
+                an_expired_message_lets_its_key_go_on,
+                a_restart_keeps_keys_locked,
+                order_by_queue_is_kept_or_refused,
+            }
+            transport::length::{
+                a_full_queue_refuses_messages_or_no_length_is_accepted,
+            }
+            transport::dedup::{
+                a_duplicate_within_the_window_is_dropped_or_no_window_is_accepted,
             }
             transport::delay::{
                 a_delayed_message_arrives_when_it_is_due_and_not_before,

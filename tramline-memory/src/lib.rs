@@ -9,11 +9,13 @@
 //! Read in the order of a message's life:
 //!
 //! 1. `routes`: what is declared; a pure look-up from a destination to queues
-//! 2. `posting`: outgoing messages become `row`s
-//! 3. `queue`: the rows of one queue, pure; `state` and `settle`: everything under the one lock
+//! 2. `posting`: outgoing messages become `row`s; `admission`: which of them may come in
+//! 3. `queue`: the rows of one queue, pure, with their order by key (`keys`), what it knows of
+//!    before (`window`) and what was handled (`kept`); `state` and `settle`: everything under the
+//!    one lock
 //! 4. `shared`: the lock itself; `bell`: who is woken after it, and why no wake-up is lost
 //! 5. `transport`, `sender`, `receiver`, `delivery`, `lease`: the contract, only translated
-//! 6. `operate`: what operators see and do
+//! 6. `operate` and `redrive`: what operators see and do
 //! 7. [`store`]: transactions, inbox, outbox
 //!
 //! ```
@@ -44,8 +46,11 @@
 //! # }
 //! ```
 
+mod admission;
 mod bell;
 mod delivery;
+mod kept;
+mod keys;
 mod lease;
 mod memory;
 mod operate;
@@ -53,6 +58,7 @@ mod options;
 mod posting;
 mod queue;
 mod receiver;
+mod redrive;
 mod routes;
 mod row;
 mod sender;
@@ -61,6 +67,7 @@ mod shared;
 mod state;
 pub mod store;
 mod transport;
+mod window;
 
 pub use delivery::MemoryDelivery;
 pub use memory::Memory;

@@ -1,6 +1,7 @@
 //! The handle.
 
 use crate::options::MemoryOptions;
+use crate::queue::Eviction;
 use crate::shared::Shared;
 use std::sync::Arc;
 use tramline_core::name::{QueueName, QueueRef};
@@ -69,7 +70,7 @@ impl Memory {
     /// store as two clones dies when both crash.
     pub fn crash(&self) {
         self.shared.change(|state| {
-            state.evict_from_all(self.handle);
+            state.evict_from_all(self.handle, Eviction::Unheard);
             state.outbox.evict(self.handle);
             // Relays of other processes may have set their timers for the end of these leases.
             state.rings.appended = true;

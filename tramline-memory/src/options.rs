@@ -1,6 +1,7 @@
 //! How a memory is made.
 
 use crate::memory::Memory;
+use crate::queue::Manner;
 use crate::shared::Shared;
 use std::{fmt, sync::Arc};
 use tramline_core::capabilities::Support;
@@ -16,6 +17,7 @@ pub struct MemoryOptions {
     pub(crate) delayed_retry: Support,
     pub(crate) dead_letter: Support,
     pub(crate) watcher: Option<Watcher>,
+    pub(crate) key_lock: Support,
 }
 
 /// Told of every message that is accepted.
@@ -35,14 +37,23 @@ impl MemoryOptions {
     }
 
     /// Refuses `Settlement::Retry`, as brokers do that can only send a copy: the engine's way for
-    /// those can then be tested without a broker.
+    /// those can then be tested without a broker. A copy stands behind all others of its key, so
+    /// [keys are not locked](Self::without_key_lock) either.
     pub fn without_native_retry(mut self) -> Self {
         self.delayed_retry = Support::No;
+        self.without_key_lock()
+    }
+
+    /// Queues that keep an order hand out messages of one key without waiting for those before
+    /// them: in order to a single receiver, as brokers do that have no more to offer. Who handles
+    /// them one after the other is the engine.
+    pub fn without_key_lock(mut self) -> Self {
+        self.key_lock = Support::No;
         self
     }
 
     /// Refuses `Settlement::DeadLetter`; dead letters are then an ordinary queue, to which anything
-    /// can be sent.
+    /// can be sent, and what has expired is handed out as ever.
     pub fn without_native_dead_letters(mut self) -> Self {
         self.dead_letter = Support::No;
         self
@@ -54,6 +65,11 @@ impl MemoryOptions {
     pub fn watch(mut self, watcher: impl Fn(&Outgoing) + Send + Sync + 'static) -> Self {
         self.watcher = Some(Arc::new(watcher));
         self
+    }
+
+    /// How its queues behave.
+    pub(crate) fn manner(&self) -> Manner {
+        Manner { locks_keys: self.key_lock.is_native(), expires: self.dead_letter.is_native() }
     }
 
     /// The memory, empty.
@@ -70,6 +86,7 @@ impl Default for MemoryOptions {
             delayed_retry: Support::Native,
             dead_letter: Support::Native,
             watcher: None,
+            key_lock: Support::Native,
         }
     }
 }
@@ -79,6 +96,7 @@ impl fmt::Debug for MemoryOptions {
         f.debug_struct("MemoryOptions")
             .field("delayed_retry", &self.delayed_retry)
             .field("dead_letter", &self.dead_letter)
+            .field("key_lock", &self.key_lock)
             .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 use crate::routes::{QueueNumber, Routes};
 use crate::row::{Record, Row};
 use crate::shared::Shared;
+use crate::window::Known;
 use std::sync::Arc;
 use tramline_core::clock::Timestamp;
 use tramline_core::envelope::{Envelope, Via};
@@ -16,6 +17,10 @@ pub(crate) struct Post {
     pub(crate) to: QueueNumber,
     pub(crate) row: Row,
     pub(crate) due: Option<Timestamp>,
+    /// A copy of what was delivered passes any limit.
+    pub(crate) is_copy: bool,
+    /// What its queue remembers it by; decided at its admission.
+    pub(crate) known: Option<Known>,
 }
 
 /// Where messages come from.
@@ -27,48 +32,36 @@ pub(crate) enum Origin {
     Transaction,
 }
 
-/// Collects posts, to be put into their queues all at once.
+/// Makes rows of what is declared at one moment.
 pub(crate) struct Posting<'a> {
     pub(crate) shared: &'a Shared,
     routes: Arc<Routes>,
     origin: Origin,
     now: Timestamp,
-    posts: Vec<Post>,
 }
 
 impl<'a> Posting<'a> {
     pub(crate) fn new(shared: &'a Shared, origin: Origin) -> Self {
-        Self { shared, routes: shared.routes(), origin, now: shared.now(), posts: Vec::new() }
+        Self { shared, routes: shared.routes(), origin, now: shared.now() }
     }
 
-    /// Adds a copy of `outgoing` for each queue that gets it. Answers whether any does.
-    pub(crate) fn add(&mut self, outgoing: &Outgoing) -> Result<bool> {
-        let before = self.posts.len();
+    /// A copy of `outgoing` for each queue that gets it.
+    pub(crate) fn copies(&self, outgoing: &Outgoing) -> Result<Vec<Post>> {
         match &outgoing.to {
             Destination::Queue(queue) => {
                 self.check_dead(queue, outgoing.copy.as_ref())?;
                 let to = self.routes.declared(queue)?;
-                let row = self.row(outgoing, None);
-                self.push(to, row, outgoing.due);
+                Ok(vec![self.post(to, self.row(outgoing, None), outgoing)])
             }
             Destination::Topic { name, subject } => {
                 let via = Via { topic: name.clone(), subject: subject.clone() };
                 let row = self.row(outgoing, Some(via));
-                let routes = self.routes.clone();
-                for to in routes.subscribers(name, subject, &outgoing.envelope) {
-                    self.push(to, row.clone(), outgoing.due);
-                }
+                let subscribers = self.routes.subscribers(name, subject, &outgoing.envelope);
+                Ok(subscribers.map(|to| self.post(to, row.clone(), outgoing)).collect())
             }
-            Destination::Foreign { .. } => {
-                return Err(Error::unsupported("exchanges of others", "memory"));
-            }
-            Destination::Address(_) => return Err(Error::unsupported("reply addresses", "memory")),
+            Destination::Foreign { .. } => Err(Error::unsupported("exchanges of others", "memory")),
+            Destination::Address(_) => Err(Error::unsupported("reply addresses", "memory")),
         }
-        Ok(self.posts.len() > before)
-    }
-
-    pub(crate) fn finish(self) -> Vec<Post> {
-        self.posts
     }
 
     /// Where dead letters are native, only a dead letter may be sent to them.
@@ -83,20 +76,17 @@ impl<'a> Posting<'a> {
         }
     }
 
-    fn push(&mut self, to: QueueNumber, row: Row, due: Option<Timestamp>) {
-        let due = due.filter(|due| *due > self.now);
-        self.posts.push(Post { to, row, due });
+    fn post(&self, to: QueueNumber, row: Row, outgoing: &Outgoing) -> Post {
+        let due = outgoing.due.filter(|due| *due > self.now);
+        Post { to, row, due, is_copy: outgoing.copy.is_some(), known: None }
     }
 
     fn row(&self, outgoing: &Outgoing, via: Option<Via>) -> Row {
         let copy = outgoing.copy.as_ref();
-        Row {
-            envelope: self.envelope(&outgoing.envelope, via),
-            record: copy.map_or_else(Record::default, |copy| Record::of_copy(copy, self.now)),
-            deliveries: 0,
-            born_here: self.origin == Origin::Transaction,
-            since: self.now,
-        }
+        let record = copy.map_or_else(Record::default, |copy| Record::of_copy(copy, self.now));
+        let envelope = self.envelope(&outgoing.envelope, via);
+        let born_here = self.origin == Origin::Transaction;
+        Row { born_here, ..Row::new(envelope, record, self.now) }
     }
 
     /// The envelope as it was sent, except for what only the broker knows: the way it came, and an

@@ -3,7 +3,6 @@
 use crate::state::State;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use tramline_core::capabilities::Ordering;
 use tramline_core::envelope::Envelope;
 use tramline_core::filter::Facts;
 use tramline_core::name::{QueueName, QueueRef, TopicName};
@@ -32,6 +31,8 @@ struct Subscriber {
     subscription: Subscription,
     rules: CompiledRules,
     queue: QueueNumber,
+    /// Who declared its queue last did not ask for it.
+    is_orphaned: bool,
 }
 
 impl Routes {
@@ -53,6 +54,9 @@ impl Routes {
                 let number = state.add(spec);
                 entry.insert((spec.clone(), number));
             }
+        }
+        for subscriber in self.topics.values_mut().flatten() {
+            subscriber.is_orphaned |= asked(&subscriber.subscription.queue);
         }
         for (subscription, rules) in compiled {
             self.subscribe(subscription.clone(), rules);
@@ -102,6 +106,12 @@ impl Routes {
         self.topics.values().flatten().map(|subscriber| &subscriber.subscription)
     }
 
+    /// The subscriptions that nobody asks for any more.
+    pub(crate) fn orphans(&self) -> impl Iterator<Item = &Subscription> {
+        let orphans = self.topics.values().flatten().filter(|subscriber| subscriber.is_orphaned);
+        orphans.map(|subscriber| &subscriber.subscription)
+    }
+
     fn check(&self, spec: &QueueSpec) -> Result<()> {
         let wishes = unsupported(spec);
         if !wishes.is_empty() {
@@ -120,7 +130,7 @@ impl Routes {
     fn subscribe(&mut self, subscription: Subscription, rules: CompiledRules) {
         let Some(&(_, queue)) = self.queues.get(&subscription.queue) else { return };
         let subscribers = self.topics.entry(subscription.topic.clone()).or_default();
-        let subscriber = Subscriber { subscription, rules, queue };
+        let subscriber = Subscriber { subscription, rules, queue, is_orphaned: false };
         match subscribers.iter_mut().find(|other| other.queue == queue) {
             Some(existing) => *existing = subscriber,
             None => subscribers.push(subscriber),
@@ -130,17 +140,11 @@ impl Routes {
 
 /// The names of the capabilities and arguments that a queue asks for and memory does not have.
 fn unsupported(spec: &QueueSpec) -> Vec<String> {
-    let wishes = [
-        ("ordering", spec.ordering != Ordering::None),
-        ("temporary_queues", spec.temporary),
-        ("length_max", spec.length_max.is_some()),
-        ("dedup", spec.dedup_window.is_some()),
-        ("keep_completed", spec.keep_completed.is_some()),
-        ("keep_dead", spec.keep_dead.is_some()),
-    ];
-    let wishes = wishes.into_iter().filter(|(_, wished)| *wished);
-    let wishes = wishes.map(|(capability, _)| format!("capability `{capability}`"));
-    wishes.chain(spec.arguments.keys().map(|name| format!("argument `{name}`"))).collect()
+    let temporary = spec.temporary.then(|| "capability `temporary_queues`".to_owned());
+    temporary
+        .into_iter()
+        .chain(spec.arguments.keys().map(|name| format!("argument `{name}`")))
+        .collect()
 }
 
 fn compile(subscription: &Subscription) -> Result<CompiledRules> {

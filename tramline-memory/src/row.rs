@@ -13,8 +13,10 @@ pub(crate) struct Row {
     /// Shared by all copies of a fan-out.
     pub(crate) envelope: Arc<Envelope>,
     pub(crate) record: Record,
-    /// How often it was handed out.
+    /// How often it was handed out without anybody hearing how that ended.
     pub(crate) deliveries: u32,
+    /// How often it was handed out at all.
+    pub(crate) handed_out: u32,
     /// It was published inside a transaction of this memory.
     pub(crate) born_here: bool,
     /// Since when it waits to be taken.
@@ -22,6 +24,26 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// A message that was not handed out yet, from a sender.
+    pub(crate) fn new(envelope: Arc<Envelope>, record: Record, since: Timestamp) -> Self {
+        Self { envelope, record, deliveries: 0, handed_out: 0, born_here: false, since }
+    }
+
+    pub(crate) fn hand_out(&mut self) {
+        self.deliveries += 1;
+        self.handed_out += 1;
+    }
+
+    /// The end of the delivery was heard: it was none.
+    pub(crate) fn give_back(&mut self) {
+        self.deliveries = self.deliveries.saturating_sub(1);
+    }
+
+    /// When it died; what was sent to a dead-letter queue as an ordinary message, when it came.
+    pub(crate) fn died_at(&self) -> Timestamp {
+        self.record.died_at().unwrap_or(self.since)
+    }
+
     /// Counts a time that it was handled alone.
     pub(crate) fn count_trial(&mut self) {
         let marks = self.record.marks();
@@ -34,7 +56,7 @@ impl Row {
             let envelope = Arc::make_mut(&mut self.envelope);
             (envelope.via, envelope.expires_at) = (None, None);
         }
-        Self { record: Record::default(), deliveries: 0, since: now, ..self }
+        Self { record: Record::default(), deliveries: 0, handed_out: 0, since: now, ..self }
     }
 }
 
@@ -98,6 +120,10 @@ impl Record {
 
     pub(crate) fn marks(&self) -> Marks {
         self.0.as_ref().map_or_else(Marks::default, |noted| noted.marks)
+    }
+
+    fn died_at(&self) -> Option<Timestamp> {
+        self.0.as_ref()?.death.as_ref().map(|(_, at)| *at)
     }
 
     pub(crate) fn death(&self) -> Option<DeathRecord> {

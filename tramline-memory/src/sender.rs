@@ -4,6 +4,7 @@ use crate::memory::Memory;
 use crate::posting::{Origin, Posting};
 use crate::shared::Shared;
 use std::sync::Arc;
+use tramline_core::Result;
 use tramline_core::clock::Deadline;
 use tramline_core::transport::{Outgoing, Sender, Sent};
 
@@ -23,18 +24,19 @@ impl MemorySender {
 impl Sender for MemorySender {
     async fn send(&self, batch: &[Outgoing], _deadline: Deadline) -> Vec<Sent> {
         let shared = &*self.shared;
-        let mut posting = Posting::new(shared, Origin::Sender);
-        let answer = |outgoing| match posting.add(outgoing) {
-            Ok(routed) => Sent::Accepted { routed: Some(routed) },
-            Err(error) => Sent::Refused(error),
-        };
-        let sent: Vec<Sent> = batch.iter().map(answer).collect();
-        let posts = posting.finish();
+        let posting = Posting::new(shared, Origin::Sender);
+        let messages: Vec<_> = batch.iter().map(|outgoing| posting.copies(outgoing)).collect();
         shared.change(|state| {
-            let answered = batch.iter().zip(&sent).filter(|(_, sent)| sent.is_accepted());
-            shared.accepted(answered.map(|(outgoing, _)| outgoing));
-            state.post(posts);
-        });
-        sent
+            let answer = |(outgoing, copies): (_, Result<_>)| match copies
+                .and_then(|copies| state.post(copies))
+            {
+                Ok(routed) => {
+                    shared.accepted([outgoing]);
+                    Sent::Accepted { routed: Some(routed) }
+                }
+                Err(error) => Sent::Refused(error),
+            };
+            batch.iter().zip(messages).map(answer).collect()
+        })
     }
 }

@@ -31,13 +31,14 @@ impl Shared {
     pub(crate) fn new(options: MemoryOptions) -> Self {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let state = Mutex::new(State::new(options.manner()));
         Self {
             database: DatabaseId::new(format!("memory:{number}")),
             options,
             handles_ever: AtomicU64::new(0),
             appended: Notify::new(),
             routes: RwLock::default(),
-            state: Mutex::default(),
+            state,
         }
     }
 

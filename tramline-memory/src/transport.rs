@@ -1,6 +1,7 @@
 //! The transport's contract.
 
 use crate::memory::Memory;
+use crate::queue::Eviction;
 use crate::receiver::MemoryReceiver;
 use crate::sender::MemorySender;
 use std::time::Duration;
@@ -22,24 +23,24 @@ impl Transport for Memory {
 
     fn capabilities(&self, _queue: &QueueSpec) -> Capabilities {
         Capabilities {
-            ordering: Ordering::None,
-            key_lock: Support::No,
+            ordering: Ordering::PerQueue,
+            key_lock: self.shared.options.key_lock,
             delay: Some(Delay { resolution: Duration::from_micros(1), max: None }),
             delayed_retry: self.shared.options.delayed_retry,
             cancel_scheduled: Support::No,
             dead_letter: self.shared.options.dead_letter,
             deliveries: Support::Native,
-            expiry: Support::No,
+            expiry: self.shared.options.dead_letter,
             filters: FilterSupport {
                 subject: Support::Native,
                 headers: Support::Native,
                 sql: Support::Native,
             },
             priority: Support::Native,
-            length_max: Support::No,
-            dedup: Support::No,
-            keep_completed: Support::No,
-            keep_dead: Support::No,
+            length_max: Support::Native,
+            dedup: Support::Native,
+            keep_completed: Support::Native,
+            keep_dead: Support::Native,
             shared_transaction: Support::Native,
             random_access: Support::Native,
             peek: Support::Native,
@@ -73,7 +74,7 @@ impl Transport for Memory {
     /// Gives back what was taken through this handle. Other handles are left as they are, and
     /// there is no connection to end: the broker goes with its last handle.
     async fn close(&self, _deadline: Deadline) -> Result<()> {
-        self.shared.change(|state| state.evict_from_all(self.handle));
+        self.shared.change(|state| state.evict_from_all(self.handle, Eviction::GivenBack));
         Ok(())
     }
 }

@@ -21,6 +21,19 @@ pub(crate) fn message(id: &str) -> Envelope {
     }
 }
 
+/// `message`, whose key is the first letter of its id.
+pub(crate) fn keyed(id: &str) -> Envelope {
+    Envelope { key: Some(id[..1].to_owned()), ..message(id) }
+}
+
+/// `keyed` for each of `ids`, to `queue`.
+pub(crate) fn keyed_messages<'a>(
+    queue: &str,
+    ids: impl IntoIterator<Item = &'a str>,
+) -> Vec<Outgoing> {
+    ids.into_iter().map(|id| to_queue(queue, keyed(id))).collect()
+}
+
 /// `message` for each of `ids`, to `queue`.
 pub(crate) fn messages<'a>(queue: &str, ids: impl IntoIterator<Item = &'a str>) -> Vec<Outgoing> {
     ids.into_iter().map(|id| to_queue(queue, message(id))).collect()

@@ -1,6 +1,7 @@
 //! What scenarios are written with.
 
 pub(crate) mod consumer;
+pub(crate) mod declared;
 pub(crate) mod engine;
 pub(crate) mod message;
 pub(crate) mod operator;

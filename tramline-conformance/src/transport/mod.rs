@@ -4,13 +4,16 @@ pub mod harness;
 
 pub mod dead_letters;
 pub mod declaring;
+pub mod dedup;
 pub mod delay;
 pub mod delivery;
 pub mod fan_out;
 pub mod filters;
 pub mod flow;
 pub mod leases;
+pub mod length;
 pub mod operating;
+pub mod ordering;
 pub mod redrive;
 pub mod retry;
 pub mod sending;

@@ -2,11 +2,12 @@
 
 use crate::memory::{Handle, Memory};
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
 use std::time::Duration;
 use tramline_core::clock::Timestamp;
 use tramline_core::store::{Outbox, OutboxRow, OutboxToken, ParkedRow};
 use tramline_core::transport::Outgoing;
-use tramline_core::{BoxFuture, Error, Result};
+use tramline_core::{BoxFuture, Result};
 
 /// The rows, in the order in which they were appended.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(crate) struct OutboxRows {
 struct Row {
     outgoing: Outgoing,
     attempts: u32,
+    /// Why sending it failed last.
+    error: String,
     place: Place,
 }
 
@@ -38,7 +41,7 @@ enum Place {
 const AT_ONCE: Timestamp = Timestamp::from_micros(i64::MIN);
 
 impl Place {
-    /// When the row can be claimed. A parked one never: its key goes on without it.
+    /// When the row can be claimed. A parked one never.
     fn due(self) -> Option<Timestamp> {
         match self {
             Self::Waiting(due) | Self::Claimed { until: due, .. } => Some(due),
@@ -57,7 +60,8 @@ impl Place {
 impl OutboxRows {
     pub(crate) fn append(&mut self, outgoing: Outgoing) {
         self.rows_ever += 1;
-        let row = Row { outgoing, attempts: 0, place: Place::Waiting(AT_ONCE) };
+        let row =
+            Row { outgoing, attempts: 0, error: String::new(), place: Place::Waiting(AT_ONCE) };
         self.rows.insert(self.rows_ever, row);
     }
 
@@ -84,10 +88,10 @@ impl OutboxRows {
             if claimed.len() >= limit as usize {
                 break;
             }
-            let Some(due) = row.place.due() else { continue };
             let key = row.outgoing.envelope.key.as_deref();
             let is_behind = key.is_some_and(|key| held_keys.contains(key));
-            if is_behind || due > now {
+            // A parked row waits in front of its key: what was published behind it stays behind it.
+            if is_behind || row.place.due().is_none_or(|due| due > now) {
                 held_keys.extend(key);
                 continue;
             }
@@ -115,11 +119,41 @@ impl OutboxRows {
         }
     }
 
-    fn fail(&mut self, token: OutboxToken, place: Place) {
+    fn fail(&mut self, token: OutboxToken, place: Place, error: &str) {
         if let Some(row) = self.claimed(token) {
             row.attempts += 1;
             row.place = place;
+            error.clone_into(&mut row.error);
         }
+    }
+
+    fn give_back(&mut self, tokens: &[OutboxToken], until: Timestamp) {
+        for token in tokens {
+            if let Some(row) = self.claimed(*token) {
+                row.place = Place::Waiting(until);
+            }
+        }
+    }
+
+    fn parked(&self, after: Option<i64>, limit: u32) -> Vec<ParkedRow> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.rows.range((from, Bound::Unbounded));
+        let parked = rows.filter(|(_, row)| row.place == Place::Parked);
+        let shown = parked.map(|(&id, row)| ParkedRow {
+            row: id,
+            outgoing: Some(row.outgoing.clone()),
+            attempts: row.attempts,
+            error: row.error.clone(),
+        });
+        shown.take(limit as usize).collect()
+    }
+
+    fn discard(&mut self, ids: &[i64]) -> u64 {
+        let is_parked = |row: &Row| row.place == Place::Parked;
+        let discarded = ids.iter().filter(|id| {
+            self.rows.get(id).is_some_and(is_parked) && self.rows.remove(id).is_some()
+        });
+        discarded.count() as u64
     }
 
     fn release(&mut self) -> u64 {
@@ -136,19 +170,20 @@ impl OutboxRows {
         (self.rows.len() as u64 - parked, parked)
     }
 
-    /// Rows behind another of their key do not count: they are not due before it.
+    /// Rows behind another of their key do not count: they are not due before it, and behind a
+    /// parked one not at all.
     fn next_due(&self) -> Option<Timestamp> {
         let mut keys_ahead: HashSet<&str> = HashSet::new();
-        let waiting = self.rows.values().filter_map(|row| Some((row, row.place.due()?)));
-        let first_of_key = waiting.filter(|(row, _)| {
+        let first_of_key = self.rows.values().filter(|row| {
             let key = row.outgoing.envelope.key.as_deref();
             key.is_none_or(|key| keys_ahead.insert(key))
         });
-        first_of_key.map(|(_, due)| due).min()
+        first_of_key.filter_map(|row| row.place.due()).min()
     }
 }
 
-/// The text of an error is kept nowhere: the relay has logged it, and nobody can ask for it.
+/// What lets rows go that others waited behind is announced by `appended`, so that a relay looks at
+/// once.
 impl Outbox for Memory {
     fn claim(
         &self,
@@ -167,40 +202,33 @@ impl Outbox for Memory {
         &'a self,
         row: OutboxToken,
         until: Timestamp,
-        _error: &'a str,
+        error: &'a str,
     ) -> BoxFuture<'a, Result<()>> {
-        self.later(move |outbox| outbox.fail(row, Place::Waiting(until)))
+        self.later(move |outbox| outbox.fail(row, Place::Waiting(until), error))
     }
 
-    fn park<'a>(&'a self, row: OutboxToken, _error: &'a str) -> BoxFuture<'a, Result<()>> {
-        self.later(move |outbox| outbox.fail(row, Place::Parked))
+    fn park<'a>(&'a self, row: OutboxToken, error: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.later(move |outbox| outbox.fail(row, Place::Parked, error))
     }
 
-    /// Released rows are announced by `appended`, so that a relay looks at once.
     fn release(&self) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async {
-            Ok(self.shared.change(|state| {
-                let released = state.outbox.release();
-                state.rings.appended |= released > 0;
-                released
-            }))
-        })
+        self.letting_go(OutboxRows::release)
     }
 
     fn give_back<'a>(
         &'a self,
-        _rows: &'a [OutboxToken],
-        _until: Timestamp,
+        rows: &'a [OutboxToken],
+        until: Timestamp,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(std::future::ready(Err(Error::unsupported("rows given back", "memory"))))
+        self.later(move |outbox| outbox.give_back(rows, until))
     }
 
-    fn parked(&self, _after: Option<i64>, _limit: u32) -> BoxFuture<'_, Result<Vec<ParkedRow>>> {
-        Box::pin(std::future::ready(Err(Error::unsupported("parked rows", "memory"))))
+    fn parked(&self, after: Option<i64>, limit: u32) -> BoxFuture<'_, Result<Vec<ParkedRow>>> {
+        self.later(move |outbox| outbox.parked(after, limit))
     }
 
-    fn discard<'a>(&'a self, _rows: &'a [i64]) -> BoxFuture<'a, Result<u64>> {
-        Box::pin(std::future::ready(Err(Error::unsupported("discarding", "memory"))))
+    fn discard<'a>(&'a self, rows: &'a [i64]) -> BoxFuture<'a, Result<u64>> {
+        self.letting_go(|outbox| outbox.discard(rows))
     }
 
     fn depth(&self) -> BoxFuture<'_, Result<(u64, u64)>> {
@@ -223,5 +251,19 @@ impl Memory {
         work: impl FnOnce(&mut OutboxRows) -> T + Send + 'a,
     ) -> BoxFuture<'a, Result<T>> {
         Box::pin(async move { Ok(self.shared.change(|state| work(&mut state.outbox))) })
+    }
+
+    /// The same for work that lets so many rows go.
+    fn letting_go<'a>(
+        &'a self,
+        work: impl FnOnce(&mut OutboxRows) -> u64 + Send + 'a,
+    ) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            Ok(self.shared.change(|state| {
+                let gone = work(&mut state.outbox);
+                state.rings.appended |= gone > 0;
+                gone
+            }))
+        })
     }
 }

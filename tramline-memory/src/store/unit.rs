@@ -35,7 +35,7 @@ impl<'a> Unit<'a> {
     pub(super) fn perform<T>(
         self,
         state: &mut State,
-        mut posting: Posting<'_>,
+        posting: Posting<'_>,
         writes: impl FnOnce(&mut Db<'_>) -> Result<T, Failure>,
     ) -> Result<T, CommitError> {
         let mut db = Db::new(&state.tables, self.scope);
@@ -50,12 +50,12 @@ impl<'a> Unit<'a> {
             outgoing.iter_mut().for_each(|outgoing| scope.number(outgoing, &mut ordinal));
             match scope.publishing {
                 Publishing::Queues => {
-                    for outgoing in &outgoing {
-                        let routed = posting.add(outgoing);
-                        routed.map_err(|error| CommitError::Handler(error.into()))?;
-                    }
+                    let copies = outgoing.iter().map(|outgoing| posting.copies(outgoing));
+                    let posted = copies
+                        .collect::<tramline_core::Result<_>>()
+                        .and_then(|messages| state.post_together(messages));
+                    posted.map_err(|error| CommitError::Handler(error.into()))?;
                     posting.shared.accepted(&outgoing);
-                    state.post(posting.finish());
                 }
                 Publishing::Outbox => {
                     state.rings.appended |= !outgoing.is_empty();

@@ -3,7 +3,6 @@
 use crate::kit::{Scene, message, take_nothing, work};
 use std::sync::Arc;
 use tramline_core::ErrorKind;
-use tramline_core::capabilities::Ordering;
 use tramline_core::filter::Filter;
 use tramline_core::name::{QueueName, TopicName};
 use tramline_core::operate::Operate;
@@ -14,8 +13,7 @@ use tramline_memory::Memory;
 #[tokio::test]
 async fn everything_that_a_queue_cannot_have_is_named_at_once() {
     let spec = QueueSpec {
-        ordering: Ordering::PerKey,
-        length_max: Some(10),
+        temporary: true,
         arguments: [("x-queue-type".to_owned(), "quorum".to_owned())].into(),
         ..QueueSpec::new(work())
     };
@@ -24,7 +22,7 @@ async fn everything_that_a_queue_cannot_have_is_named_at_once() {
     let error = memory.declare(&topology).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     let text = error.to_string();
-    for wish in ["work", "`ordering`", "`length_max`", "`x-queue-type`"] {
+    for wish in ["work", "`temporary_queues`", "`x-queue-type`"] {
         assert!(text.contains(wish), "{wish} in: {text}");
     }
 }

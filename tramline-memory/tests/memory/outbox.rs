@@ -1,6 +1,6 @@
 //! The outbox keeps order per key, and says when to look again.
 
-use crate::kit::{Noted, SECOND, Scene};
+use crate::kit::{Noted, Polled, SECOND, Scene};
 use tramline_core::clock::Clock;
 use tramline_core::compose::Publishing;
 use tramline_core::draft::Draft;
@@ -21,14 +21,24 @@ async fn rows_behind_a_postponed_one_of_their_key_are_not_due_before_it() {
 }
 
 #[tokio::test]
-async fn a_parked_row_lets_its_key_go_on() {
+async fn what_is_released_or_discarded_wakes_a_relay_for_what_stood_behind_it() {
     let scene = Scene::new().await;
-    append(&scene, &[(1, "k"), (2, "k")]).await;
+    append(&scene, &[(1, "k"), (2, "k"), (3, "k")]).await;
     let now = scene.clock.now();
     let outbox = scene.memory.outbox();
-    let first = outbox.claim(1, SECOND, now).await.unwrap().remove(0);
-    outbox.park(first.token, "refused").await.unwrap();
-    assert_eq!(outbox.claim(9, SECOND, now).await.unwrap().len(), 1);
+    outbox.appended().await;
+    for discards in [false, true] {
+        let first = outbox.claim(1, SECOND, now).await.unwrap().remove(0);
+        outbox.park(first.token, "refused").await.unwrap();
+        let mut relay = Polled::new(outbox.appended());
+        relay.pending("what it could claim stands behind a parked row");
+        match discards {
+            false => assert_eq!(outbox.release().await.unwrap(), 1),
+            true => assert_eq!(outbox.discard(&[first.token.row]).await.unwrap(), 1),
+        }
+        assert!(relay.is_woken());
+        relay.ready("to look again");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::kit::{Commit, Log, Paid, Ping, SECOND, Watched, World, idle};
 use std::sync::atomic::Ordering::SeqCst;
 use tramline::core::store::Store;
-use tramline::{Bus, Endpoint, Failure, Outbox, Retry, State, Tx};
+use tramline::{Bus, Endpoint, Failure, Outbox, QueueName, Retry, State, Tx};
 
 async fn charge(
     ping: Ping,
@@ -62,8 +62,10 @@ async fn an_ack_that_is_lost_after_the_commit_suppresses_the_duplicate() {
     let (world, log) = (World::new(), Log::default());
     let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
     let bus = start(&world, rigged.clone(), &store, &log).await;
-    rigged.rig.failing_acks.store(1, SeqCst);
+    rigged.rig.unheard_acks.store(1, SeqCst);
     bus.send("payment", &Ping { n: 1 }).await.unwrap();
+    idle().await;
+    assert_eq!(world.memory.expire_leases(&QueueName::new("payment").unwrap()), 1);
     idle().await;
     assert_eq!(log.lines(), ["charge 1", "paid 1"], "the inbox knew it before the handler ran");
     assert_eq!(counted(&store, "charged").await, 1);
@@ -144,7 +146,7 @@ async fn a_second_process_at_work_on_the_same_message_is_refused_at_commit() {
 #[tokio::test]
 async fn a_message_without_id_and_key_is_handled_without_an_inbox_row() {
     use tramline::core::clock::{Clock, Deadline};
-    use tramline::core::name::{QueueName, QueueRef};
+    use tramline::core::name::QueueRef;
     use tramline::core::transport::{Destination, Outgoing, Sender, Transport};
     let (world, log) = (World::new(), Log::default());
     let store = Watched::on(world.other_memory());

@@ -2,7 +2,6 @@
 
 use crate::kit::{Log, Order, Paid, Ping, SECOND, World, at_once, idle};
 use std::time::Duration;
-use tramline::core::capabilities::Ordering;
 use tramline::core::operate::Operate;
 use tramline::{
     Attempt, Endpoint, Failure, Filter, Item, Memory, QueueName, QueueSpec, Retry, State, Tx,
@@ -36,8 +35,7 @@ async fn handle_bad(_: BadName) {}
 async fn everything_that_is_wrong_is_reported_at_once_and_nothing_is_declared() {
     let world = World::new();
     let queue = |name| QueueName::new(name).unwrap();
-    let mut ordered = QueueSpec::new(queue("ordered"));
-    (ordered.ordering, ordered.temporary) = (Ordering::PerKey, true);
+    let temporary = QueueSpec { temporary: true, ..QueueSpec::new(queue("temporary")) };
     let endpoints = [
         Endpoint::new("Payment").handle(handle),
         Endpoint::new("empty"),
@@ -49,7 +47,7 @@ async fn everything_that_is_wrong_is_reported_at_once_and_nothing_is_declared() 
         Endpoint::new("tx").handle(with_tx),
         Endpoint::new("no-store").transactional().handle(with_tx),
         Endpoint::new("store-less").transactional().handle(handle),
-        Endpoint::new("ordered").queue_spec(ordered).handle(handle),
+        Endpoint::new("temporary").queue_spec(temporary).handle(handle),
         Endpoint::new("same").handle(handle),
         Endpoint::new("same").handle(handle),
         Endpoint::new("elsewhere").queue(queue("same")).handle(handle),
@@ -78,8 +76,7 @@ async fn everything_that_is_wrong_is_reported_at_once_and_nothing_is_declared() 
         "endpoint tx: the handler for ping asks for Tx<",
         "endpoint no-store: the handler for ping asks for Tx<",
         "endpoint store-less: it is `.transactional()`, and no store is registered",
-        "endpoint ordered: memory does not offer order by key or queue (capability `ordering`)",
-        "endpoint ordered: memory does not offer a temporary queue",
+        "endpoint temporary: memory does not offer a temporary queue (capability `temporary_queues`)",
         "endpoint same: there is another endpoint of this name",
         "endpoint elsewhere: queue same is read by another endpoint",
         "endpoint mixed: a batch handler is the endpoint's only handler",

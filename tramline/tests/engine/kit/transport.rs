@@ -39,6 +39,8 @@ pub(crate) struct Rig {
     pub(crate) refused_receivers: AtomicU32,
     /// So many acks fail, as if the connection was gone.
     pub(crate) failing_acks: AtomicU32,
+    /// So many acks get lost, and their deliveries with them.
+    pub(crate) unheard_acks: AtomicU32,
     /// `next` takes everything that is there at once, and hands it out one by one.
     pub(crate) prefetches: AtomicBool,
     /// `next` ends, although nobody stopped it.
@@ -242,6 +244,11 @@ impl Delivery for RiggedDelivery {
         };
         if word == "ack" && counted_down(&self.rig.failing_acks) {
             self.rig.log.add("ack fails");
+            return Err(Error::new(ErrorKind::Unavailable, "ack"));
+        }
+        if word == "ack" && counted_down(&self.rig.unheard_acks) {
+            // As if the process was cut off: nobody else gets it before the lease ends.
+            std::mem::forget(self.inner);
             return Err(Error::new(ErrorKind::Unavailable, "ack"));
         }
         if word == "return" && counted_down(&self.rig.failing_returns) {
