@@ -68,9 +68,21 @@ macro_rules! transport_suite {
             }
             transport::length::{
                 a_full_queue_refuses_messages_or_no_length_is_accepted,
+                everything_but_dead_letters_counts_and_an_ack_makes_room,
+                a_publish_that_one_queue_has_no_room_for_reaches_none,
+                copies_and_what_comes_back_are_never_refused,
             }
             transport::dedup::{
                 a_duplicate_within_the_window_is_dropped_or_no_window_is_accepted,
+                what_a_message_is_known_by_is_its_idempotency_key_else_its_id,
+                what_was_handled_is_still_known_and_after_the_window_it_is_not,
+                a_duplicate_is_dropped_only_for_queues_that_remember_it,
+            }
+            transport::keeping::{
+                what_was_handled_is_gone_where_nobody_asked_to_keep_it,
+                what_was_handled_is_kept_to_be_looked_at_or_no_wish_is_accepted,
+                what_was_handled_is_forgotten_after_its_time,
+                dead_letters_are_forgotten_after_their_time_or_no_wish_is_accepted,
             }
             transport::delay::{
                 a_delayed_message_arrives_when_it_is_due_and_not_before,
@@ -109,6 +121,7 @@ macro_rules! transport_suite {
                 redrive_by_id_takes_only_those,
                 redrive_by_filter_takes_only_those_that_match,
                 a_dry_run_only_counts,
+                a_redrive_with_a_rate_takes_its_time_and_can_be_stopped,
                 a_redrive_copy_starts_again_without_failures,
             }
             transport::leases::{
@@ -133,6 +146,7 @@ macro_rules! transport_suite {
                 an_ended_subscription_gets_nothing_more,
                 what_was_declared_is_listed,
                 the_age_is_that_of_the_oldest_ready_message,
+                a_subscription_that_nobody_asks_for_any_more_is_an_orphan_and_still_gets_messages,
             }
             transport::stress::{
                 under_load_nothing_is_lost_and_nothing_comes_after_its_ack,

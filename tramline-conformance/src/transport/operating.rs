@@ -192,3 +192,48 @@ pub async fn the_age_is_that_of_the_oldest_ready_message<H: TransportHarness>(ha
     assert!(age + millis >= asked.since(sent), "{age:?} is less than a has waited");
     assert!(age <= now().since(before) + millis, "{age:?} is more than a has waited");
 }
+
+pub async fn a_subscription_that_nobody_asks_for_any_more_is_an_orphan_and_still_gets_messages<
+    H: TransportHarness,
+>(
+    harness: H,
+) {
+    let plain = || queues([WORK, "email"]);
+    let both = subscribed(plain(), WORK, "orders", [Rule::subject("#")]);
+    let both = subscribed(both, WORK, "stock", [Rule::subject("#")]);
+    let both = subscribed(both, "email", "orders", [Rule::subject("#")]);
+    let mut scene = Scene::with(&harness, both.clone()).await;
+    let orphans = async |scene: &Scene<H::Transport>| {
+        let operator = scene.transport.operate()?;
+        let orphans = offered(operator.orphans().await)?;
+        let named =
+            orphans.iter().map(|orphan| (orphan.queue.to_string(), orphan.topic.to_string()));
+        Some(named.collect::<Vec<_>>())
+    };
+    let Some(none) = orphans(&scene).await else {
+        return;
+    };
+    assert_eq!(none, [], "everything was asked for");
+
+    // Another program declares another queue: it has no say about the subscriptions of this one.
+    scene.declare(queues(["another"])).await;
+    assert_eq!(orphans(&scene).await, Some(Vec::new()));
+    // The next version of the program asks for less.
+    let less = subscribed(queues([WORK]), WORK, "stock", [Rule::subject("#")]);
+    scene.declare(less).await;
+    let orphan = (WORK.to_owned(), "orders".to_owned());
+    assert_eq!(orphans(&scene).await, Some(vec![orphan]));
+    scene.send(to_topic("orders", "orders.placed", message("a"))).await;
+    scene.consumer(WORK, 1).await.ack_all(&["a"]).await;
+
+    // Asked for again, it is none; and a subscription that was ended is none either.
+    scene.declare(both).await;
+    assert_eq!(orphans(&scene).await, Some(Vec::new()));
+    scene.declare(queues([WORK])).await;
+    let operator = scene.transport.operate().expect("it answered just now");
+    for topic in ["orders", "stock"] {
+        let ended = operator.unsubscribe(&queue_name(WORK), &topic_name(topic)).await;
+        assert_eq!(offered(ended), Some(true), "an operator ends {topic}");
+    }
+    assert_eq!(orphans(&scene).await, Some(Vec::new()));
+}

@@ -9,8 +9,9 @@ use crate::kit::message::{
 };
 use crate::kit::operator::{offered, peek_dead, peeked_ids};
 use crate::kit::scene::{Scene, WORK};
-use crate::kit::time::{due_in, until};
+use crate::kit::time::{due_in, now, until};
 use crate::kit::topology::{queues, subscribed};
+use std::time::Duration;
 use tramline_core::dead::Reason;
 use tramline_core::envelope::Envelope;
 use tramline_core::filter::Filter;
@@ -96,6 +97,41 @@ pub async fn a_dry_run_only_counts<H: TransportHarness>(harness: H) {
     assert_dead(&scene, &["a", "b"]).await;
     scene.send(to_queue(WORK, message("end"))).await;
     scene.consumer(WORK, 1).await.ack_all(&["end"]).await;
+}
+
+/// A redrive that is dropped stops between two steps, and what it has done stays.
+pub async fn a_redrive_with_a_rate_takes_its_time_and_can_be_stopped<H: TransportHarness>(
+    harness: H,
+) {
+    const RATE: u32 = 10;
+    let scene = Scene::fresh(&harness).await;
+    let ids: Vec<String> = (0..15).map(|number| format!("m{number:02}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    kill(&scene, &ids).await;
+    let slowly = || Redrive { rate: Some(1), ..Redrive::all() };
+    let stopped = tokio::time::timeout(Duration::from_millis(100), redrive(&scene, slowly()));
+    if let Ok(answer) = stopped.await {
+        assert_eq!(answer, None, "15 at one a second take longer");
+        return;
+    }
+    let Some(left) = peek_dead(&scene, WORK).await else {
+        return;
+    };
+    assert!(left.len() >= 10, "at one a second, {} of 15 are left at once", left.len());
+
+    let began = now();
+    let rated = Redrive { rate: Some(RATE), ..Redrive::all() };
+    assert_eq!(redrive(&scene, rated).await, Some(left.len() as u64), "those that were left");
+    // Ten may go at once; the others must not go in the same second.
+    if left.len() > RATE as usize {
+        let took = now().since(began);
+        assert!(took >= Duration::from_millis(900), "more than {RATE} a second: {took:?}");
+    }
+    assert_dead(&scene, &[]).await;
+    let mut consumer = scene.consumer(WORK, 15).await;
+    let mut again = ids_of(&consumer.take(15).await);
+    again.sort();
+    assert_eq!(again, ids);
 }
 
 /// The engine redrives by copy where the broker cannot.
