@@ -1,0 +1,85 @@
+//! Messages of one key are handled in the order in which they were sent.
+
+use super::handlers::retry;
+use super::shared::shared;
+use crate::engine::evidence::dead;
+use crate::engine::message::{HOPELESS, Order};
+use std::sync::Arc;
+use tramline::core::capabilities::Ordering;
+use tramline::core::transport::Transport;
+use tramline::testing::{Aftermath, Life, Scenario};
+use tramline::{Attempt, Endpoint, Envelope, Failure, Memory, QueueName, QueueSpec, Tx};
+
+pub(super) fn keys() -> Scenario {
+    let Some(spec) = spec() else { return shared() };
+    let build = move |life: &Life| {
+        let endpoint = Endpoint::new("keyed").queue_spec(spec.clone()).transactional();
+        let endpoint = endpoint.retry(retry()).concurrency(4).handle(append);
+        life.bus().store(life.store()).endpoint(endpoint)
+    };
+    let orders = [
+        ("a", Order::of(1)),
+        ("a", Order::failing(2, 2)),
+        ("b", Order::of(3)),
+        ("a", Order::of(4)),
+        ("b", Order::failing(5, HOPELESS)),
+        ("b", Order::of(6)),
+        ("a", Order::of(7)),
+    ];
+    let scenario = Scenario::new(build.clone()).process(build);
+    let scenario = orders.into_iter().fold(scenario, |scenario, (key, order)| {
+        scenario.send_with("keyed", order, move |draft| draft.key(key))
+    });
+    scenario.always("order by key holds", check_order).finally(
+        "every message of a key is handled, or dead",
+        |after| {
+            let (handled, dead) = (handled(after), dead(after, "keyed"));
+            let is_there = |n: &u32| dead.contains(n) || handled.iter().any(|key| key.contains(n));
+            match (1..=7).find(|n| !is_there(n)) {
+                Some(n) => Err(format!("order {n} is neither")),
+                None => Ok(()),
+            }
+        },
+    )
+}
+
+/// A queue with order by key, if this memory has any.
+fn spec() -> Option<QueueSpec> {
+    let mut spec = QueueSpec::new(QueueName::new("keyed").ok()?);
+    spec.ordering = Ordering::PerKey;
+    (Memory::new().capabilities(&spec).ordering >= Ordering::PerKey).then_some(spec)
+}
+
+/// Writes down which order came, under its key.
+async fn append(
+    order: Order,
+    run: Attempt,
+    envelope: Arc<Envelope>,
+    tx: Tx<Memory>,
+) -> Result<(), Failure> {
+    let key = envelope.key.clone().unwrap_or_default();
+    let n = order.n;
+    tx.write(move |db| {
+        let mut handled = db.get::<Vec<u32>>(&key).unwrap_or_default();
+        handled.push(n);
+        db.put(key.clone(), handled);
+        Ok(())
+    })?;
+    tokio::task::yield_now().await;
+    if order.is_hopeless() {
+        return Err(Failure::permanent("it never succeeds"));
+    }
+    if run.0 <= order.failures { Err(Failure::retryable("not yet")) } else { Ok(()) }
+}
+
+fn handled(after: &Aftermath) -> Vec<Vec<u32>> {
+    after.read(|db| db.entries::<Vec<u32>>().into_iter().map(|(_, handled)| handled).collect())
+}
+
+fn check_order(after: &Aftermath) -> Result<(), String> {
+    let in_order = |handled: &&Vec<u32>| handled.is_sorted_by(|one, next| one < next);
+    match handled(after).iter().find(|handled| !in_order(handled)) {
+        Some(handled) => Err(format!("those of one key came as {handled:?}")),
+        None => Ok(()),
+    }
+}
