@@ -105,3 +105,36 @@ pub trait Entropy: Send + Sync + 'static {
         (self.bits() as u64 >> (u64::BITS - MANTISSA_BITS)) as f64 / (1u64 << MANTISSA_BITS) as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_moment_and_a_duration_come_to_a_moment_and_back(
+            micros in any::<i64>(),
+            later in any::<u64>(),
+        ) {
+            let (start, pause) = (Timestamp::from_micros(micros), Duration::from_micros(later));
+            let end = start.after(pause);
+            match micros.checked_add_unsigned(later) {
+                Some(sum) if i64::try_from(later).is_ok() => {
+                    prop_assert_eq!(end, Timestamp::from_micros(sum));
+                    prop_assert_eq!((end.since(start), end.before(pause)), (pause, start));
+                    prop_assert!(pause.is_zero() || start.since(end).is_zero());
+                }
+                _ => prop_assert!(end >= start && start.before(pause) <= start),
+            }
+        }
+
+        #[test]
+        fn milliseconds_are_rounded_down(micros in any::<i64>()) {
+            let moment = Timestamp::from_micros(micros);
+            let whole = Timestamp::from_millis(moment.as_millis());
+            prop_assert!(moment.as_millis() == i64::MIN / 1000 - 1 || whole <= moment);
+            prop_assert!(moment.since(whole) < Duration::from_millis(1));
+        }
+    }
+}

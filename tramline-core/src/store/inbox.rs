@@ -75,3 +75,73 @@ fn fnv1a(bytes: &[u8]) -> i64 {
     hasher.write(bytes);
     hasher.finish() as i64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A message with this id, name, key and body, as an endpoint sees it.
+    type Seen = (String, String, Option<String>, Vec<u8>, String);
+
+    fn sighting((id, name, key, body, endpoint): &Seen) -> Sighting {
+        let envelope = Envelope {
+            name: Some(name.clone().into()),
+            idempotency_key: key.clone(),
+            body: body.clone().into(),
+            ..Envelope::default()
+        };
+        let id = id.parse().expect("one to 128 bytes are an id");
+        Sighting::new(&endpoint.as_str().into(), &id, &envelope)
+    }
+
+    /// Few letters, and words that are in front of keys, so that much is alike.
+    fn seen() -> impl Strategy<Value = Seen> {
+        let texts = || prop_oneof!["[ab]", "(id|key) [ab]"];
+        let key = proptest::option::of(prop_oneof![texts(), Just(String::new())]);
+        (texts(), "[ab]?", key, proptest::collection::vec(0_u8..2, 0..2), "[ab]")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_message_is_known_by_its_key_else_by_its_id_in_its_endpoint_and_under_its_name(
+            first in seen(),
+            second in seen(),
+        ) {
+            let known_by = |(id, name, key, _, endpoint): &Seen| {
+                let by = key.clone().map_or_else(|| Err(id.clone()), Ok);
+                (by, name.clone(), endpoint.clone())
+            };
+            let (one, other) = (sighting(&first), sighting(&second));
+            prop_assert_eq!(one.key == other.key, known_by(&first) == known_by(&second));
+        }
+
+        /// A key that comes again with another id was sent twice, or else reused.
+        #[test]
+        fn of_one_key_a_message_is_the_same_by_its_id_or_its_body(
+            (id, name, key, body, endpoint) in seen(),
+            (other_id, _, _, other_body, _) in seen(),
+        ) {
+            let key = Some(key.unwrap_or_default());
+            let first = (id, name.clone(), key.clone(), body, endpoint.clone());
+            let second = (other_id, name, key, other_body, endpoint);
+            let (one, other) = (sighting(&first), sighting(&second));
+            let same = one.is_same(&other.id.to_string(), other.body_hash);
+            prop_assert_eq!(same, first.0 == second.0 || first.3 == second.3);
+            prop_assert_eq!(same, other.is_same(&one.id.to_string(), one.body_hash));
+        }
+    }
+
+    #[test]
+    fn bodies_are_hashed_as_rfc_9923_says() {
+        for (text, hash) in [
+            ("", 0xcbf2_9ce4_8422_2325_u64),
+            ("a", 0xaf63_dc4c_8601_ec8c),
+            ("foobar", 0x8594_4171_f739_67e8),
+        ] {
+            assert_eq!(fnv1a(text.as_bytes()) as u64, hash, "{text:?}");
+        }
+    }
+}

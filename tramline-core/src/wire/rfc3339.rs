@@ -100,6 +100,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn micros(text: &str) -> Option<i64> {
         parse(text).map(Timestamp::as_micros)
@@ -168,6 +169,41 @@ mod tests {
                     assert_eq!(days_since_1970(year, month, day), days, "{year}-{month}-{day}");
                 }
             }
+        }
+    }
+
+    /// The moment as a clock shows it that is ahead of UTC; the date is counted out day by day.
+    fn written(micros: i64, ahead_minutes: i64) -> String {
+        const DAY: i64 = 24 * 60 * 60;
+        let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+        let shown = seconds + ahead_minutes * 60;
+        let (mut day, time) = (shown.div_euclid(DAY), shown.rem_euclid(DAY));
+        let (mut year, mut month) = (1970, 1);
+        while day < 0 {
+            year -= 1;
+            day += (1..=12).map(|month| days_of(year, month)).sum::<i64>();
+        }
+        while day >= days_of(year, month) {
+            day -= days_of(year, month);
+            (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+        }
+        let (day, hour, minute, second) = (day + 1, time / 3600, time / 60 % 60, time % 60);
+        let sign = if ahead_minutes < 0 { '-' } else { '+' };
+        let (hours, minutes) = (ahead_minutes.abs() / 60, ahead_minutes.abs() % 60);
+        format!(
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}\
+             {sign}{hours:02}:{minutes:02}"
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_moment_written_on_any_clock_is_read_back(
+            micros in -62_167_000_000_000_000_i64..253_402_000_000_000_000,
+            ahead_minutes in -1439_i64..=1439,
+        ) {
+            let text = written(micros, ahead_minutes);
+            prop_assert_eq!(parse(&text), Some(Timestamp::from_micros(micros)), "{}", text);
         }
     }
 }

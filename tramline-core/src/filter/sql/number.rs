@@ -283,6 +283,37 @@ mod tests {
             prop_assert_eq!(Number::from_float(float).partial_cmp(&digits), Some(Ordering::Equal));
         }
 
+        /// The reference multiplies both out to whole numbers, which an `i128` holds.
+        #[test]
+        fn decimals_compare_and_calculate_like_whole_numbers(
+            (left, left_scale) in (any::<i64>(), 0_u32..=18),
+            (right, right_scale) in (any::<i64>(), 0_u32..=18),
+            is_near in any::<bool>(),
+        ) {
+            // Of two random numbers the digits hardly ever matter.
+            let right = if is_near { left.saturating_add(right % 3) } else { right };
+            let right_scale = if is_near { left_scale } else { right_scale };
+            let scale = left_scale.max(right_scale);
+            let whole = |number: i64, own| i128::from(number) * 10_i128.pow(scale - own);
+            let number = |digits: i128, scale| Number::from_digits(&format!("{digits}e-{scale}"));
+            let (left_whole, right_whole) = (whole(left, left_scale), whole(right, right_scale));
+            let (left, right) =
+                (number(left.into(), left_scale), number(right.into(), right_scale));
+            prop_assert_eq!(left.partial_cmp(&right), Some(left_whole.cmp(&right_whole)));
+            prop_assert_eq!(left == right, left_whole == right_whole);
+
+            let digits_max = Decimal::MAX.mantissa().unsigned_abs();
+            let fits = |whole: i128| whole.unsigned_abs() <= digits_max;
+            let (sum, difference) = (left_whole + right_whole, left_whole - right_whole);
+            if [left_whole, right_whole, sum, difference].into_iter().all(fits) {
+                let calculated = |by| left.calculate(by, right);
+                prop_assert_eq!(calculated(Arithmetic::Add), Some(number(sum, scale)));
+                prop_assert_eq!(calculated(Arithmetic::Subtract), Some(number(difference, scale)));
+                let rest = left_whole.checked_rem(right_whole).map(|rest| number(rest, scale));
+                prop_assert_eq!(calculated(Arithmetic::Remainder), rest);
+            }
+        }
+
         #[test]
         fn no_calculation_panics(left in any::<[u8; 16]>(), right in any::<[u8; 16]>()) {
             let valid = |mut bytes: [u8; 16]| {

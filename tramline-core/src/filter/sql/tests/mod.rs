@@ -1,5 +1,6 @@
 //! The language as its users meet it: through `SqlExpression`.
 
+mod against_sqlite;
 mod asking;
 mod comparing;
 mod faults;
