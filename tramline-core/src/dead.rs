@@ -82,7 +82,7 @@ pub struct FailureNote {
     pub error: String,
 }
 
-/// The notes of a message's failures: the last ones, together at most 8 KiB.
+/// The notes of a message's failures: the last ones, at most 128, together at most 8 KiB.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct History(Vec<FailureNote>);
@@ -101,13 +101,17 @@ impl History {
         &self.0
     }
 
-    /// Adds a note and drops the oldest ones beyond the bound, but never the new one.
+    /// How many notes are kept, however short their errors are.
+    pub const NOTES_MAX: usize = 128;
+
+    /// Adds a note and drops the oldest ones beyond the bounds, but never the new one.
     pub fn push(&mut self, mut note: FailureNote) {
         const NOTE_BYTES_MAX: usize = 4 * 1024;
         cut(&mut note.error, NOTE_BYTES_MAX);
         self.0.push(note);
         let mut bytes: usize = self.0.iter().map(|note| note.error.len()).sum();
-        let mut dropped = 0;
+        let mut dropped = self.0.len().saturating_sub(Self::NOTES_MAX);
+        bytes -= self.0[..dropped].iter().map(|note| note.error.len()).sum::<usize>();
         while bytes > Self::BYTES_MAX {
             bytes -= self.0[dropped].error.len();
             dropped += 1;
@@ -134,6 +138,7 @@ pub struct DeathRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn note(failure: u32, error: String) -> FailureNote {
         FailureNote { at: Timestamp::from_millis(i64::from(failure)), failure, error }
@@ -150,6 +155,16 @@ mod tests {
     }
 
     #[test]
+    fn a_history_of_empty_errors_does_not_grow_for_ever() {
+        let mut history = History::new();
+        for failure in 1..=1000 {
+            history.push(note(failure, String::new()));
+        }
+        let kept = history.notes();
+        assert_eq!((kept.len(), kept[0].failure), (128, 873));
+    }
+
+    #[test]
     fn a_single_long_note_is_cut_to_4_kib() {
         let mut history = History::new();
         history.push(note(1, "e".repeat(100_000)));
@@ -162,5 +177,27 @@ mod tests {
             assert_eq!(String::from(Reason::from(word.to_owned())), word);
         }
         assert_eq!(Reason::from("poison".to_owned()), Reason::Poison);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// What is dropped had to be: with one note more, the history would be over a bound.
+        #[test]
+        fn a_history_is_the_longest_tail_within_its_bounds(
+            lengths in prop::collection::vec(prop_oneof![0_usize..9, 0_usize..5000], 0..200),
+        ) {
+            let mut history = History::new();
+            let mut all: Vec<FailureNote> = Vec::new();
+            for (length, failure) in lengths.into_iter().zip(1..) {
+                all.push(note(failure, "e".repeat(length.min(4096 - "…".len()))));
+                history.push(note(failure, "e".repeat(length.min(4096 - "…".len()))));
+                let fits = |tail: &[FailureNote]| {
+                    tail.len() <= 128 && tail.iter().map(|note| note.error.len()).sum::<usize>() <= 8192
+                };
+                let longest = (0..=all.len()).map(|from| &all[from..]).find(|tail| fits(tail));
+                prop_assert_eq!(Some(history.notes()), longest);
+            }
+        }
     }
 }

@@ -24,7 +24,7 @@ pub struct Envelope {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Text>,
     /// The version of the body's layout.
-    #[serde(skip_serializing_if = "is_first_version")]
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
     pub version: u32,
     /// The media type of the body.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,20 +80,29 @@ pub struct Via {
 }
 
 /// Bodies without a version are of version 1, which is not worth writing down.
+fn first_version() -> u32 {
+    1
+}
+
 fn is_first_version(version: &u32) -> bool {
-    *version <= 1
+    *version == first_version()
 }
 
 impl Envelope {
-    /// Bytes that the headers take on the wire, about.
+    /// Bytes that the headers take on the wire, about: everything that can be of any length. Ids,
+    /// times and numbers are short and not counted.
     pub fn header_bytes(&self) -> usize {
+        let via = self.via.as_ref();
         let texts = [
             self.name.as_deref(),
+            self.content_type.as_deref(),
             self.correlation_id.as_deref(),
             self.reply_to.as_deref(),
             self.key.as_deref(),
             self.idempotency_key.as_deref(),
             self.traceparent.as_deref(),
+            via.map(|via| via.topic.as_str()),
+            via.map(|via| &*via.subject),
         ];
         texts.into_iter().flatten().map(str::len).sum::<usize>() + self.headers.size()
     }
@@ -101,5 +110,20 @@ impl Envelope {
     /// Whether the message has lost its meaning at `now`.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_version_is_stored_and_read_as_it_was() {
+        for version in [0, 1, 2, u32::MAX] {
+            let envelope = Envelope { version, ..Envelope::default() };
+            let written = serde_json::to_string(&envelope).unwrap();
+            assert_eq!(serde_json::from_str::<Envelope>(&written).unwrap(), envelope, "{written}");
+        }
+        assert_eq!(serde_json::from_str::<Envelope>("{}").unwrap().version, 1);
     }
 }

@@ -26,7 +26,7 @@ fn memory(url: &str) -> Result<Box<dyn DynTransport>> {
     Ok(Box::new(tramline_memory::Memory::new()))
 }
 
-/// The scheme alone is named: the rest of a URL may hold a password.
+/// The scheme alone is named, on one line: the rest of a URL may hold a password.
 fn unknown(scheme: &str) -> Error {
     let known = [
         #[cfg(feature = "memory")]
@@ -34,6 +34,19 @@ fn unknown(scheme: &str) -> Error {
         #[cfg(feature = "sqlite")]
         "sqlite:",
     ];
+    let scheme = scheme.escape_debug();
     Error::new(ErrorKind::Misconfigured, format!("connect to a URL with scheme `{scheme}:`"))
         .because(format!("this build knows {}", known.join(" and ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unknown_scheme_is_named_on_one_line_and_without_what_follows() {
+        let error = connect("am\nqp://user:secret@example.com").await.err().unwrap().to_string();
+        assert!(error.contains(r"a URL with scheme `am\nqp:`"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
 }

@@ -139,6 +139,8 @@ impl Retry {
                 if first.is_zero() {
                     return Some(Duration::ZERO);
                 }
+                // A policy that was read may have a factor that `factor` would not have taken.
+                let factor = factor.max(1.0);
                 let seconds = first.as_secs_f64() * factor.powf(f64::from(earlier));
                 Some(Duration::try_from_secs_f64(seconds).map_or(*max, |pause| pause.min(*max)))
             }
@@ -165,17 +167,18 @@ impl Retry {
             Pauses::List(pauses) => sum(pauses.iter().take(count).copied()),
             Pauses::Incremental { first, step } => {
                 // n pauses have n * (n - 1) / 2 steps in them.
-                let steps =
-                    step.as_nanos().saturating_mul((count * count.saturating_sub(1) / 2) as u128);
-                let nanos = u64::try_from(steps).unwrap_or(u64::MAX);
-                times(*first, count).saturating_add(Duration::from_nanos(nanos))
+                let n = count as u128;
+                let steps = step.as_nanos().saturating_mul(n * n.saturating_sub(1) / 2);
+                let steps = Duration::from_nanos_u128(steps.min(Duration::MAX.as_nanos()));
+                times(*first, count).saturating_add(steps)
             }
-            Pauses::Exponential { max, .. } => {
-                // One by one while they grow, which 64 doublings end; then all are alike.
+            Pauses::Exponential { .. } => {
+                // One by one while they grow, which 64 doublings end; then all are alike, or at
+                // least no longer than the last.
                 const GROWING_MAX: usize = 1000;
                 let growing = count.min(GROWING_MAX);
                 let pauses = (1..=growing as u32).map_while(|n| self.whole_pause(n));
-                sum(pauses).saturating_add(times(*max, count - growing))
+                sum(pauses).saturating_add(times(self.pause_max(), count - growing))
             }
         }
     }
@@ -248,6 +251,8 @@ impl Retries {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,6 +336,33 @@ mod tests {
         assert!(endless(Retry::exponential(SECOND).max(SECOND)) >= (u32::MAX - 1001) * SECOND);
         assert_eq!(endless(Retry::fixed(Duration::MAX)), Duration::MAX);
         assert!(endless(Retry::incremental(SECOND, SECOND)) > Duration::from_secs(1 << 33));
+    }
+
+    #[test]
+    fn totals_of_exponential_policies_that_do_not_grow_are_exact() {
+        let nothing = Retry::exponential(Duration::ZERO).runs(u32::MAX);
+        assert_eq!(nothing.pauses_total(), Duration::ZERO);
+        let constant = Retry::exponential(SECOND).factor(1.0).runs(3001);
+        assert_eq!(constant.pauses_total(), 3000 * SECOND);
+    }
+
+    #[test]
+    fn totals_of_incremental_policies_reach_beyond_centuries() {
+        let year = Duration::from_secs(365 * 24 * 60 * 60);
+        let retry = Retry::incremental(year, 1000 * year).runs(4);
+        assert_eq!(retry.pauses_total(), 3003 * year);
+        assert_eq!(retry.pause_max(), 2001 * year);
+    }
+
+    #[test]
+    fn a_policy_that_was_read_grows_even_if_its_factor_says_otherwise() {
+        let written = serde_json::to_string(&Retry::exponential(SECOND).runs(3)).unwrap();
+        for factor in ["0.5", "-3.0", "0.0"] {
+            let text = written.replace("2.0", factor);
+            let retry: Retry = serde_json::from_str(&text).unwrap();
+            assert_eq!(pauses(&retry), [1, 1], "{text}");
+            assert_eq!((retry.pause_max(), retry.pauses_total()), (SECOND, 2 * SECOND), "{text}");
+        }
     }
 
     #[test]

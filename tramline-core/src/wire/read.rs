@@ -5,6 +5,7 @@ use super::record::{Death, Record};
 use super::value::{self, Why};
 use super::{aliases, errors, names};
 use crate::clock::Timestamp;
+use crate::cut::cut;
 use crate::dead::Reason;
 use crate::envelope::{Envelope, Text, Via};
 use crate::headers::{HeaderValue, Headers};
@@ -170,5 +171,11 @@ pub(super) fn or_complain<T>(
     read: Result<T, Why>,
     complaints: &mut Vec<Complaint>,
 ) -> Option<T> {
-    read.map_err(|why| complaints.push(Complaint { of: of.into(), why })).ok()
+    /// An error of a parser may hold all of what it could not read, which is too much for a log.
+    const WHY_BYTES_MAX: usize = 256;
+    read.map_err(|mut why| {
+        cut(&mut why, WHY_BYTES_MAX);
+        complaints.push(Complaint { of: of.into(), why });
+    })
+    .ok()
 }

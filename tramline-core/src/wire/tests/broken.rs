@@ -58,6 +58,10 @@ fn values_that_mean_nothing_are_complained_about() {
     let complaint = &read_alone(names::SENT_AT, "n".repeat(9999)).complaints[0];
     assert!(complaint.to_string().starts_with("left out tramline_sent_at: \"nnn"));
     assert!(complaint.why.len() < 100, "a complaint floods no log");
+    let text = serde_json::to_string(&[&"n".repeat(9999)]).unwrap();
+    let complaint = &read_alone(names::ERRORS, text).complaints[0];
+    assert!(complaint.why.starts_with("invalid type: string \"nnn"), "{}", complaint.why);
+    assert!(complaint.why.len() <= 256, "nor does what a parser says");
 }
 
 fn empty() -> Received {

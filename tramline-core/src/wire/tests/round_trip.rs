@@ -3,6 +3,7 @@
 use super::samples::{all_native, envelopes, full_envelope, full_record, headers, records, values};
 use crate::clock::Timestamp;
 use crate::envelope::Envelope;
+use crate::headers::HeaderValue;
 use crate::name::{QueueName, QueueRef, TopicName};
 use crate::transport::{CopyOf, Destination, Outgoing};
 use crate::wire::{Native, Received, Record, names, read, typed, untyped, write};
@@ -70,6 +71,19 @@ fn what_is_recorded_with_a_copy_is_what_the_engine_said() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2048))]
+
+    /// Ids, times and numbers are short; a limit that forgot a text would be none.
+    #[test]
+    fn every_text_counts_in_the_size_of_the_headers(envelope in envelopes()) {
+        let short = [names::ID, names::CAUSATION_ID, names::CONVERSATION_ID];
+        let headers = write(&envelope, &Record::default(), &Native::default());
+        let counted = headers.iter().map(|(name, value)| match value {
+            _ if envelope.headers.get(name).is_some() => name.len() + value.size(),
+            HeaderValue::Text(text) if !short.contains(&name) => text.len(),
+            _ => 0,
+        });
+        prop_assert_eq!(envelope.header_bytes(), counted.sum::<usize>());
+    }
 
     #[test]
     fn reading_undoes_writing(
