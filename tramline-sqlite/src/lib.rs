@@ -10,6 +10,9 @@
 
 mod deliver;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod open;
 mod operate;
 mod options;

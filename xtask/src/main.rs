@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask bench` and `cargo xtask crash`.
+//! The project's own commands: `cargo xtask test`, `bench`, `crash` and `fuzz`.
 //!
 //! It starts programs and judges what they did; it links no crate of Tramline, so that it builds
 //! and reports even when they do not.
@@ -7,6 +7,7 @@
 
 mod bench;
 mod crash;
+mod fuzz;
 mod kill;
 mod process_group;
 mod process_tree;
@@ -32,6 +33,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Let the engine, or processes on one SQLite file, crash at random and count what is left
     Crash(crash::Arguments),
+    /// Feed what comes in from outside with inputs that nobody thought of
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Some(Command::Test(arguments)) => test::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Crash(arguments)) => crash::run(&arguments),
+        Some(Command::Fuzz(arguments)) => fuzz::run(&arguments),
         None => Arguments::command()
             .print_help()
             .map(|()| ExitCode::SUCCESS)

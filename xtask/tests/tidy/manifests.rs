@@ -5,9 +5,12 @@ use crate::tree::TextFile;
 const INHERITED: [(&str, &str); 4] =
     [("package", "edition"), ("package", "rust-version"), ("package", "license"), ("lints", "")];
 
-/// Every crate's manifest that does not inherit what it should, with what it lacks.
+/// Every crate's manifest that does not inherit what it should, with what it lacks. The root of a
+/// workspace has nothing to inherit from.
 pub(crate) fn offenders(files: &[TextFile]) -> Vec<String> {
+    let is_root = |manifest: &TextFile| manifest.text.lines().any(|line| line == "[workspace]");
     let manifests = files.iter().filter(|file| file.path.ends_with("/Cargo.toml"));
+    let manifests = manifests.filter(|manifest| !is_root(manifest));
     manifests
         .flat_map(|manifest| {
             let lacks = |&&(table, key): &&(&str, &str)| !inherits(&manifest.text, table, key);
@@ -67,6 +70,12 @@ mod tests {
         let elsewhere = SOUND.replace("license.workspace", "# license.workspace")
             + "[package.metadata]\nlicense.workspace = true\n";
         assert_eq!(found(&elsewhere), ["a/Cargo.toml: [package] lacks `license.workspace = true`"]);
+    }
+
+    #[test]
+    fn a_workspace_of_its_own_has_nothing_to_inherit_from() {
+        assert_eq!(found("[package]\nname = \"a\"\n\n[workspace]\n"), [""; 0]);
+        assert_eq!(found("[package]\nname = \"a\"\n\n[workspace.lints]\n").len(), 4);
     }
 
     #[test]
