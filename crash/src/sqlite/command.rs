@@ -1,10 +1,12 @@
 //! `cargo xtask crash sqlite`.
 
 use super::consumer::Consumer;
+use super::poison::{self, Taster};
 use super::processes::show_logs;
 use super::producer::Producer;
 use super::round::{self, Figures};
 use clap::Subcommand;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 use tracing_subscriber::EnvFilter;
@@ -21,6 +23,9 @@ pub(crate) struct Arguments {
     /// done to the processes and when, not how the machine schedules them
     #[arg(long)]
     seed: Option<u64>,
+    /// Rounds of another kind: 1,000 messages taken ahead, 25 kills, and one message that kills
+    #[arg(long)]
+    poison: bool,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -32,6 +37,8 @@ enum Role {
     Produce(Producer),
     #[command(hide = true)]
     Consume(Consumer),
+    #[command(hide = true)]
+    Taste(Taster),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
@@ -54,6 +61,7 @@ fn play(role: &Role) -> Result<(), String> {
     match role {
         Role::Produce(producer) => runtime.block_on(producer.run()),
         Role::Consume(consumer) => runtime.block_on(consumer.run()),
+        Role::Taste(taster) => runtime.block_on(taster.run()),
     }
 }
 
@@ -62,26 +70,35 @@ fn drive(arguments: &Arguments) -> Result<ExitCode, String> {
     println!("crash sqlite: {} rounds from seed {first}", arguments.rounds);
     let begun = Instant::now();
     let mut all = Figures::default();
+    let mut one = |folder: &Path, seed| -> Result<String, String> {
+        if arguments.poison {
+            return poison::run(folder, seed).map(|figures| figures.to_string());
+        }
+        let figures = round::run(folder, seed)?;
+        all.add(&figures);
+        Ok(figures.to_string())
+    };
     for seed in first..first + arguments.rounds {
         let folder = tempfile::Builder::new().prefix("tramline-crash-").tempdir();
         let folder = folder.map_err(|error| format!("failed to make a folder: {error}"))?;
         let round_begun = Instant::now();
-        match round::run(folder.path(), seed) {
+        match one(folder.path(), seed) {
             Ok(figures) => {
                 println!("seed {seed}: {figures}, {:.1} s", round_begun.elapsed().as_secs_f64());
-                all.add(&figures);
             }
             Err(faults) => {
                 let folder = folder.keep();
                 show_logs(&folder);
                 eprintln!("seed {seed} failed:\n{faults}");
                 eprintln!("its files are in {}", folder.display());
-                eprintln!("again: cargo xtask crash sqlite --rounds 1 --seed {seed}");
+                let poison = if arguments.poison { " --poison" } else { "" };
+                eprintln!("again: cargo xtask crash sqlite{poison} --rounds 1 --seed {seed}");
                 return Ok(ExitCode::FAILURE);
             }
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
-    println!("{} rounds in {seconds:.0} s, all sound: {all}", arguments.rounds);
+    let sum = if arguments.poison { String::new() } else { format!(": {all}") };
+    println!("{} rounds in {seconds:.0} s, all sound{sum}", arguments.rounds);
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,8 @@
 //! 3. `plan`: what is done to whom and when, drawn from the seed; `processes`: doing it
 //! 4. `message`: what is sent; `producer`, `consumer`: the processes; `journal`: what a producer
 //!    knows to be accepted
-//! 5. `evidence`: what is found afterwards; `judge`: what must hold of it
+//! 5. `poison`: another kind of round, with one message that kills
+//! 6. `evidence`: what is found afterwards; `judge`: what must hold of it
 
 mod command;
 mod consumer;
@@ -17,6 +18,7 @@ mod journal;
 mod judge;
 mod message;
 mod plan;
+mod poison;
 mod processes;
 mod producer;
 mod round;

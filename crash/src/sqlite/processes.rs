@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Role {
     Producer,
     Consumer,
+    /// Of the poison case.
+    Taster,
 }
 
 /// One process, in all of its lives.
@@ -66,6 +68,9 @@ impl Process {
             Role::Consumer => {
                 command.arg("consume").arg(&self.round.folder);
             }
+            Role::Taster => {
+                command.arg("taste").arg(&self.round.folder);
+            }
         }
         command.args(["--seed", &self.round.seed.to_string()]);
         let log = File::options().create(true).append(true).open(self.log())?;
@@ -104,6 +109,12 @@ impl Process {
             Ok(Some(status)) => Err(format!("{} ended by itself: {status}", self.name())),
             Err(error) => Err(format!("failed to look at {}: {error}", self.name())),
         }
+    }
+
+    /// Whether it has ended by itself since it was started.
+    pub(crate) fn has_died(&mut self) -> Result<bool, String> {
+        let Err(_) = self.must_run() else { return Ok(false) };
+        self.does(Act::Kill).map(|()| true)
     }
 
     /// Tells the process to end by SIGTERM; it must do so in order.
