@@ -83,7 +83,7 @@ fn leftovers(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut found = Vec::new();
     let bodies = at_work(connection)?;
     if bodies != 0 {
-        found.push(format!("{bodies} bodies that are in no queue"));
+        found.push(format!("{bodies} bodies more than there are in queues"));
     }
     let kept = [
         ("tramline_leased", "messages that processes took and did not give back"),
@@ -99,10 +99,10 @@ fn leftovers(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     Ok(found)
 }
 
-/// How many messages are in the file that are not dead: each has its body once.
+/// How often messages are in queues and not dead: each body counts the queues that have it.
 fn at_work(connection: &Connection) -> rusqlite::Result<i64> {
-    let sql = "SELECT (SELECT count(*) FROM tramline_body)
-                    - (SELECT count(DISTINCT seq) FROM tramline_dead)";
+    let sql = "SELECT (SELECT coalesce(sum(refs), 0) FROM tramline_body)
+                    - (SELECT count(*) FROM tramline_dead)";
     connection.query_row(sql, [], |row| row.get(0))
 }
 
