@@ -33,6 +33,15 @@ pub(crate) fn draw(seed: u64, processes: usize, length: Duration) -> Vec<Step> {
     steps
 }
 
+/// For how long processes are stopped, all together.
+pub(crate) fn stopped(steps: &[Step]) -> Duration {
+    let until = |stop: &Step| {
+        let next = steps.iter().find(|step| step.process == stop.process && step.at > stop.at);
+        next.map_or(Duration::ZERO, |next| next.at - stop.at)
+    };
+    steps.iter().filter(|step| step.act == Act::Stop).map(until).sum()
+}
+
 fn one(dice: &mut Dice, process: usize, length: Duration) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut at = Duration::ZERO;
@@ -71,6 +80,20 @@ mod tests {
     fn a_seed_always_draws_the_same_steps_and_another_one_draws_others() {
         assert_eq!(draw(7, 5, LENGTH), draw(7, 5, LENGTH));
         assert_ne!(draw(7, 5, LENGTH), draw(8, 5, LENGTH));
+    }
+
+    #[test]
+    fn times_in_which_processes_are_stopped_are_added_up() {
+        let step = |at, process, act| Step { at: Duration::from_millis(at), process, act };
+        let steps = [
+            step(10, 0, Act::Stop),
+            step(20, 1, Act::Kill),
+            step(30, 1, Act::Start),
+            step(40, 1, Act::Stop),
+            step(110, 0, Act::Continue),
+            step(240, 1, Act::Kill),
+        ];
+        assert_eq!(stopped(&steps), Duration::from_millis(300));
     }
 
     #[test]

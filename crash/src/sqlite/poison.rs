@@ -19,6 +19,9 @@ use tramline::{Bus, Endpoint, Failure, Message, QueueName, QueueSpec, Sqlite, Tx
 const QUEUE: &str = "poisoned";
 const MESSAGES: u64 = 1000;
 const KILLS: u64 = 25;
+/// How long a handler takes: the processes are to be killed before they are through.
+const HANDLING: Duration = Duration::from_millis(15);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 const HANDLED_WITHIN: Duration = Duration::from_secs(180);
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -60,7 +63,7 @@ async fn taste(dose: Dose, tx: Tx<Sqlite>) -> Result<(), Failure> {
     if dose.kills {
         std::process::abort();
     }
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    tokio::time::sleep(HANDLING).await;
     tx.write(move |db| {
         let insert = "INSERT INTO effect (endpoint, number, key) VALUES (?1, ?2, '')";
         db.execute(insert, (QUEUE, dose.number.cast_signed()))?;
@@ -99,26 +102,32 @@ pub(crate) fn run(folder: &Path, seed: u64) -> Result<Figures, String> {
     let mut taster = Process::new(Role::Taster, 0, Round { folder: folder.to_owned(), seed });
     let onlooker = Onlooker::new(folder)?;
     let (mut kills, mut deaths) = (0, 0);
-    taster.does(Act::Start)?;
     let begun = Instant::now();
-    while onlooker.at_work()? > 0 {
-        if begun.elapsed() > HANDLED_WITHIN {
-            let left = onlooker.at_work()?;
-            return Err(format!("after {HANDLED_WITHIN:?} {left} messages are still there"));
-        }
-        // Long enough to take a few more each time, so that no innocent one is met three times.
-        thread::sleep(dice.millis(100..500));
-        if taster.has_died()? {
-            deaths += 1;
-        } else if kills < KILLS {
-            taster.does(Act::Kill)?;
-            kills += 1;
-        } else {
-            continue;
-        }
+    let mut left = onlooker.at_work()?;
+    while left > 0 {
         taster.does(Act::Start)?;
+        let killed_after = Instant::now() + dice.millis(10..250);
+        let left_before = left;
+        loop {
+            thread::sleep(LOOK_EVERY);
+            left = onlooker.at_work()?;
+            // Whom the last kill has hit is through first: nobody is to be hit three times.
+            let may_be_killed = Instant::now() >= killed_after && left + 2 <= left_before;
+            if taster.has_died()? {
+                deaths += 1;
+                break;
+            } else if left == 0 || (may_be_killed && kills < KILLS) {
+                kills += u64::from(left > 0);
+                taster.does(Act::Kill)?;
+                break;
+            } else if begun.elapsed() > HANDLED_WITHIN {
+                return Err(format!("after {HANDLED_WITHIN:?} {left} messages are still there"));
+            }
+        }
     }
-    taster.end(DRAIN_LIMIT * 2)?;
+    if kills < KILLS {
+        return Err(format!("everything was handled before the process was killed {kills} times"));
+    }
     judge(folder, killer)?;
     Ok(Figures { kills, deaths })
 }

@@ -9,6 +9,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How often the driver looks at a process.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// What a process is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -120,8 +123,9 @@ impl Process {
     /// Tells the process to end by SIGTERM; it must do so in order.
     pub(crate) fn end(&mut self, within: Duration) -> Result<(), String> {
         let failed = |error| format!("failed to end: {error}");
-        self.signal(Signal::TERM).map_err(failed)?;
         let Some(mut child) = self.child.take() else { return Ok(()) };
+        wait_until_it_listens(&child, within);
+        kill_process(Pid::from_child(&child), Signal::TERM).map_err(|e| failed(e.into()))?;
         match wait(&mut child, within).map_err(failed)? {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(format!("{} was told to end: {status}", self.name())),
@@ -133,8 +137,22 @@ impl Process {
     }
 }
 
+/// One that was started a moment ago would die of the signal that it does not catch yet.
+fn wait_until_it_listens(child: &Child, within: Duration) {
+    const TERM: u64 = 1 << 14;
+    let caught = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    let deadline = Instant::now() + within;
+    // Where the system does not say, nothing is waited for.
+    while caught().is_some_and(|mask| mask & TERM == 0) && Instant::now() < deadline {
+        thread::sleep(PAUSE);
+    }
+}
+
 fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
-    const PAUSE: Duration = Duration::from_millis(2);
     let deadline = Instant::now() + within;
     loop {
         match child.try_wait()? {

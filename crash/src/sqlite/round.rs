@@ -20,8 +20,11 @@ const QUIET_WITHIN: Duration = Duration::from_secs(60);
 const END_WITHIN: Duration = Duration::from_secs(30);
 /// How often the driver looks.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// A stopped process can keep the log from beginning anew for as long as it is stopped.
-const WAL_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// How long the log may be when nobody is stopped.
+const WAL_MIB_MAX: f64 = 16.0;
+/// By how much it may grow while somebody is: one who was stopped in the middle of a read or of a
+/// checkpoint keeps the log from beginning anew.
+const WAL_MIB_MAX_PER_SECOND: f64 = 48.0;
 
 /// What a round was about.
 #[derive(Default)]
@@ -57,8 +60,10 @@ pub(crate) fn run(folder: &Path, seed: u64) -> Result<Figures, String> {
     }
     let evidence = Evidence::collect(folder)?;
     let mut faults = judge(&evidence);
-    if wal_bytes_max > WAL_BYTES_MAX {
-        faults.push(format!("the log grew to {wal_bytes_max} bytes"));
+    let stopped = plan::stopped(&steps);
+    let wal_mib_max = WAL_MIB_MAX + WAL_MIB_MAX_PER_SECOND * stopped.as_secs_f64();
+    if wal_bytes_max as f64 > wal_mib_max * 1024.0 * 1024.0 {
+        faults.push(format!("stopped for {stopped:?}, the log grew to {wal_bytes_max} bytes"));
     }
     if evidence.confirmed.is_empty() {
         faults.push("nothing was confirmed: the round shows nothing".to_owned());
