@@ -1,6 +1,7 @@
 //! A running bus: publish, send, operate, stop.
 
 use crate::dead_letters::DeadLetters;
+use crate::relay::Unsent;
 use crate::unrouted::Unrouted;
 use std::fmt;
 use std::sync::Arc;
@@ -67,6 +68,12 @@ impl Bus {
                 the store by `.store(…)`, unless another process does");
         }
         store.writer(Scope::outside(self.0.composer.clone(), publishing))
+    }
+
+    /// What is published in transactions of `store` and not sent yet, and what was refused too often
+    /// to be tried again. Nothing, where store and transport are one database.
+    pub fn unsent<'a, S: Store>(&self, store: &'a S) -> Unsent<'a> {
+        Unsent::of(store.outbox())
     }
 
     /// The transport's name, such as `sqlite`.

@@ -43,9 +43,11 @@ pub use endpoint::Endpoint;
 pub use handler::{Attempt, Cancel, Item, State, Tx};
 pub use outbox::Outbox;
 pub use publish::Receipt;
+pub use relay::{Unsent, UnsentDepth};
 pub use retry::Retry;
 pub use start::{BusBuilder, StartError};
 
+pub use tramline_core::capabilities::Ordering;
 pub use tramline_core::draft::Draft;
 pub use tramline_core::envelope::Envelope;
 pub use tramline_core::filter::Filter;

@@ -14,7 +14,7 @@ use crate::endpoint::{Body, Endpoint, EndpointPipeline, Reception, Shared, recei
 use crate::pipeline::layers::{
     CatchPanic, CleanSlate, Metrics, RetryInPlace, TimeLimit, Trace, Transaction,
 };
-use crate::pipeline::{Pipeline, Stack, States, Surroundings};
+use crate::pipeline::{Pipeline, PoisonLane, Stack, States, Surroundings};
 use check::Checked;
 use std::fmt;
 use std::sync::Arc;
@@ -65,6 +65,7 @@ pub struct BusBuilder<T = Box<dyn DynTransport>> {
     hooks: Hooks,
     send_limit: Duration,
     inbox_retention: Duration,
+    poison_lane: PoisonLane,
 }
 
 impl<T: Transport> BusBuilder<T> {
@@ -82,6 +83,7 @@ impl<T: Transport> BusBuilder<T> {
             hooks: Hooks::default(),
             send_limit: SEND_LIMIT_DEFAULT,
             inbox_retention: INBOX_RETENTION_DEFAULT,
+            poison_lane: PoisonLane::of_process(),
         }
     }
 
@@ -141,6 +143,14 @@ impl<T: Transport> BusBuilder<T> {
     /// pauses of any transactional endpoint's retry policy together.
     pub fn inbox_retention(mut self, retention: Duration) -> Self {
         self.inbox_retention = retention;
+        self
+    }
+
+    /// Where messages that may kill the process are handled alone; all buses of a process share one
+    /// if not said. For tests and simulations, in which each bus stands for a process.
+    #[doc(hidden)]
+    pub fn poison_lane(mut self, lane: PoisonLane) -> Self {
+        self.poison_lane = lane;
         self
     }
 
@@ -206,7 +216,12 @@ impl<T: Transport> BusBuilder<T> {
             at_work: TaskTracker::new(),
         });
         self.states.insert(bus.clone());
-        let plan = Plan { bus: &bus, states: Arc::new(self.states), hooks: &self.hooks };
+        let plan = Plan {
+            bus: &bus,
+            states: Arc::new(self.states),
+            hooks: &self.hooks,
+            poison_lane: &self.poison_lane,
+        };
         let mut receptions = Vec::with_capacity(checked.endpoints.len());
         for (endpoint, checked) in self.endpoints.into_iter().zip(checked.endpoints) {
             let reception = plan.reception(endpoint, checked);
@@ -219,6 +234,7 @@ impl<T: Transport> BusBuilder<T> {
         for (reception, receiver) in receptions {
             bus.inner().loops.spawn(receive(reception, transport.clone(), receiver));
         }
+        keeping::warn_of_orphans(&*transport, &endpoints).await;
         keeping::keep(&bus, self.stores, &endpoints, self.inbox_retention);
         Ok(bus)
     }
@@ -229,11 +245,12 @@ struct Plan<'a> {
     bus: &'a Bus,
     states: Arc<States>,
     hooks: &'a Hooks,
+    poison_lane: &'a PoisonLane,
 }
 
 impl Plan<'_> {
     fn reception(&self, endpoint: Endpoint, checked: Checked) -> Reception {
-        let Endpoint { name, body, behaviour, layers, .. } = endpoint;
+        let Endpoint { name, body, behaviour, layers, versions, .. } = endpoint;
         let running = self.bus.inner();
         let batch = matches!(body, Body::Batch { .. });
         let router = match &body {
@@ -247,6 +264,7 @@ impl Plan<'_> {
             identity: identity.into(),
             composer: running.composer.clone(),
             states: self.states.clone(),
+            versions,
             retries: behaviour.retries,
             hooks: self.hooks.and(&behaviour.hooks),
             stopping: running.stopping.clone(),
@@ -263,6 +281,7 @@ impl Plan<'_> {
             unrouted: running.unrouted.clone(),
             store: checked.store.clone(),
             in_flight: Default::default(),
+            poison_lane: self.poison_lane.clone(),
             unhandled: behaviour.unhandled,
             idempotency_key: behaviour.idempotency_key,
             hook_places: Arc::new(Semaphore::new(HOOKS_MAX)),
@@ -277,7 +296,8 @@ impl Plan<'_> {
         let limit = behaviour.time_limit.map(TimeLimit);
         let metrics = Metrics::new(&shared.surroundings.name, running.composer.clock.clone());
         let pipeline = Stack::new(CatchPanic, Stack::new(transaction, layered));
-        let pipeline = Stack::new(retry_in_place, Stack::new(limit, pipeline));
+        let pipeline = Stack::new(self.poison_lane.clone(), Stack::new(limit, pipeline));
+        let pipeline = Stack::new(retry_in_place, pipeline);
         let pipeline: EndpointPipeline = Stack::new(Trace, Stack::new(metrics, pipeline));
         let gathering = batch.then_some(behaviour.gathering);
         let prefetch = behaviour.prefetch.unwrap_or_else(|| {

@@ -57,7 +57,7 @@ pub(crate) fn admit(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::Route;
+    use crate::handler::{Route, Target};
     use crate::pipeline::{Context, Outcome, Step};
     use std::sync::Arc;
     use tramline_core::envelope::Via;
@@ -76,7 +76,9 @@ mod tests {
         let rule = Rule { subject: "orders.placed".into(), filter: Filter::sql("total > 10") };
         let rules = HashMap::from([(topic.clone(), CompiledRules::compile(&[rule]).unwrap())]);
         let mut router = Router::default();
-        router.add("orders.placed", Route { step: Arc::new(Nothing), version: 1 });
+        let takes =
+            Target { name: "orders.placed", version: 1, type_id: std::any::TypeId::of::<()>() };
+        router.add("orders.placed", Route { step: Arc::new(Nothing), takes });
         let mut envelope = Envelope {
             name: Some("orders.placed".into()),
             via: Some(Via { topic, subject: "orders.placed".into() }),

@@ -3,13 +3,17 @@
 use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
 use crate::endpoint::gather::Gathering;
 use crate::endpoint::shared::{KeyOf, UnhandledPolicy};
-use crate::handler::{BatchHandler, BatchStep, Handler, HandlerStep, Requirements, Route, Router};
+use crate::endpoint::wishes::QueueWishes;
+use crate::handler::{
+    BatchHandler, BatchStep, Handler, HandlerStep, Requirements, Route, Router, Target, Versions,
+};
 use crate::pipeline::{BoxedLayer, Layer, Pipeline, Stack};
 use crate::retry::{Retries, Retry};
 use crate::{Failure, Message};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tramline_core::capabilities::Ordering;
 use tramline_core::envelope::Envelope;
 use tramline_core::filter::Filter;
 use tramline_core::name::{QueueName, TopicName};
@@ -37,11 +41,13 @@ pub struct Endpoint {
     pub(crate) name: String,
     pub(crate) queue: Option<QueueName>,
     pub(crate) spec: Option<QueueSpec>,
+    pub(crate) wishes: QueueWishes,
     pub(crate) subscriptions: Vec<(String, Rule)>,
     pub(crate) body: Body,
     pub(crate) behaviour: Behaviour,
     pub(crate) layers: Vec<BoxedLayer>,
     pub(crate) requirements: Vec<(&'static str, Requirements)>,
+    pub(crate) versions: Versions,
     /// What is wrong and can be said already.
     pub(crate) problems: Vec<String>,
 }
@@ -79,6 +85,7 @@ impl Endpoint {
             name: name.into(),
             queue: None,
             spec: None,
+            wishes: QueueWishes::default(),
             subscriptions: Vec::new(),
             body: Body::Single(Router::default()),
             behaviour: Behaviour {
@@ -94,6 +101,7 @@ impl Endpoint {
             },
             layers: Vec::new(),
             requirements: Vec::new(),
+            versions: Versions::default(),
             problems: Vec::new(),
         }
     }
@@ -108,6 +116,47 @@ impl Endpoint {
     pub fn queue_spec(mut self, spec: QueueSpec) -> Self {
         self.queue = Some(spec.name.clone());
         self.spec = Some(spec);
+        self
+    }
+
+    /// Which order the queue keeps; none if not said. With [`Ordering::PerKey`] messages of one key
+    /// are handled one after the other, in all processes, and a retry holds up what is behind it of
+    /// its key and nothing else; messages without a key are not ordered.
+    pub fn ordering(mut self, ordering: Ordering) -> Self {
+        self.wishes.ordering = Some(ordering);
+        self
+    }
+
+    /// The queue hands out messages of higher priority first, and tells apart priorities up to
+    /// `max`; first in, first out if not said.
+    pub fn priorities(mut self, max: u8) -> Self {
+        self.wishes.priority_max = Some(max);
+        self
+    }
+
+    /// The queue holds at most so many messages, all that wait or are at work: then publishing and
+    /// sending to it are refused. No bound if not said.
+    pub fn length_max(mut self, messages: u64) -> Self {
+        self.wishes.length_max = Some(messages);
+        self
+    }
+
+    /// The queue drops a message that was sent to it before within `window`. It is known by the
+    /// sender's idempotency key, else by its id. Retries and redrives are never dropped.
+    pub fn dedup_window(mut self, window: Duration) -> Self {
+        self.wishes.dedup_window = Some(window);
+        self
+    }
+
+    /// Handled messages stay to be looked at for so long; not at all if not said.
+    pub fn keep_completed(mut self, duration: Duration) -> Self {
+        self.wishes.keep_completed = Some(duration);
+        self
+    }
+
+    /// Dead letters stay for so long; until somebody redrives or purges them if not said.
+    pub fn keep_dead(mut self, duration: Duration) -> Self {
+        self.wishes.keep_dead = Some(duration);
         self
     }
 
@@ -232,7 +281,7 @@ impl Endpoint {
         let name = H::Message::NAME;
         self.require(name, |requirements| H::requires(requirements));
         let step: Pipeline = Arc::new(HandlerStep::new(handler));
-        let route = Route { step, version: H::Message::VERSION };
+        let route = Route { step, takes: Target::of::<H::Message>() };
         match &mut self.body {
             Body::Single(router) => {
                 if router.add(name, route) {
@@ -262,8 +311,40 @@ impl Endpoint {
         }
         let step: Pipeline = Arc::new(BatchStep::new(handler));
         let mut router = Router::default();
-        router.add(name, Route { step: step.clone(), version: H::Message::VERSION });
+        router.add(name, Route { step: step.clone(), takes: Target::of::<H::Message>() });
         self.body = Body::Batch { router, step };
+        self
+    }
+
+    /// Reads bodies of the version of `Old` too: as `Old`, made into a `New` by `upcast`. Both have
+    /// one name, and `New` is what a handler takes, or what another upcast begins with. A body that
+    /// cannot be read as `Old` is dead-lettered as undecodable.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tramline::{Endpoint, Message};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct PlacedV1 { cents: u64 }
+    /// impl Message for PlacedV1 { const NAME: &'static str = "orders.placed"; }
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Placed { cents: u64, currency: String }
+    /// impl Message for Placed {
+    ///     const NAME: &'static str = "orders.placed";
+    ///     const VERSION: u32 = 2;
+    /// }
+    ///
+    /// async fn charge(_: Placed) {}
+    ///
+    /// let endpoint = Endpoint::new("payment")
+    ///     .upcast(|old: PlacedV1| Placed { cents: old.cents, currency: "EUR".to_owned() })
+    ///     .handle(charge);
+    /// ```
+    pub fn upcast<Old: Message, New: Message>(
+        mut self,
+        upcast: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) -> Self {
+        self.versions.add(upcast);
         self
     }
 

@@ -1,10 +1,14 @@
 //! Batches: gathered, run as one, halved when they fail.
 
 use crate::caught::caught;
-use crate::endpoint::process::{EndpointPipeline, Past, enter, finish, publish_buffered, refused};
+use crate::endpoint::in_flight::Passage;
+use crate::endpoint::process::{
+    EndpointPipeline, Past, enter, finish, known_already, publish_buffered, refused, worth_asking,
+};
 use crate::endpoint::settlement::Ending;
 use crate::endpoint::shared::Shared;
-use crate::pipeline::{Context, Disposition, Incoming, Outcome, Step};
+use crate::endpoint::suspects::{begin_trial, is_suspect};
+use crate::pipeline::{Context, Disposition, Incoming, Outcome, Step, Trial};
 use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,47 +64,115 @@ pub(crate) async fn gather<R: Receiver>(
     Gathered { batch, error: None }
 }
 
-/// Works on a batch from admission to settlement.
+/// Works on a batch from admission to settlement. Who may kill the process is a batch of its own,
+/// after the others.
 pub(crate) async fn process_batch<D: Delivery>(
     shared: Arc<Shared>,
     pipeline: Arc<EndpointPipeline>,
     batch: Vec<D>,
     slot: OwnedSemaphorePermit,
 ) {
-    let mut work = Vec::with_capacity(batch.len());
+    let mut entered = Vec::with_capacity(batch.len());
     let mut turned_away = Vec::new();
-    let mut passages = Vec::new();
+    let mut suspects = Vec::new();
     for delivery in batch {
-        let incoming = match enter(&shared, &delivery) {
-            Ok(incoming) => incoming,
-            Err(ending) => {
-                turned_away.push((delivery, ending));
-                continue;
-            }
-        };
-        // Batches do not wait for each other's keys: two of them could wait for ever.
-        let passage = incoming.sighting.as_ref().map(|s| shared.in_flight.try_enter(&s.key));
-        match passage {
-            Some(Err(_busy)) => turned_away.push((delivery, Ending::Busy)),
-            Some(Ok(passage)) => {
-                passages.push(passage);
-                work.push((delivery, incoming));
-            }
-            None => work.push((delivery, incoming)),
+        match enter(&shared, &delivery) {
+            Ok(incoming) if is_suspect(&delivery) => suspects.push((delivery, incoming)),
+            Ok(incoming) => entered.push(Member { delivery, incoming, trial: None }),
+            Err(ending) => turned_away.push((delivery, ending)),
         }
     }
-    finish_all(&shared, turned_away).await;
-    let mut groups = vec![work];
-    while let Some(group) = groups.pop() {
-        if !group.is_empty() {
-            groups.extend(run(&shared, &pipeline, group).await);
-        }
-    }
+    let passages = admit_group(&shared, &mut entered, &mut turned_away).await;
+    finish_all(
+        &shared,
+        turned_away.into_iter().map(|(delivery, ending)| {
+            let past = Past::of(&delivery);
+            (delivery, past, ending)
+        }),
+    )
+    .await;
+    run_all(&shared, &pipeline, entered).await;
     drop(passages);
+    for (delivery, incoming) in suspects {
+        try_alone(&shared, &pipeline, delivery, incoming).await;
+    }
     drop(slot);
 }
 
-type Group<D> = Vec<(D, Incoming)>;
+/// Leaves in `group` what nobody else is at work on and no inbox knows; the rest is turned away.
+async fn admit_group<D: Delivery>(
+    shared: &Shared,
+    group: &mut Group<D>,
+    turned_away: &mut Vec<(D, Ending)>,
+) -> Vec<Passage> {
+    let mut passages = Vec::new();
+    let mut free = Vec::with_capacity(group.len());
+    for member in group.drain(..) {
+        // Batches do not wait for each other's keys: two of them could wait for ever.
+        let sighting = member.incoming.sighting.as_ref();
+        match sighting.map(|sighting| shared.in_flight.try_enter(&sighting.key)) {
+            Some(Err(_busy)) => turned_away.push((member.delivery, Ending::Busy)),
+            Some(Ok(passage)) => {
+                passages.push(passage);
+                free.push(member);
+            }
+            None => free.push(member),
+        }
+    }
+    let asked = |member: &Member<D>| {
+        let sighting = member.incoming.sighting.as_ref();
+        sighting.filter(|sighting| worth_asking(shared, &member.delivery, sighting)).cloned()
+    };
+    let sightings: Vec<_> = free.iter().filter_map(asked).collect();
+    let mut known = known_already(shared, &sightings).await.into_iter();
+    for member in free {
+        let ending = asked(&member).and_then(|_| known.next().flatten());
+        match ending {
+            Some(ending) => turned_away.push((member.delivery, ending)),
+            None => group.push(member),
+        }
+    }
+    passages
+}
+
+/// Runs `group`, and what becomes of it when it is halved.
+async fn run_all<D: Delivery>(shared: &Arc<Shared>, pipeline: &EndpointPipeline, group: Group<D>) {
+    let mut groups = vec![group];
+    while let Some(group) = groups.pop() {
+        if !group.is_empty() {
+            groups.extend(run(shared, pipeline, group).await);
+        }
+    }
+}
+
+/// A batch of one, while nothing else runs in this process.
+async fn try_alone<D: Delivery>(
+    shared: &Arc<Shared>,
+    pipeline: &EndpointPipeline,
+    mut delivery: D,
+    incoming: Incoming,
+) {
+    match begin_trial(shared, &mut delivery, &incoming).await {
+        Ok((_passage, trial)) => {
+            let member = Member { delivery, incoming, trial: Some(trial) };
+            run_all(shared, pipeline, vec![member]).await;
+        }
+        Err(ending) => {
+            let past = Past::of(&delivery);
+            finish_all(shared, [(delivery, past, ending)]).await;
+        }
+    }
+}
+
+/// One message of a batch.
+struct Member<D> {
+    delivery: D,
+    incoming: Incoming,
+    /// Set if it is handled alone.
+    trial: Option<Trial>,
+}
+
+type Group<D> = Vec<Member<D>>;
 
 /// Runs one group; answers the groups that are still to be run.
 async fn run<D: Delivery>(
@@ -108,9 +180,10 @@ async fn run<D: Delivery>(
     pipeline: &EndpointPipeline,
     mut group: Group<D>,
 ) -> Vec<Group<D>> {
-    let mut messages = group.iter().map(|(_, incoming)| incoming.clone());
+    let mut messages = group.iter().map(|member| member.incoming.clone());
     let Some(first) = messages.next() else { return Vec::new() };
     let mut cx = Context::of_batch(shared.surroundings.clone(), first, messages.collect());
+    cx.trial = group.iter().find_map(|member| member.trial.clone());
     let outcome = if shared.surroundings.killed.is_cancelled() {
         None
     } else {
@@ -141,7 +214,7 @@ async fn run<D: Delivery>(
     match std::mem::take(&mut cx.disposition) {
         Disposition::Open => settle_all(shared, group, || Ending::Handled).await,
         Disposition::SettledByStore => settle_all(shared, group, || Ending::SettledByStore).await,
-        Disposition::Unknown => settle_all(shared, group, || Ending::Abandoned).await,
+        Disposition::Unknown => settle_all(shared, group, || Ending::Unanswered).await,
         Disposition::Refused(refusals) => return drop_refused(shared, group, &refusals).await,
     }
     Vec::new()
@@ -168,13 +241,13 @@ async fn drop_refused<D: Delivery>(
         return Vec::new();
     }
     let (mut rest, mut dropped) = (Vec::with_capacity(group.len()), Vec::new());
-    for (index, (delivery, incoming)) in group.into_iter().enumerate() {
+    for (index, member) in group.into_iter().enumerate() {
         match refusals.iter().find(|(refused, _)| *refused == index) {
-            Some((_, refusal)) => dropped.push((delivery, refused(*refusal))),
-            None => rest.push((delivery, incoming)),
+            Some((_, refusal)) => dropped.push((member, refused(*refusal))),
+            None => rest.push(member),
         }
     }
-    finish_all(shared, dropped).await;
+    finish_members(shared, dropped).await;
     vec![rest]
 }
 
@@ -184,15 +257,28 @@ async fn settle_all<D: Delivery>(
     group: Group<D>,
     mut ending: impl FnMut() -> Ending,
 ) {
-    finish_all(shared, group.into_iter().map(|(delivery, _)| (delivery, ending()))).await;
+    finish_members(shared, group.into_iter().map(|member| (member, ending()))).await;
+}
+
+async fn finish_members<D: Delivery>(
+    shared: &Shared,
+    ended: impl IntoIterator<Item = (Member<D>, Ending)>,
+) {
+    let ended = ended.into_iter().map(|(member, ending)| {
+        let past = Past::of(&member.delivery).with(member.trial);
+        (member.delivery, past, ending)
+    });
+    finish_all(shared, ended).await;
 }
 
 /// Settles each as it has ended; the answers are awaited together, so that they can share a
 /// commit. Batches do not retry in place, so failures are those that are recorded.
-async fn finish_all<D: Delivery>(shared: &Shared, ended: impl IntoIterator<Item = (D, Ending)>) {
-    let settlements = ended.into_iter().map(|(delivery, ending)| async move {
-        let past = Past::of(&delivery);
-        finish(shared, delivery, &ending, &past, None).await;
+async fn finish_all<D: Delivery>(
+    shared: &Shared,
+    ended: impl IntoIterator<Item = (D, Past, Ending)>,
+) {
+    let settlements = ended.into_iter().map(|(delivery, past, ending)| async move {
+        finish(shared, delivery, &ending, past, None).await;
     });
     futures_util::future::join_all(settlements).await;
 }

@@ -2,7 +2,7 @@
 //!
 //! The way of a message through an endpoint: `receive` takes it, `admit` decides whether it is
 //! for us, `gather` makes batches, `process` runs the pipeline, `settlement` decides what becomes
-//! of it, and `settle` does that.
+//! of it, and `settle` does that. What may kill the process goes through `suspects`.
 
 mod admit;
 #[expect(clippy::module_inception, reason = "the builder itself, beside what it builds")]
@@ -14,6 +14,8 @@ mod receive;
 mod settle;
 mod settlement;
 mod shared;
+mod suspects;
+mod wishes;
 
 pub use endpoint::Endpoint;
 

@@ -2,13 +2,17 @@
 
 use crate::caught::{caught, panic_text};
 use crate::endpoint::admit::{Admission, admit};
+use crate::endpoint::in_flight::Passage;
 use crate::endpoint::settle::settle;
 use crate::endpoint::settlement::{Action, Ending, Record, settlement};
 use crate::endpoint::shared::Shared;
+use crate::endpoint::suspects::{Suspicion, begin_trial, is_suspect, suspicion};
 use crate::handler::Router;
 use crate::outbox;
 use crate::pipeline::layers::{CatchPanic, Metrics, RetryInPlace, TimeLimit, Trace, Transaction};
-use crate::pipeline::{Context, Disposition, Incoming, Outcome, Pipeline, Stack, Step};
+use crate::pipeline::{
+    Context, Disposition, Incoming, Outcome, Pipeline, PoisonLane, Stack, Step, Trial,
+};
 use crate::retry::Retries;
 use crate::{Failure, MessageId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +31,10 @@ pub(crate) type EndpointPipeline = Stack<
         Metrics,
         Stack<
             Option<RetryInPlace>,
-            Stack<Option<TimeLimit>, Stack<CatchPanic, Stack<Option<Transaction>, Inner>>>,
+            Stack<
+                PoisonLane,
+                Stack<Option<TimeLimit>, Stack<CatchPanic, Stack<Option<Transaction>, Inner>>>,
+            >,
         >,
     >,
 >;
@@ -52,11 +59,11 @@ impl Step for Inner {
 pub(crate) async fn process<D: Delivery>(
     shared: Arc<Shared>,
     pipeline: Arc<EndpointPipeline>,
-    delivery: D,
+    mut delivery: D,
     slot: OwnedSemaphorePermit,
 ) {
-    let (ending, past) = work(&shared, &pipeline, &delivery).await;
-    finish(&shared, delivery, &ending, &past, Some(slot)).await;
+    let (ending, past) = work(&shared, &pipeline, &mut delivery).await;
+    finish(&shared, delivery, &ending, past, Some(slot)).await;
 }
 
 /// What went wrong with a message before the ending of its delivery.
@@ -65,12 +72,19 @@ pub(crate) struct Past {
     failures: u32,
     /// Those of this delivery.
     notes: History,
+    /// It was handled alone, and still is.
+    trial: Option<Trial>,
 }
 
 impl Past {
     /// What is recorded: nothing went wrong in this delivery.
     pub(crate) fn of<D: Delivery>(delivery: &D) -> Self {
-        Self { failures: delivery.failures(), notes: History::new() }
+        Self { failures: delivery.failures(), notes: History::new(), trial: None }
+    }
+
+    /// The same, of a message that is handled alone.
+    pub(crate) fn with(self, trial: Option<Trial>) -> Self {
+        Self { trial, ..self }
     }
 }
 
@@ -80,13 +94,15 @@ pub(crate) async fn finish<D: Delivery>(
     shared: &Shared,
     delivery: D,
     ending: &Ending,
-    past: &Past,
+    past: Past,
     slot: Option<OwnedSemaphorePermit>,
 ) {
     let record = Record {
         failures: past.failures,
         notes: past.notes.notes(),
         marks: delivery.marks(),
+        is_tried: past.trial.is_some(),
+        expires_at: delivery.envelope().expires_at,
         now: shared.now(),
         fraction: shared.surroundings.composer.entropy.fraction(),
     };
@@ -110,7 +126,13 @@ pub(crate) async fn finish<D: Delivery>(
         drop(slot);
         None
     };
-    settle(shared, delivery, action).await;
+    let dead = settle(shared, delivery, action).await;
+    // A trial ends with the answer: were others to run before it, their death would be blamed on
+    // this message.
+    drop(past);
+    if let Some(dead) = dead {
+        shared.report_dead(dead).await;
+    }
     drop(hook_place);
 }
 
@@ -118,54 +140,93 @@ pub(crate) async fn finish<D: Delivery>(
 async fn work<D: Delivery>(
     shared: &Arc<Shared>,
     pipeline: &EndpointPipeline,
-    delivery: &D,
+    delivery: &mut D,
 ) -> (Ending, Past) {
     let incoming = match enter(shared, delivery) {
         Ok(incoming) => incoming,
         Err(ending) => return (ending, Past::of(delivery)),
     };
     let mut cx = Context::new(shared.surroundings.clone(), incoming);
-    // The run is in a block of its own: it borrows the context, which has the last word.
-    let dropped = {
-        let run = run(shared, pipeline, delivery, &mut cx);
-        tokio::select! {
-            biased;
-            ending = run => Ok(ending),
-            () = delivery.lost() => Err(Ending::LeaseLost),
-            () = shared.surroundings.killed.cancelled() => Err(Ending::Abandoned),
+    let worked = if is_suspect(delivery) {
+        match begin_trial(shared, delivery, &cx.message).await {
+            Ok((_passage, trial)) => {
+                cx.trial = Some(trial);
+                watched(shared, delivery, handle(shared, pipeline, &mut cx)).await
+            }
+            Err(ending) => Ok(ending),
         }
+    } else {
+        watched(shared, delivery, run(shared, pipeline, delivery, &mut cx)).await
     };
-    let ending = dropped.unwrap_or_else(|ending| {
+    let ending = worked.unwrap_or_else(|dropped| {
         cx.end_run();
-        ending
+        dropped
     });
     let Incoming { failures, notes, .. } = cx.message;
-    (ending, Past { failures, notes })
+    (ending, Past { failures, notes, trial: cx.trial })
 }
 
-/// From the wait for a duplicate at work to the last message published. Dropped anywhere, the
-/// message comes again: to an inbox that knows it, or to a handler that publishes the same ids.
+/// How `work` ends, unless the delivery is lost or the limit of a drain is over.
+///
+/// # Errors
+/// `work` was dropped for this reason. The message comes again: to an inbox that knows it, or to
+/// a handler that publishes the same ids.
+async fn watched<D: Delivery>(
+    shared: &Shared,
+    delivery: &D,
+    work: impl Future<Output = Ending>,
+) -> Result<Ending, Ending> {
+    tokio::select! {
+        biased;
+        ending = work => Ok(ending),
+        () = delivery.lost() => Err(Ending::LeaseLost),
+        () = shared.surroundings.killed.cancelled() => Err(Ending::Abandoned),
+    }
+}
+
+/// From the wait for a duplicate at work to the last message published.
 async fn run<D: Delivery>(
     shared: &Shared,
     pipeline: &EndpointPipeline,
     delivery: &D,
     cx: &mut Context,
 ) -> Ending {
-    let _passage = match &cx.message.sighting {
-        Some(sighting) => {
-            let passage = shared.in_flight.enter(&sighting.key).await;
-            // The one before may have left because the limit of a drain is over.
-            if shared.surroundings.killed.is_cancelled() {
-                return Ending::Abandoned;
-            }
-            let is_first = delivery.deliveries() == Some(1) && !passage.has_waited();
-            if let Some(ending) = known_already(shared, sighting, is_first).await {
-                return ending;
-            }
-            Some(passage)
-        }
-        None => None,
-    };
+    match admitted(shared, delivery, &cx.message).await {
+        Ok(_passage) => handle(shared, pipeline, cx).await,
+        Err(ending) => ending,
+    }
+}
+
+/// Waits for a duplicate at work, and asks the inbox where that is worth it.
+///
+/// # Errors
+/// The ending of a message that no handler is to see.
+pub(crate) async fn admitted<D: Delivery>(
+    shared: &Shared,
+    delivery: &D,
+    message: &Incoming,
+) -> Result<Option<Passage>, Ending> {
+    let Some(sighting) = &message.sighting else { return Ok(None) };
+    let passage = shared.in_flight.enter(&sighting.key).await;
+    // The one before may have left because the limit of a drain is over.
+    if shared.surroundings.killed.is_cancelled() {
+        return Err(Ending::Abandoned);
+    }
+    if (passage.has_waited() || worth_asking(shared, delivery, sighting))
+        && let Some(Some(ending)) =
+            known_already(shared, std::slice::from_ref(sighting)).await.into_iter().next()
+    {
+        return Err(ending);
+    }
+    Ok(Some(passage))
+}
+
+/// From the first layer to the last message published.
+async fn handle(shared: &Shared, pipeline: &EndpointPipeline, cx: &mut Context) -> Ending {
+    // It may have waited long since it was admitted: for a duplicate, or for its trial.
+    if cx.is_expired() {
+        return Ending::Expired;
+    }
     let outcome = caught(pipeline.run(cx)).await;
     ending(shared, cx, outcome).await
 }
@@ -183,6 +244,9 @@ pub(crate) fn enter<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incomi
     let is_retried = delivery.failures() > 0 || marks.unhandled_since.is_some();
     let (rules, router) = (shared.rules.as_ref(), &shared.router);
     match admit(delivery.envelope(), is_retried, rules, router, shared.now()) {
+        Admission::Handle if suspicion(delivery.deliveries(), marks) == Suspicion::Poison => {
+            Err(Ending::Poison)
+        }
         Admission::Handle => incoming(shared, delivery),
         Admission::Filtered => Err(Ending::Filtered),
         Admission::Expired => Err(Ending::Expired),
@@ -249,18 +313,29 @@ fn sighting(
     Some(Sighting::new(&shared.surroundings.identity, id, envelope))
 }
 
-/// A cheap look into the inbox before the handler runs. A first delivery is worth it only if the
-/// sender can have sent the message twice; the row in the transaction is the guarantee anyway.
-async fn known_already(shared: &Shared, sighting: &Sighting, is_first: bool) -> Option<Ending> {
-    if is_first && !sighting.keyed {
-        return None;
-    }
-    let store = shared.store.as_ref()?;
-    match store.admitted_dyn(std::slice::from_ref(sighting)).await {
-        Ok(known) => known.into_iter().next().flatten().map(refused),
+/// Whether the inbox is to be asked before the handler runs. Not on a first delivery of a message
+/// that the sender gave no key to, if its ack is part of the transaction: it cannot have been
+/// handled before. The row in the transaction is the guarantee anyway.
+pub(crate) fn worth_asking<D: Delivery>(
+    shared: &Shared,
+    delivery: &D,
+    sighting: &Sighting,
+) -> bool {
+    let database = shared.store.as_ref().map(|store| store.database_dyn());
+    let acks_in_it = delivery.ticket().is_some_and(|ticket| Some(ticket.database) == database);
+    sighting.keyed || delivery.deliveries() != Some(1) || !acks_in_it
+}
+
+/// What the inbox makes of each of `sightings`: a cheap look before the handler runs.
+pub(crate) async fn known_already(shared: &Shared, sightings: &[Sighting]) -> Vec<Option<Ending>> {
+    let Some(store) = shared.store.as_ref().filter(|_| !sightings.is_empty()) else {
+        return Vec::new();
+    };
+    match store.admitted_dyn(sightings).await {
+        Ok(known) => known.into_iter().map(|known| known.map(refused)).collect(),
         Err(error) => {
             tracing::debug!(endpoint = &*shared.surroundings.name, %error, "the inbox could not be asked");
-            None
+            Vec::new()
         }
     }
 }
@@ -289,7 +364,7 @@ async fn ending(shared: &Shared, cx: &mut Context, outcome: Outcome) -> Ending {
         Ok(()) => match std::mem::take(&mut cx.disposition) {
             Disposition::Open => Ending::Handled,
             Disposition::SettledByStore => Ending::SettledByStore,
-            Disposition::Unknown => Ending::Abandoned,
+            Disposition::Unknown => Ending::Unanswered,
             Disposition::Refused(refusals) => match refusals.first() {
                 Some((_, refusal)) => refused(*refusal),
                 // The store does not say why: later, and uncharged.

@@ -1,5 +1,6 @@
 //! Carries out what was decided: natively, or by a confirmed copy before the ack.
 
+use crate::dead_letters::DeadLetterReport;
 use crate::endpoint::settlement::Action;
 use crate::endpoint::shared::Shared;
 use crate::retry::Retry;
@@ -12,27 +13,35 @@ use tramline_core::settlement::{Settled, Settlement};
 use tramline_core::transport::{CopyOf, Delivery, Destination, Outgoing, Sent};
 use tramline_core::{Error, ErrorKind, Result};
 
-/// Settles `delivery`. If that fails, the message comes back by itself: its lease, connection or
+/// Settles `delivery`; answers what is to be told of, if it is a dead letter now. If that fails, the message comes back by itself: its lease, connection or
 /// assignment ends, so nothing is lost, and the failure is only told.
-pub(crate) async fn settle<D: Delivery>(shared: &Shared, delivery: D, action: Action) {
+pub(crate) async fn settle<D: Delivery>(
+    shared: &Shared,
+    delivery: D,
+    action: Action,
+) -> Option<DeadLetterReport> {
     let how = match action {
         Action::Settle(how) => how,
-        Action::Taken => return delivery.settled_by_store(),
-        Action::Forget => return drop(delivery),
+        Action::Taken => {
+            delivery.settled_by_store();
+            return None;
+        }
+        Action::Forget => return None,
     };
     let envelope = delivery.envelope().clone();
     let death = match &how {
-        Settlement::DeadLetter { reason, failures, notes } => {
-            Some((reason.clone(), *failures, notes.last().map(|note| note.error.clone())))
-        }
+        Settlement::DeadLetter { reason, failures, notes } => Some(DeadLetterReport {
+            endpoint: shared.surroundings.name.clone(),
+            queue: shared.queue.clone(),
+            envelope: envelope.clone(),
+            reason: reason.clone(),
+            failures: *failures,
+            error: notes.last().map(|note| note.error.clone()),
+        }),
         _ => None,
     };
     match carry_out(shared, delivery, how).await {
-        Ok(Settled::Done) => {
-            if let Some((reason, failures, error)) = death {
-                shared.report_dead(&envelope, reason, failures, error).await;
-            }
-        }
+        Ok(Settled::Done) => return death,
         Ok(Settled::LeaseLost) => {
             tracing::debug!(endpoint = &*shared.surroundings.name, id = ?envelope.id, "the lease was lost");
         }
@@ -43,6 +52,7 @@ pub(crate) async fn settle<D: Delivery>(shared: &Shared, delivery: D, action: Ac
             );
         }
     }
+    None
 }
 
 async fn carry_out<D: Delivery>(shared: &Shared, delivery: D, how: Settlement) -> Result<Settled> {

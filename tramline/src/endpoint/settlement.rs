@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::endpoint::shared::UnhandledPolicy;
+use crate::endpoint::suspects::{acquitted, poison, untried};
 use crate::retry::Retries;
 use std::time::Duration;
 use tramline_core::clock::Timestamp;
@@ -30,7 +31,11 @@ pub(crate) enum Ending {
     KeyReused,
     /// Somebody else is at work on it.
     Busy,
-    /// The bus stops, or nobody knows whether the commit went through.
+    /// It was handled alone, again and again, and nobody heard the end of it.
+    Poison,
+    /// Nobody knows whether the commit went through.
+    Unanswered,
+    /// The bus stops.
     Abandoned,
     /// It is somebody else's now.
     LeaseLost,
@@ -55,6 +60,9 @@ pub(crate) struct Record<'a> {
     /// What went wrong in this delivery before, in place.
     pub(crate) notes: &'a [FailureNote],
     pub(crate) marks: Marks,
+    /// It was handled alone in this delivery.
+    pub(crate) is_tried: bool,
+    pub(crate) expires_at: Option<Timestamp>,
     pub(crate) now: Timestamp,
     /// The chance that jitter draws.
     pub(crate) fraction: f64,
@@ -62,6 +70,9 @@ pub(crate) struct Record<'a> {
 
 /// How long a message that somebody else is at work on stays away.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// How long a message stays away of whose commit nobody knows: a store that cannot answer is not
+/// asked again at once.
+const UNANSWERED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Decides.
 pub(crate) fn settlement(
@@ -71,16 +82,19 @@ pub(crate) fn settlement(
     unhandled: UnhandledPolicy,
 ) -> Action {
     let Record { failures, notes, marks, .. } = record;
+    let back = |after, marks| Settlement::Retry { after, failures, notes: notes.to_vec(), marks };
     let dead = |reason, notes| Settlement::DeadLetter { reason, failures, notes };
     Action::Settle(match ending {
         Ending::Handled | Ending::Filtered | Ending::Duplicate => Settlement::Ack,
         Ending::SettledByStore => return Action::Taken,
         Ending::LeaseLost => return Action::Forget,
+        // A trial that was cut short says nothing about the message, and must not count.
+        Ending::Abandoned if record.is_tried => back(Duration::ZERO, untried(marks)),
         Ending::Abandoned => Settlement::Return,
+        Ending::Unanswered => back(UNANSWERED_PAUSE, record.marks_after()),
+        Ending::Poison => dead(Reason::Poison, record.and(failures, poison(marks.trials))),
         Ending::Expired => dead(Reason::Expired, notes.to_vec()),
-        Ending::Busy => {
-            Settlement::Retry { after: BUSY_PAUSE, failures, notes: notes.to_vec(), marks }
-        }
+        Ending::Busy => back(BUSY_PAUSE, record.marks_after()),
         Ending::KeyReused => {
             let text = "the idempotency key was used before, for another body".to_owned();
             dead(Reason::KeyReused, record.and(failures, text))
@@ -98,13 +112,16 @@ fn failed(
 ) -> Settlement {
     let failures = record.failures.saturating_add(1);
     let notes = record.and(failures, failure.chain());
+    let is_expired = record.expires_at.is_some_and(|at| at <= record.now);
     let reason = match failure.verdict() {
         Verdict::Unhandled => return unknown(&failure.chain(), record, unhandled),
         Verdict::DeadLetter(reason) => reason.clone(),
+        // The failure counts; that its time is over charges nothing more.
+        _ if is_expired => Reason::Expired,
         _ => match retries.policy(failure).pause(failures, record.fraction) {
             Some(after) => {
                 // Its type is known here: should it be unknown again, it has its whole time.
-                let marks = Marks { unhandled_since: None, ..record.marks };
+                let marks = Marks { unhandled_since: None, ..record.marks_after() };
                 return Settlement::Retry { after, failures, notes, marks };
             }
             None => Reason::Exhausted,
@@ -115,7 +132,7 @@ fn failed(
 
 /// A newer instance may know the type, so it waits, uncharged, but not for ever.
 fn unknown(why: &str, record: Record<'_>, policy: UnhandledPolicy) -> Settlement {
-    let Record { failures, mut marks, now, .. } = record;
+    let (failures, now, mut marks) = (record.failures, record.now, record.marks_after());
     let since = *marks.unhandled_since.get_or_insert(now);
     if now.since(since) >= policy.limit {
         let notes = record.and(failures, why.to_owned());
@@ -125,6 +142,11 @@ fn unknown(why: &str, record: Record<'_>, policy: UnhandledPolicy) -> Settlement
 }
 
 impl Record<'_> {
+    /// What the message is known by from now on: who comes back from a trial is no suspect.
+    fn marks_after(&self) -> Marks {
+        if self.is_tried { acquitted(self.marks) } else { self.marks }
+    }
+
     /// The notes of this delivery, and one more.
     fn and(&self, failure: u32, error: String) -> Vec<FailureNote> {
         let last = FailureNote { at: self.now, failure, error };
@@ -141,7 +163,15 @@ mod tests {
 
     fn record(failures: u32) -> Record<'static> {
         let marks = Marks { trials: 1, unhandled_since: None };
-        Record { failures, notes: &[], marks, now: Timestamp::from_millis(7), fraction: 1.0 }
+        Record {
+            failures,
+            notes: &[],
+            marks,
+            is_tried: false,
+            expires_at: None,
+            now: Timestamp::from_millis(7),
+            fraction: 1.0,
+        }
     }
 
     fn decide(ending: Ending, record: Record<'_>) -> Action {
@@ -185,6 +215,40 @@ mod tests {
             decide(ending, record(2)),
             Action::Settle(Settlement::DeadLetter { reason: Reason::Exhausted, failures: 3, .. })
         ));
+    }
+
+    #[test]
+    fn an_expired_message_is_not_retried() {
+        for (expires_at, is_retried) in [(7, false), (8, true)] {
+            let expires_at = Some(Timestamp::from_millis(expires_at));
+            let ending = Ending::Failed(Failure::retryable("gateway down"));
+            match decide(ending, Record { expires_at, ..record(0) }) {
+                Action::Settle(Settlement::Retry { .. }) => assert!(is_retried),
+                Action::Settle(Settlement::DeadLetter { reason, failures, notes }) => {
+                    assert!(!is_retried);
+                    assert_eq!((reason, failures, notes.len()), (Reason::Expired, 1, 1));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn who_comes_back_from_a_trial_is_no_suspect_and_a_trial_cut_short_does_not_count() {
+        let marks = Marks { trials: 2, unhandled_since: None };
+        let tried = Record { marks, is_tried: true, ..record(0) };
+        let unanswered = || Ending::Unanswered;
+        for (ending, trials) in [
+            (Ending::Failed(Failure::retryable("gateway down")), 0),
+            (Ending::Busy, 0),
+            (unanswered(), 0),
+            (Ending::Abandoned, 1),
+        ] {
+            let Action::Settle(Settlement::Retry { marks, .. }) = decide(ending, tried) else {
+                panic!("not retried")
+            };
+            assert_eq!(marks.trials, trials);
+        }
     }
 
     #[test]

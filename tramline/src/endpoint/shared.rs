@@ -3,7 +3,7 @@
 use crate::dead_letters::DeadLetterReport;
 use crate::endpoint::in_flight::InFlight;
 use crate::handler::Router;
-use crate::pipeline::Surroundings;
+use crate::pipeline::{PoisonLane, Surroundings};
 use crate::unrouted::Unrouted;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tramline_core::capabilities::Capabilities;
 use tramline_core::clock::{Deadline, Timestamp};
-use tramline_core::dead::Reason;
 use tramline_core::envelope::Envelope;
 use tramline_core::erased::{DynSender, DynStore};
 use tramline_core::name::{QueueName, TopicName};
@@ -31,6 +30,7 @@ pub(crate) struct Shared {
     /// The store of a transactional endpoint.
     pub(crate) store: Option<Arc<dyn DynStore>>,
     pub(crate) in_flight: InFlight,
+    pub(crate) poison_lane: PoisonLane,
     pub(crate) unhandled: UnhandledPolicy,
     pub(crate) idempotency_key: Option<KeyOf>,
     /// How many hooks for dead letters may be at work beside the slots.
@@ -66,21 +66,7 @@ impl Shared {
     }
 
     /// Tells the hook of a message that is now in the dead-letter queue.
-    pub(crate) async fn report_dead(
-        &self,
-        envelope: &Arc<Envelope>,
-        reason: Reason,
-        failures: u32,
-        error: Option<String>,
-    ) {
-        let report = DeadLetterReport {
-            endpoint: self.surroundings.name.clone(),
-            queue: self.queue.clone(),
-            envelope: envelope.clone(),
-            reason,
-            failures,
-            error,
-        };
+    pub(crate) async fn report_dead(&self, report: DeadLetterReport) {
         let clock = &self.surroundings.composer.clock;
         tokio::select! {
             biased;

@@ -142,7 +142,7 @@ fn item<M: Message>(cx: &Context, incoming: &Incoming) -> Result<Item<M>, Failur
         endpoint: cx.surroundings.identity.clone(),
     };
     Ok(Item {
-        message: composer.encoding.decode(&incoming.envelope.body)?,
+        message: cx.surroundings.decode(&incoming.envelope)?,
         id: incoming.id.clone(),
         attempt: incoming.failures.saturating_add(1),
         scope: Scope { composer, parent: Some(parent), publishing: Publishing::Outbox },

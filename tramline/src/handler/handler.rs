@@ -112,7 +112,7 @@ impl<H, Args> HandlerStep<H, Args> {
 
 impl<H: Handler<Args>, Args: 'static> Step for HandlerStep<H, Args> {
     async fn run(&self, cx: &mut Context) -> Outcome {
-        let message = cx.surroundings.composer.encoding.decode(&cx.message.envelope.body)?;
+        let message = cx.surroundings.decode(&cx.message.envelope)?;
         self.0.call(message, cx).await
     }
 }

@@ -6,6 +6,7 @@ mod extractors;
 #[expect(clippy::module_inception, reason = "the trait itself, beside its relatives")]
 mod handler;
 mod router;
+mod versions;
 
 pub use batch::{BatchHandler, Item};
 pub use extract::{FromContext, Requirements};
@@ -15,3 +16,4 @@ pub use handler::{Handler, IntoOutcome};
 pub(crate) use batch::BatchStep;
 pub(crate) use handler::HandlerStep;
 pub(crate) use router::{Route, Routed, Router};
+pub(crate) use versions::{Target, Versions};

@@ -1,6 +1,7 @@
 //! Which handler a message goes to: by its name.
 
 use crate::Failure;
+use crate::handler::Target;
 use crate::pipeline::{Context, Outcome, Pipeline, Step};
 use std::collections::HashMap;
 use tramline_core::envelope::Envelope;
@@ -9,8 +10,8 @@ use tramline_core::envelope::Envelope;
 #[derive(Clone)]
 pub(crate) struct Route {
     pub(crate) step: Pipeline,
-    /// The newest version of the body that it can read.
-    pub(crate) version: u32,
+    /// What it takes: bodies of a newer version it cannot read.
+    pub(crate) takes: Target,
 }
 
 /// The handlers of one endpoint, by message name.
@@ -36,6 +37,11 @@ impl Router {
         self.0.keys().copied()
     }
 
+    /// What its handlers take.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        self.0.values().map(|route| route.takes).collect()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -55,8 +61,8 @@ impl Router {
             let name = envelope.name.as_deref().or_else(subject).unwrap_or("without a name");
             return Routed::Unknown(format!("no handler for message {name}"));
         };
-        if envelope.version > route.version {
-            let (version, newest) = (envelope.version, route.version);
+        if envelope.version > route.takes.version {
+            let (version, newest) = (envelope.version, route.takes.version);
             return Routed::Unknown(format!(
                 "message {name} is of version {version}, and this handler knows up to {newest}"
             ));
@@ -77,6 +83,7 @@ impl Step for Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::any::TypeId;
     use std::sync::Arc;
     use tramline_core::envelope::Via;
     use tramline_core::name::TopicName;
@@ -91,7 +98,8 @@ mod tests {
     fn router(names: &[&'static str]) -> Router {
         let mut router = Router::default();
         for name in names {
-            router.add(name, Route { step: Arc::new(Nothing), version: 2 });
+            let takes = Target { name, version: 2, type_id: TypeId::of::<()>() };
+            router.add(name, Route { step: Arc::new(Nothing), takes });
         }
         router
     }

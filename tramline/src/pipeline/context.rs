@@ -1,6 +1,6 @@
 //! What handlers, extractors and layers can know about the message at hand.
 
-use crate::pipeline::{Buffer, Incoming, Surroundings};
+use crate::pipeline::{Buffer, Incoming, Surroundings, Trial};
 use crate::{Failure, MessageId};
 use parking_lot::Mutex;
 use std::any::{Any, TypeId};
@@ -29,6 +29,8 @@ pub struct Context {
     /// The error callback knows of this run's failure.
     is_reported: bool,
     pub(crate) disposition: Disposition,
+    /// It may kill the process, and is handled alone.
+    pub(crate) trial: Option<Trial>,
     slots: HashMap<TypeId, Box<dyn Any + Send>>,
 }
 
@@ -62,6 +64,7 @@ impl Context {
             cancel: None,
             is_reported: false,
             disposition: Disposition::Open,
+            trial: None,
             slots: HashMap::new(),
         }
     }
@@ -167,6 +170,12 @@ impl Context {
         self.tx = None;
         self.opens = None;
         self.cancel();
+    }
+
+    /// Whether the message has lost its meaning; of a batch, the first.
+    pub(crate) fn is_expired(&self) -> bool {
+        let envelope = &self.message.envelope;
+        envelope.expires_at.is_some() && envelope.is_expired(self.surroundings.composer.clock.now())
     }
 
     /// Tells the error callback that this run failed, once.

@@ -4,6 +4,7 @@ mod buffer;
 mod context;
 mod incoming;
 pub mod layers;
+mod poison_lane;
 mod states;
 mod step;
 mod surroundings;
@@ -12,6 +13,9 @@ pub(crate) use buffer::Buffer;
 pub use context::Context;
 pub(crate) use context::{Disposition, Loan};
 pub(crate) use incoming::Incoming;
+#[doc(hidden)]
+pub use poison_lane::PoisonLane;
+pub(crate) use poison_lane::Trial;
 pub(crate) use states::States;
 pub(crate) use step::BoxedLayer;
 pub use step::{DynStep, Layer, Outcome, Pipeline, Stack, Step};

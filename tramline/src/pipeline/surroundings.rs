@@ -1,12 +1,14 @@
 //! What an endpoint lends to its pipeline.
 
-use crate::Failure;
 use crate::dead_letters::{FailureReport, Hooks};
+use crate::handler::Versions;
 use crate::pipeline::{Incoming, States};
 use crate::retry::Retries;
+use crate::{Failure, Message};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tramline_core::compose::Composer;
+use tramline_core::envelope::Envelope;
 
 /// The endpoint, as far as layers, handlers and extractors have to do with it.
 pub(crate) struct Surroundings {
@@ -16,6 +18,7 @@ pub(crate) struct Surroundings {
     pub(crate) identity: Arc<str>,
     pub(crate) composer: Arc<Composer>,
     pub(crate) states: Arc<States>,
+    pub(crate) versions: Versions,
     pub(crate) retries: Retries,
     pub(crate) hooks: Hooks,
     /// The bus stops: nothing new is taken, pauses end.
@@ -25,6 +28,14 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
+    /// The message in an envelope.
+    ///
+    /// # Errors
+    /// The body cannot be read: no retry can help.
+    pub(crate) fn decode<M: Message>(&self, envelope: &Envelope) -> Result<M, Failure> {
+        self.versions.decode(&self.composer.encoding, envelope.version, &envelope.body)
+    }
+
     /// Tells the error callback of one failed run of `message`, not counted among its failures
     /// yet.
     pub(crate) fn report(&self, message: &Incoming, failure: &Failure) {

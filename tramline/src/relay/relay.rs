@@ -1,18 +1,18 @@
 //! The relay's loop: claim, send, wait for the confirms, remove.
 
+use crate::relay::held::Held;
 use crate::relay::waves::waves;
 use crate::retry::Retry;
 use crate::unrouted::Unrouted;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tramline_core::clock::Deadline;
+use tramline_core::clock::{Deadline, Timestamp};
 use tramline_core::compose::Composer;
 use tramline_core::erased::{DynSender, DynStore};
 use tramline_core::store::{OutboxRow, OutboxToken};
 use tramline_core::transport::Sent;
-use tramline_core::{Error, Result};
+use tramline_core::{Error, ErrorKind, Result};
 
 /// What a relay works with.
 pub(crate) struct Relay {
@@ -22,6 +22,8 @@ pub(crate) struct Relay {
     pub(crate) send_limit: Duration,
     pub(crate) unrouted: Arc<Unrouted>,
     pub(crate) stopping: CancellationToken,
+    /// Waves in a row that the transport could not take.
+    pub(crate) unavailable: u32,
 }
 
 /// Rows in one batch.
@@ -39,7 +41,7 @@ const ATTEMPTS_MAX: u32 = 10;
 ///
 /// Dies the process between a confirm and the removal of its row, the row is sent again under the
 /// same id: the consumer's inbox knows it.
-pub(crate) async fn relay(relay: Relay) {
+pub(crate) async fn relay(mut relay: Relay) {
     while !relay.stopping.is_cancelled() {
         match relay.pass().await {
             Ok(true) => {}
@@ -54,32 +56,42 @@ pub(crate) async fn relay(relay: Relay) {
 
 impl Relay {
     /// One batch; answers whether there was any.
-    async fn pass(&self) -> Result<bool> {
-        let now = self.composer.clock.now();
-        let rows = self.store.outbox_dyn().claim(BATCH_MAX, LEASE, now).await?;
+    async fn pass(&mut self) -> Result<bool> {
+        let now = self.now();
+        let lease = LEASE.max(2 * self.send_limit);
+        let rows = self.store.outbox_dyn().claim(BATCH_MAX, lease, now).await?;
         let any = !rows.is_empty();
-        let mut held: HashSet<String> = HashSet::new();
+        let mut held = Held::default();
         for wave in waves(rows) {
-            self.send(wave, &mut held).await?;
+            // A long run of one key must not outlast its lease: somebody else would send the rest
+            // beside us. The first wave is sent in any case, so that something moves.
+            let is_late = self.now().since(now) + self.send_limit > lease;
+            if is_late {
+                held.back.extend(wave.iter().map(|row| (row.token, self.now())));
+            } else {
+                self.send(wave, &mut held).await?;
+            }
         }
+        self.give_back(held.back).await?;
         Ok(any)
     }
 
     /// Sends one wave. Rows of a key that failed earlier in this batch are held back with it.
-    async fn send(&self, wave: Vec<OutboxRow>, held: &mut HashSet<String>) -> Result<()> {
-        let is_held =
-            |row: &OutboxRow| row.outgoing.envelope.key.as_ref().is_some_and(|k| held.contains(k));
-        let (held_back, wave): (Vec<_>, Vec<_>) = wave.into_iter().partition(is_held);
-        for row in held_back {
-            self.put_back(&row, "a message of the same key waits").await?;
-        }
+    async fn send(&mut self, wave: Vec<OutboxRow>, held: &mut Held) -> Result<()> {
+        let wave = held.keep_back(wave);
         if wave.is_empty() {
             return Ok(());
         }
         let batch: Vec<_> = wave.iter().map(|row| row.outgoing.clone()).collect();
-        let deadline = Deadline::after(self.composer.clock.now(), self.send_limit);
+        let deadline = Deadline::after(self.now(), self.send_limit);
         let answers = self.sender.send_dyn(&batch, deadline).await;
+        let unanswered = || {
+            let doing = "send what was published: there was no answer";
+            Sent::Unknown(Error::new(ErrorKind::TimedOut, doing))
+        };
+        let answers = answers.into_iter().chain(std::iter::repeat_with(unanswered));
         let mut sent: Vec<OutboxToken> = Vec::with_capacity(wave.len());
+        let mut failed = Vec::new();
         for (row, answer) in wave.iter().zip(answers) {
             match answer {
                 Sent::Accepted { routed } => {
@@ -88,33 +100,62 @@ impl Relay {
                     }
                     sent.push(row.token);
                 }
-                Sent::Refused(error) | Sent::Unknown(error) => {
-                    held.extend(row.outgoing.envelope.key.clone());
-                    self.failed(row, &error).await?;
-                }
+                Sent::Refused(error) | Sent::Unknown(error) => failed.push((row, error)),
             }
         }
-        self.store.outbox_dyn().sent(&sent).await
-    }
-
-    /// Later, or never without an operator.
-    async fn failed(&self, row: &OutboxRow, error: &Error) -> Result<()> {
-        let (id, to) = (&row.outgoing.envelope.id, &row.outgoing.to);
-        tracing::warn!(?id, %to, attempts = row.attempts + 1, %error, "the relay could not send");
-        if row.attempts + 1 >= ATTEMPTS_MAX && !error.is_transient() {
-            tracing::error!(?id, %to, "parked until an operator releases it");
-            return self.store.outbox_dyn().park(row.token, &error.to_string()).await;
+        // What is safe is removed first: whatever fails below, it is not sent twice for that.
+        self.store.outbox_dyn().sent(&sent).await?;
+        let is_unavailable = failed.iter().any(|(_, error)| error.is_transient());
+        self.unavailable = if is_unavailable { self.unavailable.saturating_add(1) } else { 0 };
+        for (row, error) in failed {
+            self.failed(row, &error, held).await?;
         }
-        self.put_back(row, &error.to_string()).await
+        Ok(())
     }
 
-    async fn put_back(&self, row: &OutboxRow, error: &str) -> Result<()> {
+    /// Later, or never without an operator. A transport that is down says nothing about the row:
+    /// such failures do not bring it closer to being parked.
+    async fn failed(&self, row: &OutboxRow, error: &Error, held: &mut Held) -> Result<()> {
+        let (id, to) = (&row.outgoing.envelope.id, &row.outgoing.to);
+        let (token, text) = (row.token, error.to_string());
+        if error.is_transient() {
+            tracing::warn!(?id, %to, %error, "the relay could not send");
+            let until = self.later(self.unavailable);
+            held.hold(row, until);
+            held.back.push((token, until));
+            return Ok(());
+        }
+        let attempts = row.attempts.saturating_add(1);
+        tracing::warn!(?id, %to, attempts, %error, "the relay was refused");
+        let until = self.later(attempts);
+        held.hold(row, until);
+        if attempts >= ATTEMPTS_MAX {
+            tracing::error!(?id, %to, "parked until an operator releases it");
+            return self.store.outbox_dyn().park(token, &text).await;
+        }
+        self.store.outbox_dyn().postpone(token, until, &text).await
+    }
+
+    /// Gives rows back uncharged, those together that wait for the same moment.
+    async fn give_back(&self, mut rows: Vec<(OutboxToken, Timestamp)>) -> Result<()> {
+        rows.sort_by_key(|(token, until)| (*until, token.row));
+        for alike in rows.chunk_by(|(_, one), (_, other)| one == other) {
+            let tokens: Vec<_> = alike.iter().map(|(token, _)| *token).collect();
+            self.store.outbox_dyn().give_back(&tokens, alike[0].1).await?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.composer.clock.now()
+    }
+
+    /// After a pause that grows with every failure.
+    fn later(&self, failures: u32) -> Timestamp {
         let policy = Retry::exponential(Duration::from_millis(100)).max(Duration::from_secs(30));
         let fraction = 0.5 + self.composer.entropy.fraction() / 2.0;
-        let pause =
-            policy.jitter().runs(u32::MAX).pause(row.attempts + 1, fraction).unwrap_or_default();
-        let until = self.composer.clock.now().after(pause);
-        self.store.outbox_dyn().postpone(row.token, until, error).await
+        let pause = policy.jitter().runs(u32::MAX).pause(failures.max(1), fraction);
+        self.now().after(pause.unwrap_or_default())
     }
 
     /// Until something is appended, a row becomes due, or it is time to look anyway.

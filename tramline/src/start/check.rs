@@ -7,7 +7,7 @@ use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tramline_core::capabilities::{Capabilities, Needs, Support};
+use tramline_core::capabilities::{Capabilities, Needs, Ordering, Support};
 use tramline_core::erased::DynStore;
 use tramline_core::filter::Filter;
 use tramline_core::name::{self, QueueName, TopicName};
@@ -96,11 +96,13 @@ fn check_endpoint<T: Transport>(
     check_states(bus, endpoint, problems);
     let store = store(bus, endpoint, problems);
     check_batch(endpoint, problems);
+    problems.extend(endpoint.versions.problems(&endpoint.router().targets()));
     let (spec, (rules, compiled)) = (spec?, rules);
     let capabilities = raise(bus.transport.capabilities(&spec));
     for unmet in capabilities.unmet(&needs(endpoint, &spec)) {
         problems.push(format!("{} does not offer {unmet}", bus.transport.name()));
     }
+    check_key_lock(&spec, &capabilities, bus.transport.name(), problems);
     check_retention(bus, endpoint, problems);
     check_delay(endpoint, &capabilities, bus.transport.name(), problems);
     warn_of_filters_at_the_endpoint(endpoint, &capabilities, bus.transport.name());
@@ -120,14 +122,15 @@ fn check_message_names(endpoint: &Endpoint, problems: &mut Vec<String>) {
 }
 
 fn spec(endpoint: &Endpoint, problems: &mut Vec<String>) -> Option<QueueSpec> {
-    if let Some(spec) = &endpoint.spec {
-        return Some(spec.clone());
-    }
-    if let Some(queue) = &endpoint.queue {
-        return Some(QueueSpec::new(queue.clone()));
-    }
-    match QueueName::new(&endpoint.name) {
-        Ok(name) => Some(QueueSpec::new(name)),
+    let named = || match &endpoint.queue {
+        Some(queue) => Ok(QueueSpec::new(queue.clone())),
+        None => QueueName::new(&endpoint.name).map(QueueSpec::new),
+    };
+    match endpoint.spec.clone().map_or_else(named, Ok) {
+        Ok(mut spec) => {
+            endpoint.wishes.add_to(&mut spec, problems);
+            Some(spec)
+        }
         Err(bad) => {
             problems.push(bad.to_string());
             None
@@ -260,6 +263,22 @@ fn needs(endpoint: &Endpoint, spec: &QueueSpec) -> Needs {
         keep_completed: spec.keep_completed.is_some(),
         keep_dead: spec.keep_dead.is_some(),
         temporary_queue: spec.temporary,
+    }
+}
+
+/// An order that nobody keeps while a message is retried would be no order.
+fn check_key_lock(
+    spec: &QueueSpec,
+    can: &Capabilities,
+    transport: &str,
+    problems: &mut Vec<String>,
+) {
+    if spec.ordering != Ordering::None && can.ordering >= spec.ordering && !can.key_lock.is_native()
+    {
+        problems.push(format!(
+            "{transport} does not lock keys, so a retry would let what is behind it of its key \
+             overtake it (capability `key_lock`)"
+        ));
     }
 }
 

@@ -5,8 +5,11 @@ use crate::endpoint::Shared;
 use crate::relay::{Relay, relay};
 use std::sync::Arc;
 use std::time::Duration;
+use tramline_core::ErrorKind;
 use tramline_core::compose::{Composer, Publishing};
 use tramline_core::erased::DynStore;
+use tramline_core::topology::Subscription;
+use tramline_core::transport::Transport;
 
 /// Begins to keep `stores`. The inboxes of `endpoints` forget after `retention`; those of other
 /// services on the same database are theirs to prune.
@@ -29,6 +32,23 @@ pub(super) fn keep(
     }
 }
 
+/// Names the subscriptions of these endpoints' queues that nobody asked for any more. They still
+/// bring messages, which an older instance may want: only an operator ends them.
+pub(super) async fn warn_of_orphans<T: Transport>(transport: &T, endpoints: &[Arc<Shared>]) {
+    let Some(operate) = transport.operate() else { return };
+    let orphans = match operate.orphans().await {
+        Ok(orphans) => orphans,
+        Err(error) if error.kind() == ErrorKind::Unsupported => return,
+        Err(error) => return tracing::warn!(%error, "orphaned subscriptions are not known"),
+    };
+    let is_ours =
+        |orphan: &Subscription| endpoints.iter().any(|endpoint| endpoint.queue == orphan.queue);
+    for Subscription { queue, topic, .. } in orphans.iter().filter(|orphan| is_ours(orphan)) {
+        tracing::warn!(%queue, %topic, "an orphaned subscription: the queue still gets what is \
+            published there, and its endpoint does not ask for it any more; `unsubscribe` ends it");
+    }
+}
+
 fn start_relay(bus: &Bus, store: Arc<dyn DynStore>) {
     let running = bus.inner();
     let relay = relay(Relay {
@@ -38,6 +58,7 @@ fn start_relay(bus: &Bus, store: Arc<dyn DynStore>) {
         send_limit: running.send_limit,
         unrouted: running.unrouted.clone(),
         stopping: running.stopping.clone(),
+        unavailable: 0,
     });
     let killed = running.killed.clone();
     // Cut short in the middle of a send, its rows come again under the same ids.

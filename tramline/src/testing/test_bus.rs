@@ -2,6 +2,7 @@
 
 use super::backlog::Backlog;
 use super::witness::{Witness, decoded};
+use crate::pipeline::PoisonLane;
 use crate::{Bus, BusBuilder, StartError};
 use std::fmt;
 use std::ops::Deref;
@@ -90,6 +91,7 @@ impl TestBus {
         let bus = Bus::builder(Box::new(memory.clone()) as Box<_>)
             .clock(clock.clone())
             .entropy(SeededEntropy::new(2))
+            .poison_lane(PoisonLane::default())
             .on_handled(move |_, envelope| handled.saw_handled(envelope));
         let bus = build(bus, &memory);
         let stores = bus.stores().to_vec();

@@ -1,6 +1,6 @@
 //! What the engine counts, and that counting and tracing disturb nothing.
 
-use crate::kit::{Counters, Log, Order, Paid, Ping, SECOND, Watched, World, alone, idle};
+use crate::kit::{Counters, Log, Order, Paid, Ping, SECOND, Watched, World, Written, alone, idle};
 use std::time::Duration;
 use tramline::{Attempt, Endpoint, Failure, Item, Outbox, Retry, State};
 
@@ -79,33 +79,15 @@ async fn a_subscriber_for_traces_sees_each_message_and_changes_nothing() {
         log.add(format!("ping {}", ping.n));
         if log.len() == 1 { Err(Failure::retryable("once")) } else { Ok(()) }
     }
-    #[derive(Clone, Default)]
-    struct Written(std::sync::Arc<parking_lot::Mutex<Vec<u8>>>);
-    impl std::io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().extend(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
     let written = Written::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer({
-            let written = written.clone();
-            move || written.clone()
-        })
-        .with_ansi(false)
-        .finish();
-    let _local = tracing::subscriber::set_default(subscriber);
+    let _local = written.begin();
     let (world, log) = (World::new(), Log::default());
     let endpoint = Endpoint::new("q").retry(Retry::fixed(SECOND)).handle(handle);
     let bus = world.bus().state(log.clone()).endpoint(endpoint).start().await.unwrap();
     let id = bus.send("q", &Ping { n: 1 }).await.unwrap().id;
     world.wind(SECOND).await;
     assert_eq!(log.lines(), ["ping 1", "ping 1"]);
-    let text = String::from_utf8(written.0.lock().clone()).unwrap();
+    let text = written.text();
     let lines: Vec<_> = text.lines().filter(|line| line.contains("in the handler")).collect();
     assert_eq!(lines.len(), 2);
     assert!(lines.iter().all(|line| line.contains(&id.to_string())), "{text}");

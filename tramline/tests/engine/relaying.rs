@@ -2,8 +2,11 @@
 
 use crate::kit::{Answer, Log, Paid, Rigged, SECOND, Watched, World, idle};
 use std::sync::atomic::Ordering::SeqCst;
+use tramline::core::operate::Peeked;
 use tramline::core::store::Store;
-use tramline::{Bus, Draft, Endpoint, State};
+use tramline::core::topology::{Rule, Subscription, Topology};
+use tramline::core::transport::Transport;
+use tramline::{Bus, Draft, Endpoint, QueueName, QueueSpec, State, TopicName, UnsentDepth};
 
 async fn keep(paid: Paid, State(log): State<Log>) {
     log.add(format!("paid {}", paid.n));
@@ -193,4 +196,134 @@ async fn a_delayed_event_is_relayed_at_once_and_arrives_when_it_is_due() {
     assert_eq!((depth(&store).await, world.depth("mail").await), ((0, 0), [0, 0, 1, 0]));
     world.wind(60 * SECOND).await;
     assert_eq!(log.lines(), ["paid 1"]);
+}
+
+#[tokio::test]
+async fn a_transport_that_is_down_brings_no_row_closer_to_being_parked() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().extend([Answer::Unavailable; 30]);
+    rigged.rig.answers.lock().extend([Answer::Refuse; 9]);
+    publish(&bus, &store, &[(1, None)]).await;
+    for _ in 0..45 {
+        world.wind(30 * SECOND).await;
+    }
+    assert_eq!((log.lines(), depth(&store).await), (vec!["paid 1".to_owned()], (0, 0)));
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_refused_message_of_its_key_is_not_charged() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().extend([Answer::Hang]);
+    rigged.rig.answers.lock().extend([Answer::Refuse; 10]);
+    publish(&bus, &store, &[(0, None)]).await;
+    idle().await;
+    publish(&bus, &store, &[(1, Some("a")), (2, Some("a"))]).await;
+    rigged.rig.release.notify_one();
+    for _ in 0..12 {
+        world.wind(30 * SECOND).await;
+    }
+    let unsent = bus.unsent(&store);
+    let parked = unsent.parked(None, 10).await.unwrap();
+    assert_eq!((parked.len(), parked[0].attempts), (1, 10));
+    assert_eq!((unsent.depth().await.unwrap().waiting, log.take().len()), (1, 1), "it waits");
+    rigged.rig.answers.lock().extend([Answer::Refuse; 9]);
+    assert_eq!(unsent.discard(&[parked[0].row]).await.unwrap(), 1);
+    for _ in 0..12 {
+        world.wind(30 * SECOND).await;
+    }
+    assert_eq!(log.lines(), ["paid 2"], "all its attempts were left");
+    assert_eq!(unsent.depth().await.unwrap(), UnsentDepth { waiting: 0, parked: 0 });
+}
+
+#[tokio::test]
+async fn parked_messages_are_shown_and_try_again_when_released() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().extend([Answer::Refuse; 10]);
+    publish(&bus, &store, &[(1, Some("a"))]).await;
+    for _ in 0..12 {
+        world.wind(30 * SECOND).await;
+    }
+    let unsent = bus.unsent(&store);
+    let parked = unsent.parked(None, 10).await.unwrap();
+    assert!(parked[0].error.contains("send as told"), "{}", parked[0].error);
+    assert!(unsent.parked(Some(parked[0].row), 10).await.unwrap().is_empty());
+    assert_eq!(unsent.release().await.unwrap(), 1);
+    idle().await;
+    assert_eq!(log.lines(), ["paid 1"]);
+}
+
+#[tokio::test]
+async fn a_long_run_of_one_key_does_not_outlast_its_lease() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().extend([Answer::Hang; 4]);
+    publish(&bus, &store, &[(0, None), (1, Some("a")), (2, Some("a")), (3, Some("a"))]).await;
+    idle().await;
+    rigged.rig.release.notify_one();
+    idle().await;
+    // All are claimed, and the second of the key is answered late.
+    let claims = store.claims.load(SeqCst);
+    world.wind(31 * SECOND).await;
+    rigged.rig.release.notify_one();
+    idle().await;
+    assert!(store.claims.load(SeqCst) > claims, "the rest was given back and claimed anew");
+    for _ in 0..4 {
+        rigged.rig.release.notify_one();
+        idle().await;
+    }
+    assert_eq!(log.lines(), ["paid 0", "paid 1", "paid 2", "paid 3"]);
+}
+
+/// A queue that nobody reads: what was sent stands there in the order in which it came.
+async fn audit(world: &World) {
+    let queue = QueueName::new("audit").unwrap();
+    let topic = TopicName::new("orders").unwrap();
+    let rules = vec![Rule::subject("#")];
+    let topology = Topology {
+        queues: vec![QueueSpec::new(queue.clone())],
+        topics: vec![topic.clone()],
+        subscriptions: vec![Subscription { queue, topic, rules }],
+    };
+    world.memory.declare(&topology).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_relays_keep_the_order_of_a_key_while_sends_fail() {
+    let (world, log) = (World::new(), Log::default());
+    let store = Watched::on(world.other_memory());
+    let (one, two) = (world.rigged(), world.rigged());
+    audit(&world).await;
+    let bus = start(&world, &one, &store, &log).await;
+    let other = Watched::on(store.memory.clone());
+    let _second = start(&world, &two, &other, &Log::default()).await;
+    for rigged in [&one, &two] {
+        let mixed = [Answer::Unavailable, Answer::Accept, Answer::Refuse, Answer::Accept];
+        rigged.rig.answers.lock().extend(mixed.into_iter().cycle().take(40));
+    }
+    let keys = [Some("a"), Some("b"), None];
+    let rows: Vec<_> = (0..60).map(|n| (n, keys[n as usize % 3])).collect();
+    for rows in rows.chunks(6) {
+        publish(&bus, &store, rows).await;
+        world.wind(SECOND / 10).await;
+    }
+    for _ in 0..100 {
+        world.wind(SECOND).await;
+    }
+    assert_eq!(depth(&store).await, (0, 0));
+    let audited = world.in_queue("audit").await;
+    let number = |row: &Peeked| serde_json::from_slice::<Paid>(&row.envelope.body).unwrap().n;
+    let sent: Vec<u64> = audited.iter().map(number).collect();
+    for key in [0, 1] {
+        let of_key: Vec<_> = sent.iter().copied().filter(|n| n % 3 == key).collect();
+        assert!(of_key.is_sorted() && of_key.len() == 20, "{of_key:?}");
+    }
+    assert_eq!(sent.len(), 60);
+    assert!(two.rig.log.len() > 0, "both relays had work");
 }

@@ -1,10 +1,11 @@
 //! `start()` reports everything that is wrong, and declares before it accepts work.
 
-use crate::kit::{Log, Order, Paid, Ping, SECOND, World, at_once, idle};
+use crate::kit::{Log, Order, Paid, Ping, SECOND, World, Written, alone, at_once, idle};
 use std::time::Duration;
 use tramline::core::operate::Operate;
 use tramline::{
-    Attempt, Endpoint, Failure, Filter, Item, Memory, QueueName, QueueSpec, Retry, State, Tx,
+    Attempt, Endpoint, Failure, Filter, Item, Memory, Ordering, QueueName, QueueSpec, Retry, State,
+    Tx,
 };
 
 async fn handle(_: Ping) {}
@@ -191,4 +192,89 @@ async fn extreme_numbers_are_brought_into_bounds() {
     bus.send("least", &Ping { n: 1 }).await.unwrap();
     idle().await;
     assert_eq!(log.len(), 2);
+}
+
+#[tokio::test]
+async fn what_an_endpoint_asks_of_its_queue_is_declared() {
+    let world = World::new();
+    let endpoint = Endpoint::new("q")
+        .ordering(Ordering::PerKey)
+        .length_max(7)
+        .dedup_window(SECOND)
+        .keep_completed(2 * SECOND)
+        .keep_dead(3 * SECOND)
+        .handle(handle);
+    let urgent = Endpoint::new("urgent").priorities(9).handle(handle);
+    let _bus = world.bus().endpoint(endpoint).endpoint(urgent).start().await.unwrap();
+    let mut spec = QueueSpec::new(QueueName::new("q").unwrap());
+    (spec.ordering, spec.length_max) = (Ordering::PerKey, Some(7));
+    spec.dedup_window = Some(SECOND);
+    (spec.keep_completed, spec.keep_dead) = (Some(2 * SECOND), Some(3 * SECOND));
+    let same = Endpoint::new("q").queue_spec(spec).handle(handle);
+    world.bus().endpoint(same).start().await.unwrap();
+    let plain = Endpoint::new("q").handle(handle);
+    let plain_too = Endpoint::new("urgent").handle(handle);
+    let error = world.bus().endpoint(plain).endpoint(plain_too).start().await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("ordering is PerKey") || text.contains("priority_max is Some(9)"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_wish_that_contradicts_the_queue_spec_is_refused() {
+    let world = World::new();
+    let mut spec = QueueSpec::new(QueueName::new("q").unwrap());
+    (spec.priority_max, spec.length_max) = (Some(3), Some(7));
+    spec.ordering = Ordering::PerQueue;
+    let endpoint = Endpoint::new("q")
+        .queue_spec(spec)
+        .priorities(4)
+        .length_max(7)
+        .ordering(Ordering::PerKey)
+        .handle(handle);
+    let error = world.bus().endpoint(endpoint).start().await.unwrap_err();
+    assert_eq!(
+        error.problems(),
+        [
+            "endpoint q: `.ordering(…)` says PerKey, and its `.queue_spec(…)` PerQueue",
+            "endpoint q: `.priorities(…)` says 4, and its `.queue_spec(…)` 3",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_order_that_retries_would_break_is_refused() {
+    let world = World::with(|options| options.without_key_lock());
+    for (ordering, is_refused) in [(Ordering::None, false), (Ordering::PerKey, true)] {
+        let endpoint = Endpoint::new("q").ordering(ordering).handle(handle);
+        let started = world.bus().endpoint(endpoint).start().await;
+        assert_eq!(started.is_err(), is_refused, "{started:?}");
+        if let Err(error) = started {
+            assert!(error.to_string().contains("capability `key_lock`"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn orphaned_subscriptions_are_named_and_stay() {
+    if let Some(child) = alone("starting::orphaned_subscriptions_are_named_and_stay") {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let (world, written) = (World::new(), Written::default());
+    let _local = written.begin();
+    let both = Endpoint::new("q").subscribe::<Order>().subscribe::<Ping>().handle(handle);
+    let other = Endpoint::new("other").subscribe::<Ping>().handle(handle);
+    let _bus = world.bus().endpoint(both).endpoint(other).start().await.unwrap();
+    assert!(!written.text().contains("orphaned"));
+    let one = Endpoint::new("q").subscribe::<Ping>().handle(handle);
+    let _newer = world.bus().endpoint(one).start().await.unwrap();
+    let text = written.text();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("orphaned")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    assert!(lines[0].contains("queue=q topic=orders"), "{text}");
+    assert_eq!(world.memory.subscriptions().await.unwrap().len(), 3, "nobody removes it");
 }

@@ -194,6 +194,10 @@ async fn when_the_answer_to_a_commit_is_lost_the_effects_are_once_all_the_same()
         let bus = start(&world, &store, &log, payment()).await;
         bus.send("payment", &Ping { n: 1 }).await.unwrap();
         idle().await;
+        assert_eq!(log.lines()[0], "charge 1");
+        let again = log.lines().iter().filter(|line| *line == "charge 1").count() - 1;
+        assert_eq!(again, 0, "a store that cannot answer is not asked again at once");
+        world.wind(SECOND).await;
         let charges = log.lines().iter().filter(|line| *line == "charge 1").count();
         assert_eq!((charges, log.len()), (runs, runs + 1), "{commit:?}");
         assert_eq!(counted(&world, "charged").await, 1, "{commit:?}");

@@ -4,6 +4,7 @@
 mod clean_slate;
 mod metrics;
 mod panic;
+mod poison_lane;
 mod retry_in_place;
 mod time_limit;
 mod trace;

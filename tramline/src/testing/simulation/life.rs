@@ -1,6 +1,7 @@
 //! What a process is given when it starts.
 
 use super::ledger::Ledger;
+use crate::pipeline::PoisonLane;
 use crate::testing::faults::{Dice, Faults, Faulty, LifeId};
 use crate::testing::trace::Trace;
 use crate::{Bus, BusBuilder};
@@ -43,6 +44,7 @@ impl Life {
         Bus::builder(transport)
             .clock(self.clock.clone())
             .entropy(SeededEntropy::new(dice.below(u64::MAX)))
+            .poison_lane(PoisonLane::default())
             .on_handled(move |queue, envelope| ledger.handled(id, &trace, queue, envelope))
     }
 

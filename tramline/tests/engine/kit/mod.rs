@@ -6,6 +6,7 @@ mod messages;
 mod store;
 mod transport;
 mod world;
+mod written;
 
 pub(crate) use alone::alone;
 pub(crate) use counters::Counters;
@@ -13,3 +14,4 @@ pub(crate) use messages::{Log, Order, Paid, Ping, Renamed};
 pub(crate) use store::{Commit, Watched};
 pub(crate) use transport::{Answer, Rigged};
 pub(crate) use world::{SECOND, World, at_once, idle};
+pub(crate) use written::Written;

@@ -9,6 +9,7 @@ use tramline::core::name::QueueRef;
 use tramline::core::operate::{Operate, Peeked};
 use tramline::core::transport::Transport;
 use tramline::memory::MemoryOptions;
+use tramline::pipeline::PoisonLane;
 use tramline::{Bus, BusBuilder, Memory, QueueName};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -46,7 +47,9 @@ impl World {
     pub(crate) fn bus_on<T: Transport>(&self, transport: T) -> BusBuilder<T> {
         // Each bus has chances of its own, as each process has: else their ids would be alike.
         let seed = self.buses.fetch_add(1, SeqCst);
-        Bus::builder(transport).clock(self.clock.clone()).entropy(SeededEntropy::new(seed))
+        let bus = Bus::builder(transport).clock(self.clock.clone());
+        // Each bus stands for a process.
+        bus.entropy(SeededEntropy::new(seed)).poison_lane(PoisonLane::default())
     }
 
     /// This memory behind a transport that fails as it is told.
