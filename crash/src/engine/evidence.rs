@@ -56,3 +56,12 @@ pub(super) fn check_none_twice(db: &Db<'_>) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+/// What was handled of each key came in the order of its numbers, and nothing of it twice.
+pub(super) fn check_in_order(db: &Db<'_>) -> Result<(), String> {
+    let handled = db.entries::<Vec<u32>>();
+    match handled.iter().find(|(_, handled)| !handled.is_sorted_by(|one, next| one < next)) {
+        Some((key, handled)) => Err(format!("those of key {key} came as {handled:?}")),
+        None => Ok(()),
+    }
+}

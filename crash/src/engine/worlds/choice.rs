@@ -1,12 +1,12 @@
 //! Which seed is which world.
 
-use super::{batches, by_bus, duplicates, elsewhere, fan_out, keys, shared};
+use super::{batches, by_bus, duplicates, elsewhere, fan_out, keys, relayed_keys, shared};
 use tramline::testing::Scenario;
 
 type World = (&'static str, fn() -> Scenario);
 
 /// The worlds, in turn.
-const WORLDS: [World; 8] = [
+const WORLDS: [World; 9] = [
     ("acks in the handlers' transactions", shared::shared),
     ("a store elsewhere", elsewhere::elsewhere),
     ("retries and dead letters by the bus", by_bus::by_bus),
@@ -15,6 +15,7 @@ const WORLDS: [World; 8] = [
     ("events to whom they concern", fan_out::fan_out),
     ("messages that are sent twice", duplicates::duplicates),
     ("order by key", keys::keys),
+    ("order by key through an outbox", relayed_keys::relayed_keys),
 ];
 
 pub(crate) fn of_seed(seed: u64) -> Scenario {

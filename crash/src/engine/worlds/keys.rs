@@ -2,7 +2,7 @@
 
 use super::handlers::retry;
 use super::shared::shared;
-use crate::engine::evidence::dead;
+use crate::engine::evidence::{check_in_order, dead};
 use crate::engine::message::{HOPELESS, Order};
 use std::sync::Arc;
 use tramline::core::capabilities::Ordering;
@@ -30,7 +30,7 @@ pub(super) fn keys() -> Scenario {
     let scenario = orders.into_iter().fold(scenario, |scenario, (key, order)| {
         scenario.send_with("keyed", order, move |draft| draft.key(key))
     });
-    scenario.always("order by key holds", check_order).finally(
+    scenario.always("order by key holds", |after| after.read(check_in_order)).finally(
         "every message of a key is handled, or dead",
         |after| {
             let (handled, dead) = (handled(after), dead(after, "keyed"));
@@ -44,7 +44,7 @@ pub(super) fn keys() -> Scenario {
 }
 
 /// A queue with order by key, if this memory has any.
-fn spec() -> Option<QueueSpec> {
+pub(super) fn spec() -> Option<QueueSpec> {
     let mut spec = QueueSpec::new(QueueName::new("keyed").ok()?);
     spec.ordering = Ordering::PerKey;
     (Memory::new().capabilities(&spec).ordering >= Ordering::PerKey).then_some(spec)
@@ -58,13 +58,7 @@ async fn append(
     tx: Tx<Memory>,
 ) -> Result<(), Failure> {
     let key = envelope.key.clone().unwrap_or_default();
-    let n = order.n;
-    tx.write(move |db| {
-        let mut handled = db.get::<Vec<u32>>(&key).unwrap_or_default();
-        handled.push(n);
-        db.put(key.clone(), handled);
-        Ok(())
-    })?;
+    append_to(&tx, key, order.n)?;
     tokio::task::yield_now().await;
     if order.is_hopeless() {
         return Err(Failure::permanent("it never succeeds"));
@@ -76,10 +70,12 @@ fn handled(after: &Aftermath) -> Vec<Vec<u32>> {
     after.read(|db| db.entries::<Vec<u32>>().into_iter().map(|(_, handled)| handled).collect())
 }
 
-fn check_order(after: &Aftermath) -> Result<(), String> {
-    let in_order = |handled: &&Vec<u32>| handled.is_sorted_by(|one, next| one < next);
-    match handled(after).iter().find(|handled| !in_order(handled)) {
-        Some(handled) => Err(format!("those of one key came as {handled:?}")),
-        None => Ok(()),
-    }
+/// Writes `n` behind what was handled of `key`.
+pub(super) fn append_to(tx: &Tx<Memory>, key: String, n: u32) -> Result<(), Failure> {
+    tx.write(move |db| {
+        let mut handled = db.get::<Vec<u32>>(&key).unwrap_or_default();
+        handled.push(n);
+        db.put(key.clone(), handled);
+        Ok(())
+    })
 }

@@ -9,6 +9,7 @@ mod elsewhere;
 mod fan_out;
 mod handlers;
 mod keys;
+mod relayed_keys;
 mod shared;
 
 pub(super) use choice::{name, of_seed};

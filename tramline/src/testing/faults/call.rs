@@ -124,7 +124,7 @@ impl Kind {
 pub(crate) enum Fault {
     /// It fails, and nothing happens.
     Fail,
-    /// It happens for one half of what was asked.
+    /// It happens for every second of what was asked, and not for the first.
     Half,
     /// It happens, and the answer is lost.
     Lose,
@@ -142,7 +142,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fail => f.write_str("fails before its effect"),
-            Self::Half => f.write_str("does one half of it"),
+            Self::Half => f.write_str("does every second part of it only"),
             Self::Lose => f.write_str("loses its answer after its effect"),
             Self::Delay(late) => write!(f, "is {late:?} late"),
             Self::Twice => f.write_str("happens twice"),

@@ -32,9 +32,12 @@ impl<S: Sender> Sender for FaultySender<S> {
                 self.inner.send(batch, deadline).await
             }
             Some(Fault::Half) => {
-                let (first, rest) = batch.split_at(batch.len() / 2);
-                let mut sent = self.inner.send(first, deadline).await;
-                sent.extend(refused(rest));
+                let mut sent = refused(batch);
+                // The first is refused, so that what follows it could overtake it.
+                for (outgoing, answer) in batch.iter().zip(&mut sent).skip(1).step_by(2) {
+                    let one = self.inner.send(std::slice::from_ref(outgoing), deadline).await;
+                    one.into_iter().for_each(|sent| *answer = sent);
+                }
                 sent
             }
             Some(Fault::Reorder) if has_no_order(batch) => {
