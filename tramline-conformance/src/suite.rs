@@ -62,6 +62,7 @@ macro_rules! transport_suite {
                 messages_without_a_key_are_not_held_back,
                 a_priority_counts_among_the_first_of_each_key,
                 a_redriven_message_lines_up_behind_its_key,
+                a_purge_takes_what_stands_behind_its_key_and_frees_the_key,
                 an_expired_message_lets_its_key_go_on,
                 a_restart_keeps_keys_locked,
                 order_by_queue_is_kept_or_refused,
@@ -201,6 +202,11 @@ macro_rules! store_suite {
                 a_commit_wakes_an_idle_consumer,
                 a_send_to_an_unknown_queue_fails_its_transaction,
             }
+            store::limits::{
+                an_ack_in_a_transaction_lets_its_key_go_on,
+                a_full_queue_takes_the_whole_transaction_back,
+                what_a_transaction_acked_is_kept_where_that_was_asked_for,
+            }
             store::outbox::{
                 rows_are_claimed_in_order_with_what_was_published,
                 a_transaction_that_does_not_commit_appends_nothing,
@@ -210,6 +216,9 @@ macro_rules! store_suite {
                 a_row_under_way_holds_back_its_key_and_no_other,
                 a_postponed_row_holds_back_its_key_and_no_other,
                 a_parked_row_waits_for_its_release,
+                a_parked_row_holds_back_its_key_until_it_is_released_or_discarded,
+                parked_rows_are_shown_in_order_a_page_at_a_time,
+                rows_given_back_wait_until_then_and_are_not_charged,
                 the_next_due_moment_is_that_of_the_earliest_row,
                 appending_wakes_a_relay_before_and_after_it_waits,
                 appending_wakes_a_relay_of_another_handle,

@@ -5,6 +5,7 @@ mod work;
 
 pub mod acking;
 pub mod inbox;
+pub mod limits;
 pub mod outbox;
 pub mod publishing;
 pub mod writing;

@@ -12,8 +12,8 @@ use tramline_core::clock::Timestamp;
 use tramline_core::compose::Publishing;
 use tramline_core::id::MessageId;
 use tramline_core::name::QueueRef;
-use tramline_core::store::{Condition, OutboxRow, Refusal, Sighting, Store};
-use tramline_core::transport::Destination;
+use tramline_core::store::{Condition, OutboxRow, ParkedRow, Refusal, Sighting, Store};
+use tramline_core::transport::{Destination, Outgoing};
 
 const LEASE: Duration = Duration::from_secs(60);
 const MANY: u32 = 1_000;
@@ -147,6 +147,73 @@ pub async fn a_parked_row_waits_for_its_release<H: StoreHarness>(harness: H) {
     assert_eq!(ok(outbox.release().await), 0, "nothing is parked any more");
 }
 
+pub async fn a_parked_row_holds_back_its_key_until_it_is_released_or_discarded<H: StoreHarness>(
+    harness: H,
+) {
+    let store = harness.fresh().await;
+    let other = harness.other(&store).await;
+    let outbox = store.outbox();
+    let writes = [keyed("k1", "k"), keyed("k2", "k"), keyed("k3", "k"), keyed("j1", "j")];
+    append(&harness, &store, &writes).await;
+    let first = claim(&store, 1, soon()).await.remove(0);
+    ok(outbox.park(first.token, "unknown exchange").await);
+    let rest = claim(&other, MANY, soon()).await;
+    assert_eq!(texts(&rest), ["j1"], "k2 must not overtake k1");
+    sent(&other, &rest).await;
+    assert_eq!(ok(outbox.depth().await), (2, 1), "k2 and k3 wait");
+    assert_eq!(ok(outbox.next_due().await), None, "and not for any clock");
+    let parked = ok(outbox.parked(None, MANY).await);
+    assert_eq!((parked.len(), parked[0].row, parked[0].attempts), (1, first.token.row, 1));
+    assert!(parked[0].error.contains("unknown exchange"), "{:?}", parked[0].error);
+    assert_eq!(parked[0].outgoing.as_ref(), Some(&first.outgoing));
+
+    assert_eq!(ok(outbox.release().await), 1);
+    let first = claim(&store, 1, soon()).await.remove(0);
+    assert_eq!((text(&first).as_str(), first.attempts), ("k1", 0), "it begins anew");
+    ok(outbox.park(first.token, "unknown exchange").await);
+    let unknown = [first.token.row + 1, first.token.row];
+    assert_eq!(ok(outbox.discard(&unknown).await), 1, "only what is parked is discarded");
+    assert_eq!(ok(outbox.parked(None, MANY).await), []);
+    assert_eq!(claimed(&other, MANY, soon()).await, ["k2", "k3"]);
+}
+
+pub async fn parked_rows_are_shown_in_order_a_page_at_a_time<H: StoreHarness>(harness: H) {
+    let store = harness.fresh().await;
+    let outbox = store.outbox();
+    append(&harness, &store, &[note("a"), note("b"), note("c")]).await;
+    for row in claim(&store, MANY, soon()).await {
+        ok(outbox.park(row.token, "no").await);
+    }
+    let text = |row: &ParkedRow| body(row.outgoing.as_ref().expect("it can be read"));
+    let first = ok(outbox.parked(None, 2).await);
+    assert_eq!(first.iter().map(text).collect::<Vec<_>>(), ["a", "b"]);
+    let rest = ok(outbox.parked(Some(first[1].row), 2).await);
+    assert_eq!(rest.iter().map(text).collect::<Vec<_>>(), ["c"]);
+}
+
+/// What stood behind a row that could not be sent was not tried, and is not charged.
+pub async fn rows_given_back_wait_until_then_and_are_not_charged<H: StoreHarness>(harness: H) {
+    let store = harness.fresh().await;
+    let other = harness.other(&store).await;
+    append(&harness, &store, &[keyed("k1", "k"), keyed("k2", "k"), note("none")]).await;
+    let start = soon();
+    let rows = claim(&store, 2, start).await;
+    assert_eq!(texts(&rows), ["k1", "k2"]);
+    let until = start.after(Duration::from_secs(10));
+    let tokens: Vec<_> = rows.iter().map(|row| row.token).collect();
+    ok(store.outbox().give_back(&tokens, until).await);
+    let before = until.before(Duration::from_millis(1));
+    let rest = claim(&other, MANY, before).await;
+    assert_eq!(texts(&rest), ["none"], "the others wait");
+    let again = claim(&other, MANY, until).await;
+    assert_eq!(texts(&again), ["k1", "k2"]);
+    assert!(again.iter().all(|row| row.attempts == 0), "nothing was tried");
+    // Their leases have ended: they are another relay's by now, and stay its.
+    ok(store.outbox().give_back(&tokens, start).await);
+    sent(&store, &rows).await;
+    assert_eq!(claimed(&store, MANY, until).await, [""; 0]);
+}
+
 pub async fn the_next_due_moment_is_that_of_the_earliest_row<H: StoreHarness>(harness: H) {
     let store = harness.fresh().await;
     let outbox = store.outbox();
@@ -278,9 +345,13 @@ fn texts(rows: &[OutboxRow]) -> Vec<String> {
     rows.iter().map(text).collect()
 }
 
-/// What a note says, from its JSON.
 fn text(row: &OutboxRow) -> String {
-    let body = String::from_utf8_lossy(&row.outgoing.envelope.body).into_owned();
+    body(&row.outgoing)
+}
+
+/// What a note says, from its JSON.
+fn body(outgoing: &Outgoing) -> String {
+    let body = String::from_utf8_lossy(&outgoing.envelope.body).into_owned();
     let text = body.strip_prefix(r#"{"text":""#).and_then(|rest| rest.strip_suffix(r#""}"#));
     text.unwrap_or_else(|| panic!("expected a note in the outbox, got: {body}")).to_owned()
 }

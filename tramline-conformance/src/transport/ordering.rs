@@ -9,7 +9,7 @@ use crate::kit::consumer::{Consumer, ack, id_of, settle};
 use crate::kit::declared::{declared_or_refused, locked_or_refused, ordered_or_refused};
 use crate::kit::engine::{Failed, dead_letter, retry};
 use crate::kit::message::{keyed, keyed_messages, message, messages, queue_name, to_queue};
-use crate::kit::operator::offered;
+use crate::kit::operator::{Expected, assert_depth, offered};
 use crate::kit::scene::{Scene, WORK};
 use crate::kit::time::{due_in, until};
 use crate::kit::topology::{one_queue, plain};
@@ -17,6 +17,7 @@ use std::time::Duration;
 use tramline_core::capabilities::{Capabilities, Ordering, Support};
 use tramline_core::dead::Reason;
 use tramline_core::envelope::Envelope;
+use tramline_core::name::QueueRef;
 use tramline_core::operate::Redrive;
 use tramline_core::settlement::Settlement;
 use tramline_core::topology::QueueSpec;
@@ -206,6 +207,38 @@ pub async fn a_redriven_message_lines_up_behind_its_key<H: TransportHarness>(har
         ack(held).await;
         consumer.ack_all(&["x3", "x1"]).await;
     }
+}
+
+pub async fn a_purge_takes_what_stands_behind_its_key_and_frees_the_key<H: TransportHarness>(
+    harness: H,
+) {
+    let Some(scene) = locked_or_refused(&harness, by_key()).await else {
+        return;
+    };
+    scene.send_all(&keyed_messages(WORK, ["x1", "x2", "x3", "y1", "y2"])).await;
+    let mut consumer = scene.consumer(WORK, 1).await;
+    let held = consumer.next_is("x1").await;
+    let depth = Expected { ready: 4, leased: 1, ..Expected::default() };
+    assert_depth(&scene, WORK, depth, "with three behind their keys").await;
+    let Some(operator) = scene.transport.operate() else {
+        return;
+    };
+    let main = QueueRef::Main(queue_name(WORK));
+    if offered(operator.purge(&main).await) != Some(4) {
+        panic!("expected x2, x3, y1 and y2 to be purged");
+    }
+    let depth = Expected { leased: 1, ..Expected::default() };
+    assert_depth(&scene, WORK, depth, "after the purge").await;
+    scene.send_all(&keyed_messages(WORK, ["x4", "y3"])).await;
+    ack(held).await;
+    let mut rest = Vec::new();
+    for _ in 0..2 {
+        let next = consumer.next().await;
+        rest.push(id_of(&next));
+        ack(next).await;
+    }
+    rest.sort();
+    assert_eq!(rest, ["x4", "y3"]);
 }
 
 pub async fn an_expired_message_lets_its_key_go_on<H: TransportHarness>(harness: H) {

@@ -29,6 +29,7 @@ pub async fn a_returned_message_comes_back_at_once_and_uncharged<H: TransportHar
         assert_same(delivery.envelope(), &sent);
         assert_eq!(delivery.failures(), 0, "a return charges nothing");
         assert_eq!(delivery.history(), [], "a return charges nothing");
+        assert_counted_once(&delivery, "what was returned does not count");
         settle(delivery, Settlement::Return).await;
     }
     consumer.ack_all(&["a"]).await;
@@ -42,5 +43,13 @@ pub async fn a_dropped_delivery_comes_back<H: TransportHarness>(harness: H) {
 
     let again = consumer.next_is("a").await;
     assert_eq!(again.failures(), 0, "a dropped delivery charges nothing");
+    assert_counted_once(&again, "what a living process dropped does not count");
     ack(again).await;
+}
+
+/// Asserts that this is the only delivery of whose end nobody heard, if that is counted.
+fn assert_counted_once(delivery: &impl Delivery, why: &str) {
+    if let Some(deliveries) = delivery.deliveries() {
+        assert_eq!(deliveries, 1, "{why}");
+    }
 }
