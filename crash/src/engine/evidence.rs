@@ -22,11 +22,23 @@ pub(super) fn counted(db: &Db<'_>, what: &str) -> u32 {
 
 /// The numbers of the messages that died in `queue`.
 pub(super) fn dead(after: &Aftermath, queue: &str) -> BTreeSet<u32> {
+    dead_of(after, queue, |_| true)
+}
+
+/// … that died for such a reason.
+pub(super) fn dead_of(
+    after: &Aftermath,
+    queue: &str,
+    reason: impl Fn(&str) -> bool,
+) -> BTreeSet<u32> {
     #[derive(Deserialize)]
     struct Numbered {
         n: u32,
     }
-    let bodies = after.dead_letters(queue).map(|dead| dead.envelope.body.clone());
+    let letters = after.dead_letters(queue);
+    let letters = letters
+        .filter(|letter| letter.death.as_ref().is_some_and(|death| reason(death.reason.as_str())));
+    let bodies = letters.map(|letter| letter.envelope.body.clone());
     bodies.filter_map(|body| Some(serde_json::from_slice::<Numbered>(&body).ok()?.n)).collect()
 }
 

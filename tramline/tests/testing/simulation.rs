@@ -181,3 +181,28 @@ fn fakes_of_the_outside_world_go_wrong_too() {
     simulation.seeds(0..300).run().unwrap();
     assert!(*attempts.lock().unwrap() > 0, "no call ever failed");
 }
+
+#[test]
+fn a_process_that_its_handler_kills_starts_again_and_the_message_comes_again() {
+    async fn deadly_once(_: Order, State(runs): State<Charges>, State(faults): State<Faults>) {
+        runs.add(1);
+        if runs.0.lock().unwrap()[&1] == 1 {
+            faults.die().await;
+        }
+    }
+    let simulation = Simulation::of(|_| {
+        let runs = Charges::default();
+        let outside = runs.clone();
+        Scenario::new(move |life| {
+            let endpoint = Endpoint::new("deadly").handle(deadly_once);
+            life.bus().state(outside.clone()).state(life.faults()).endpoint(endpoint)
+        })
+        .send("deadly", Order { n: 1 })
+        .finally("it runs again", move |_| match runs.0.lock().unwrap()[&1] {
+            1 => Err("it ran once".to_owned()),
+            _ => Ok(()),
+        })
+    });
+    let survived = simulation.seeds(0..50).run().unwrap();
+    assert!(survived.lives >= 2 * 50, "{survived}");
+}

@@ -1,12 +1,12 @@
 //! Which seed is which world.
 
-use super::{batches, by_bus, duplicates, elsewhere, fan_out, keys, relayed_keys, shared};
+use super::{batches, by_bus, duplicates, elsewhere, fan_out, keys, poison, relayed_keys, shared};
 use tramline::testing::Scenario;
 
 type World = (&'static str, fn() -> Scenario);
 
 /// The worlds, in turn.
-const WORLDS: [World; 9] = [
+const WORLDS: [World; 10] = [
     ("acks in the handlers' transactions", shared::shared),
     ("a store elsewhere", elsewhere::elsewhere),
     ("retries and dead letters by the bus", by_bus::by_bus),
@@ -16,6 +16,7 @@ const WORLDS: [World; 9] = [
     ("messages that are sent twice", duplicates::duplicates),
     ("order by key", keys::keys),
     ("order by key through an outbox", relayed_keys::relayed_keys),
+    ("a message that kills", poison::poison),
 ];
 
 pub(crate) fn of_seed(seed: u64) -> Scenario {

@@ -9,6 +9,7 @@ mod elsewhere;
 mod fan_out;
 mod handlers;
 mod keys;
+mod poison;
 mod relayed_keys;
 mod shared;
 

@@ -4,7 +4,7 @@ use super::call::{Call, Fault, LifeId, Site};
 use super::draw::Rates;
 use crate::testing::trace::{Trace, What};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use tramline_core::clock::{Clock, ManualClock};
@@ -25,6 +25,8 @@ pub(crate) struct Happening {
     calls: BTreeMap<(LifeId, Call), u32>,
     pub(crate) faults: BTreeMap<Site, Fault>,
     pub(crate) trace: Trace,
+    /// Lives that have ended by themselves.
+    dying: BTreeSet<LifeId>,
     lose_leases: Arc<dyn Fn(&QueueName) + Send + Sync>,
 }
 
@@ -44,8 +46,8 @@ impl Happening {
         trace: Trace,
         lose_leases: impl Fn(&QueueName) + Send + Sync + 'static,
     ) -> Self {
-        let (calls, faults) = Default::default();
-        Self { source, calls, faults, trace, lose_leases: Arc::new(lose_leases) }
+        let (calls, faults, dying) = Default::default();
+        Self { source, calls, faults, trace, dying, lose_leases: Arc::new(lose_leases) }
     }
 
     fn draw(&mut self, life: LifeId, call: Call) -> Option<Fault> {
@@ -100,6 +102,17 @@ impl Faults {
     pub async fn call<T>(&self, name: &'static str, effect: impl Future<Output = T>) -> Result<T> {
         let call = Call::Outside(name);
         self.through(call, async { Ok(effect.await) }).await.heard()
+    }
+
+    /// The process dies here, as a crash of its program: nothing of it runs any more.
+    pub async fn die(&self) {
+        self.happening.lock().dying.insert(self.life);
+        std::future::pending().await
+    }
+
+    /// Whether the process has died by itself.
+    pub(crate) fn is_dying(&self) -> bool {
+        self.happening.lock().dying.contains(&self.life)
     }
 
     /// Carries out `effect`, or not, as it goes in `call`.

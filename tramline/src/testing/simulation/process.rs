@@ -57,7 +57,7 @@ impl Process {
 
     /// Polls up to `polls` tasks. Answers whether any could run.
     pub(crate) fn run(&mut self, polls: u64) -> bool {
-        let polled = self.turns.run(polls);
+        let polled = self.turns.run(polls, || self.life.faults.is_dying());
         self.polls += polled;
         polled > 0
     }

@@ -45,8 +45,9 @@ impl Turns {
         self.runtime.spawn(task);
     }
 
-    /// Polls up to `polls` tasks, fewer if no more can run. Answers how many it polled.
-    pub(super) fn run(&mut self, polls: u64) -> u64 {
+    /// Polls up to `polls` tasks, fewer if no more can run or it `is_over`. Answers how many it
+    /// polled.
+    pub(super) fn run(&mut self, polls: u64, is_over: impl Fn() -> bool) -> u64 {
         let (sentinel, since, mut polled) = (&self.sentinel, &mut self.since, 0);
         let turn = std::future::poll_fn(|cx| {
             let mut sentinel = sentinel.lock();
@@ -58,7 +59,7 @@ impl Turns {
                     return Poll::Ready(());
                 }
             }
-            if polled == polls {
+            if polled == polls || is_over() {
                 return Poll::Ready(());
             }
             (*since, polled) = (*since + 1, polled + 1);
@@ -89,7 +90,7 @@ mod tests {
         });
         for polls in [1, 3, 10] {
             let before = *count.lock();
-            assert_eq!(turns.run(polls), polls);
+            assert_eq!(turns.run(polls, || false), polls);
             assert_eq!(*count.lock() - before, polls);
         }
     }
@@ -105,10 +106,10 @@ mod tests {
                 *rung.lock() += 1;
             });
         }
-        assert_eq!(turns.run(100), 3);
-        assert_eq!(turns.run(100), 0, "nobody was woken");
+        assert_eq!(turns.run(100, || false), 3);
+        assert_eq!(turns.run(100, || false), 0, "nobody was woken");
         bell.notify_waiters();
-        assert_eq!((turns.run(100), *rung.lock()), (3, 3));
-        assert_eq!(turns.run(100), 0);
+        assert_eq!((turns.run(100, || false), *rung.lock()), (3, 3));
+        assert_eq!(turns.run(100, || false), 0);
     }
 }

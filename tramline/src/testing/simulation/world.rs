@@ -181,6 +181,9 @@ impl World {
             // From now on everything must come to rest.
             self.happening.lock().source = Source::Calm;
         }
+        if process.life.faults.is_dying() {
+            return self.end(index, process).map(|()| true);
+        }
         match process.state() {
             State::Failed(why) => {
                 self.check_start(process.life.id, &why)?;
