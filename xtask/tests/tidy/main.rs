@@ -2,6 +2,7 @@
 
 mod decisions;
 mod floors;
+mod guarantees;
 mod manifests;
 mod sources;
 mod tree;
@@ -51,6 +52,11 @@ fn every_crate_inherits_from_the_workspace() {
 #[test]
 fn decisions_are_numbered_without_a_gap_and_have_a_title() {
     none(decisions::offenders(&files()), "number and title it as docs/decisions/NNNN-title.md");
+}
+
+#[test]
+fn every_test_that_shows_a_guarantee_is_there() {
+    none(guarantees::offenders(&files()), "name the test that shows it now");
 }
 
 #[test]
