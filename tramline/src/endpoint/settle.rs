@@ -13,8 +13,9 @@ use tramline_core::settlement::{Settled, Settlement};
 use tramline_core::transport::{CopyOf, Delivery, Destination, Outgoing, Sent};
 use tramline_core::{Error, ErrorKind, Result};
 
-/// Settles `delivery`; answers what is to be told of, if it is a dead letter now. If that fails, the message comes back by itself: its lease, connection or
-/// assignment ends, so nothing is lost, and the failure is only told.
+/// Settles `delivery`; answers what is to be told of, if it is a dead letter now. If that fails, the
+/// message comes back by itself: its lease, connection or assignment ends, so nothing is lost, and
+/// the failure is only told.
 pub(crate) async fn settle<D: Delivery>(
     shared: &Shared,
     delivery: D,
