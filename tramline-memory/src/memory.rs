@@ -69,9 +69,13 @@ impl Memory {
     /// A clone is another handle, with leases of its own. A process that has its transport and its
     /// store as two clones dies when both crash.
     pub fn crash(&self) {
+        // What the dead process waits with may have been rung for, and hands that on when it is
+        // dropped: in which order is the runtime's whim. So whoever lives is woken here.
+        self.shared.appended.notify_waiters();
         self.shared.change(|state| {
             state.evict_from_all(self.handle, Eviction::Unheard);
             state.outbox.evict(self.handle);
+            state.wake_everybody();
             // Relays of other processes may have set their timers for the end of these leases.
             state.rings.appended = true;
         });

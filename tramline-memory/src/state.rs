@@ -1,7 +1,7 @@
 //! Everything that is under the one lock.
 
 use crate::admission::Admission;
-use crate::bell::Rings;
+use crate::bell::{Ring, Rings};
 use crate::memory::Handle;
 use crate::posting::Post;
 use crate::queue::{Eviction, Holder, Manner, Next, Queue};
@@ -160,6 +160,13 @@ impl State {
     pub(crate) fn evict_from_all(&mut self, handle: Handle, how: Eviction) {
         for queue in &mut self.queues {
             queue.evict(|holder| holder == handle, how, &mut self.rings);
+        }
+    }
+
+    /// Whoever waits for any queue looks again.
+    pub(crate) fn wake_everybody(&mut self) {
+        for queue in &self.queues {
+            self.rings.add(&queue.bell, Ring::EarlierDue);
         }
     }
 }

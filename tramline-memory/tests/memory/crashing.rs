@@ -104,3 +104,16 @@ fn put(key: &'static str) -> impl Fn(&mut Db<'_>) -> Result<(), Failure> {
         Ok(())
     }
 }
+
+#[tokio::test]
+async fn whoever_waits_in_other_processes_looks_again_when_one_dies() {
+    let scene = Scene::new().await;
+    let mut receiver = scene.receiver().await;
+    let mut next = Polled::new(receiver.next());
+    next.pending("an empty queue");
+    let mut appended = Polled::new(scene.memory.outbox().appended());
+    appended.pending("an empty outbox");
+    scene.memory.clone().crash();
+    assert!(next.is_woken() && appended.is_woken());
+    next.pending("it is empty all the same");
+}
