@@ -2,7 +2,7 @@
 
 use crate::{BoxError, Failure, Message, dead::Reason};
 use bytes::Bytes;
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, sync::Arc};
 
 pub use erased_serde;
 
@@ -55,13 +55,10 @@ impl Encoding {
     /// A permanent failure: the type cannot be written in this format.
     pub fn encode<M: Message>(&self, message: &M) -> Result<Bytes, Failure> {
         let body = match self {
-            Self::Json => serde_json::to_vec(message).map_err(BoxError::from),
-            Self::Other(codec) => codec.encode(message),
+            Self::Json => json(message).map_err(BoxError::from),
+            Self::Other(codec) => codec.encode(message).map(Bytes::from),
         };
-        match body {
-            Ok(body) => Ok(body.into()),
-            Err(error) => Err(Failure::permanent(format!("failed to encode {}: {error}", M::NAME))),
-        }
+        body.map_err(|error| Failure::permanent(format!("failed to encode {}: {error}", M::NAME)))
     }
 
     /// The message in `body`.
@@ -86,6 +83,26 @@ impl Encoding {
             Failure::dead_letter(Reason::Undecodable, text)
         })
     }
+}
+
+/// The body of `message`, written into a buffer that its thread keeps and copied once at its size: one
+/// that grows with the body would be allocated three times, and stay half empty for as long as the
+/// message waits.
+fn json<M: Message>(message: &M) -> serde_json::Result<Bytes> {
+    const KEPT_BYTES_MAX: usize = 64 * 1024;
+    thread_local! {
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    // Taken out, so that a message that writes another one finds an empty one.
+    let mut buffer = BUFFER.take();
+    serde_json::to_writer(&mut buffer, message)?;
+    if buffer.capacity() > KEPT_BYTES_MAX {
+        return Ok(buffer.into());
+    }
+    let body = Bytes::copy_from_slice(&buffer);
+    buffer.clear();
+    BUFFER.set(buffer);
+    Ok(body)
 }
 
 impl fmt::Debug for Encoding {

@@ -25,6 +25,8 @@ pub struct Bus(Arc<Running>);
 /// What a bus is made of while it runs.
 pub(crate) struct Running {
     pub(crate) composer: Arc<Composer>,
+    /// What is published outside of handlers is made in it.
+    pub(crate) scope: Scope,
     pub(crate) transport: Arc<dyn DynTransport>,
     pub(crate) sender: Arc<dyn DynSender>,
     pub(crate) send_limit: Duration,
@@ -164,8 +166,8 @@ impl Bus {
         &self.0
     }
 
-    pub(crate) fn composer(&self) -> &Arc<Composer> {
-        &self.0.composer
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.0.scope
     }
 
     pub(crate) fn sender(&self) -> &dyn DynSender {

@@ -1,6 +1,6 @@
 //! A panic is a failure, wherever it happens.
 
-use crate::Failure;
+use crate::{Failure, pipeline::Outcome};
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -9,11 +9,15 @@ use std::panic::AssertUnwindSafe;
 ///
 /// What a panicking handler leaves half-done is thrown away by `Context::begin_run` or by
 /// the end of the delivery, so nothing broken is seen again.
-pub(crate) async fn caught(run: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    match AssertUnwindSafe(run).catch_unwind().await {
-        Ok(outcome) => outcome,
-        Err(payload) => Err(Failure::retryable(format!("panicked: {}", panic_text(&*payload)))),
-    }
+///
+/// No `async fn`: that would hold `run` twice, as its argument and as what it awaits, and every
+/// message's task would be as large again at each place that catches.
+pub(crate) fn caught(run: impl Future<Output = Outcome>) -> impl Future<Output = Outcome> {
+    AssertUnwindSafe(run).catch_unwind().map(|ended| {
+        ended.unwrap_or_else(|payload| {
+            Err(Failure::retryable(format!("panicked: {}", panic_text(&*payload))))
+        })
+    })
 }
 
 /// What a panic said.

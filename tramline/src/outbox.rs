@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::handler::{FromContext, Requirements};
-use crate::pipeline::{Buffer, Context};
+use crate::pipeline::{Context, Page};
 use tramline_core::compose::{Parent, Publishing, Scope, Target};
 use tramline_core::draft::IntoDraft;
 use tramline_core::name::QueueName;
@@ -30,7 +30,7 @@ use tramline_core::name::QueueName;
 #[derive(Debug)]
 pub struct Outbox {
     scope: Scope,
-    buffer: Buffer,
+    page: Page,
 }
 
 impl Outbox {
@@ -40,7 +40,7 @@ impl Outbox {
     /// A permanent failure: the event cannot be encoded, a name or header is not allowed, or the
     /// run has ended and a task of it that was left behind still publishes.
     pub fn publish<'a>(&self, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
-        self.buffer.push(self.scope.compose(draft, Target::Subscribers)?)
+        self.page.push(self.scope.compose(draft, Target::Subscribers)?)
     }
 
     /// Sends a command to exactly one queue.
@@ -49,13 +49,13 @@ impl Outbox {
     /// As [`Outbox::publish`], and for a bad queue name.
     pub fn send<'a>(&self, queue: &str, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
         let queue = QueueName::new(queue).map_err(Failure::permanent)?;
-        self.buffer.push(self.scope.compose(draft, Target::Queue(queue))?)
+        self.page.push(self.scope.compose(draft, Target::Queue(queue))?)
     }
 }
 
 impl FromContext for Outbox {
     async fn from_context(cx: &mut Context) -> Result<Self, Failure> {
-        Ok(Self { scope: scope(cx), buffer: cx.buffer.clone() })
+        Ok(Self { scope: scope(cx), page: cx.buffer.page() })
     }
     fn requires(requirements: &mut Requirements) {
         requirements.single_message("Outbox (use `item.publish`)");

@@ -2,7 +2,7 @@
 
 use crate::bus::Bus;
 use crate::{BoxFuture, Failure, Message, MessageId};
-use tramline_core::compose::{Publishing, Scope, Target};
+use tramline_core::compose::Target;
 use tramline_core::draft::{Dispatch, Draft, IntoDraft};
 use tramline_core::name::QueueName;
 use tramline_core::transport::{Outgoing, Sent};
@@ -38,11 +38,9 @@ impl Dispatch for ThroughBus<'_> {
     where
         Self: 'a,
     {
-        Box::pin(async move {
-            let outgoing = self.bus.compose(draft, &self.to)?;
-            let mut receipts = self.bus.send_batch(vec![outgoing]).await;
-            receipts.pop().unwrap_or_else(|| Err(Error::closed("the bus")))
-        })
+        // What is boxed is small: the message as it is sent, not the draft with all its options.
+        let (bus, outgoing) = (self.bus, self.bus.compose(draft, &self.to));
+        Box::pin(async move { bus.send_one(&outgoing?).await })
     }
 }
 
@@ -108,10 +106,19 @@ impl Bus {
                 Error::new(ErrorKind::Misconfigured, "send a message").because(bad)
             })?),
         };
-        let scope = Scope::outside(self.composer().clone(), Publishing::Queues);
-        scope.compose(draft, target).map_err(|failure: Failure| {
+        self.scope().compose(draft, target).map_err(|failure: Failure| {
             Error::new(ErrorKind::Refused, "send a message").because(failure.to_string())
         })
+    }
+
+    async fn send_one(&self, outgoing: &Outgoing) -> Result<Receipt> {
+        if self.is_closed() {
+            return Err(Error::closed("the bus"));
+        }
+        let one = std::slice::from_ref(outgoing);
+        let sent = self.sender().send_dyn(one, self.send_deadline()).await;
+        let sent = sent.into_iter().next().ok_or_else(|| Error::closed("the bus"))?;
+        self.receipt(outgoing, sent)
     }
 
     async fn send_batch(&self, batch: Vec<Outgoing>) -> Vec<Result<Receipt>> {

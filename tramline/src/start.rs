@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tramline_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tramline_core::codec::{Codec, Encoding};
-use tramline_core::compose::Composer;
+use tramline_core::compose::{Composer, Publishing, Scope};
 use tramline_core::erased::{DynSender, DynStore, DynTransport};
 use tramline_core::transport::{Source, Transport};
 
@@ -199,12 +199,14 @@ impl<T: Transport> BusBuilder<T> {
         let failed = |error: tramline_core::Error| StartError::of(vec![error.to_string()]);
         transport.declare(&checked.topology).await.map_err(failed)?;
         let sender: Arc<dyn DynSender> = Arc::new(transport.sender().await.map_err(failed)?);
+        let composer = Arc::new(Composer {
+            encoding: self.encoding,
+            clock: self.clock,
+            entropy: self.entropy,
+        });
         let bus = Bus::running(Running {
-            composer: Arc::new(Composer {
-                encoding: self.encoding,
-                clock: self.clock,
-                entropy: self.entropy,
-            }),
+            scope: Scope::outside(composer.clone(), Publishing::Queues),
+            composer,
             transport: transport.clone(),
             sender,
             send_limit: self.send_limit,

@@ -33,7 +33,7 @@ pub(crate) fn admit(
     is_retried: bool,
     rules: Option<&HashMap<TopicName, CompiledRules>>,
     router: &Router,
-    now: Timestamp,
+    now: impl FnOnce() -> Timestamp,
 ) -> Admission {
     if !is_retried
         && let Some(rules) = rules
@@ -45,7 +45,7 @@ pub(crate) fn admit(
             return Admission::Filtered;
         }
     }
-    if envelope.is_expired(now) {
+    if envelope.expires_at.is_some_and(|expires_at| expires_at <= now()) {
         return Admission::Expired;
     }
     match router.route(envelope) {
@@ -86,7 +86,7 @@ mod tests {
             ..Envelope::default()
         };
         change(&mut envelope);
-        admit(&envelope, is_retried, Some(&rules), &router, Timestamp::from_millis(100))
+        admit(&envelope, is_retried, Some(&rules), &router, || Timestamp::from_millis(100))
     }
 
     #[test]

@@ -97,24 +97,12 @@ pub(crate) async fn finish<D: Delivery>(
     past: Past,
     slot: Option<OwnedSemaphorePermit>,
 ) {
-    let record = Record {
-        failures: past.failures,
-        notes: past.notes.notes(),
-        marks: delivery.marks(),
-        is_tried: past.trial.is_some(),
-        expires_at: delivery.envelope().expires_at,
-        now: shared.now(),
-        fraction: shared.surroundings.composer.entropy.fraction(),
+    let action = match ending {
+        // What most messages come to: neither time nor chance is asked for it.
+        Ending::Handled => Action::Settle(Settlement::Ack),
+        Ending::SettledByStore => Action::Taken,
+        ending => decide(shared, &delivery, ending, &past),
     };
-    let decide =
-        |ending: &Ending, retries: &Retries| settlement(ending, record, retries, shared.unhandled);
-    // An error's text and its test are the user's code. Whatever these do, the message is settled:
-    // a panic here would bring it back at once, and for ever.
-    let decided = catch_unwind(AssertUnwindSafe(|| decide(ending, &shared.surroundings.retries)));
-    let action = decided.unwrap_or_else(|panic| {
-        let failure = Failure::retryable(format!("panicked: {}", panic_text(&*panic)));
-        decide(&Ending::Failed(failure), &shared.surroundings.retries)
-    });
     if matches!(ending, Ending::Handled | Ending::SettledByStore) {
         shared.surroundings.hooks.handled(&shared.queue, delivery.envelope());
     }
@@ -134,6 +122,28 @@ pub(crate) async fn finish<D: Delivery>(
         shared.report_dead(dead).await;
     }
     drop(hook_place);
+}
+
+/// What is to be done about a delivery that did not simply succeed.
+fn decide<D: Delivery>(shared: &Shared, delivery: &D, ending: &Ending, past: &Past) -> Action {
+    let record = Record {
+        failures: past.failures,
+        notes: past.notes.notes(),
+        marks: delivery.marks(),
+        is_tried: past.trial.is_some(),
+        expires_at: delivery.envelope().expires_at,
+        now: shared.now(),
+        fraction: shared.surroundings.composer.entropy.fraction(),
+    };
+    let decide =
+        |ending: &Ending, retries: &Retries| settlement(ending, record, retries, shared.unhandled);
+    // An error's text and its test are the user's code. Whatever these do, the message is settled:
+    // a panic here would bring it back at once, and for ever.
+    let decided = catch_unwind(AssertUnwindSafe(|| decide(ending, &shared.surroundings.retries)));
+    decided.unwrap_or_else(|panic| {
+        let failure = Failure::retryable(format!("panicked: {}", panic_text(&*panic)));
+        decide(&Ending::Failed(failure), &shared.surroundings.retries)
+    })
 }
 
 /// How the work ends, and what went before.
@@ -243,7 +253,7 @@ pub(crate) fn enter<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incomi
     let marks = delivery.marks();
     let is_retried = delivery.failures() > 0 || marks.unhandled_since.is_some();
     let (rules, router) = (shared.rules.as_ref(), &shared.router);
-    match admit(delivery.envelope(), is_retried, rules, router, shared.now()) {
+    match admit(delivery.envelope(), is_retried, rules, router, || shared.now()) {
         Admission::Handle if suspicion(delivery.deliveries(), marks) == Suspicion::Poison => {
             Err(Ending::Poison)
         }

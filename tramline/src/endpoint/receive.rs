@@ -135,7 +135,9 @@ async fn start_work<R: Receiver>(
     let (shared, pipeline) = (reception.shared.clone(), reception.pipeline.clone());
     match reception.gathering {
         None => {
-            reception.at_work.spawn(process(shared, pipeline, delivery, slot));
+            // In a box it is made where it stays: a task's future is moved several times before it
+            // runs, and this one takes more than a kilobyte.
+            reception.at_work.spawn(Box::pin(process(shared, pipeline, delivery, slot)));
             Ok(())
         }
         Some(gathering) => {

@@ -2,7 +2,7 @@
 
 use crate::handler::extract::{FromContext, Requirements};
 use crate::handler::handler::IntoOutcome;
-use crate::pipeline::{Buffer, Context, Incoming, Outcome, Step};
+use crate::pipeline::{Context, Incoming, Outcome, Page, Step};
 use crate::{Failure, Message, MessageId};
 use parking_lot::Mutex;
 use std::marker::PhantomData;
@@ -19,7 +19,7 @@ pub struct Item<M> {
     /// Which run of this message it is: its failures + 1.
     pub attempt: u32,
     scope: Scope,
-    buffer: Buffer,
+    page: Page,
     ordinal: Mutex<u32>,
 }
 
@@ -47,7 +47,7 @@ impl<M> Item<M> {
         let mut outgoing = self.scope.compose(draft, target)?;
         // Counted for each item, so that ids do not depend on who else is in the batch.
         self.scope.number(&mut outgoing, &mut self.ordinal.lock());
-        self.buffer.push(outgoing)
+        self.page.push(outgoing)
     }
 }
 
@@ -129,12 +129,14 @@ impl<H, Args> BatchStep<H, Args> {
 
 impl<H: BatchHandler<Args>, Args: 'static> Step for BatchStep<H, Args> {
     async fn run(&self, cx: &mut Context) -> Outcome {
-        let items = cx.messages().map(|message| item(cx, message)).collect::<Result<_, _>>()?;
+        let page = cx.buffer.page();
+        let items = cx.messages().map(|message| item(cx, &page, message));
+        let items = items.collect::<Result<_, _>>()?;
         self.0.call(items, cx).await
     }
 }
 
-fn item<M: Message>(cx: &Context, incoming: &Incoming) -> Result<Item<M>, Failure> {
+fn item<M: Message>(cx: &Context, page: &Page, incoming: &Incoming) -> Result<Item<M>, Failure> {
     let composer = cx.surroundings.composer.clone();
     let parent = Parent {
         id: incoming.id.clone(),
@@ -146,7 +148,7 @@ fn item<M: Message>(cx: &Context, incoming: &Incoming) -> Result<Item<M>, Failur
         id: incoming.id.clone(),
         attempt: incoming.failures.saturating_add(1),
         scope: Scope { composer, parent: Some(parent), publishing: Publishing::Outbox },
-        buffer: cx.buffer.clone(),
+        page: page.clone(),
         ordinal: Mutex::new(0),
     })
 }

@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::handler::Target;
 use crate::pipeline::{Context, Outcome, Pipeline, Step};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use tramline_core::envelope::Envelope;
 
 /// A handler and what it knows.
@@ -14,9 +14,10 @@ pub(crate) struct Route {
     pub(crate) takes: Target,
 }
 
-/// The handlers of one endpoint, by message name.
+/// The handlers of one endpoint, by message name. They are few, and a few names are compared faster
+/// than one is hashed.
 #[derive(Clone, Default)]
-pub(crate) struct Router(HashMap<&'static str, Route>);
+pub(crate) struct Router(BTreeMap<&'static str, Route>);
 
 /// Whether anybody here handles a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,11 @@ impl Router {
     /// Who handles a message like this: the handler of its name; without a name, that of the
     /// subject it came under, else the only one there is.
     pub(crate) fn route(&self, envelope: &Envelope) -> Routed {
+        self.find(envelope).map_or_else(Routed::Unknown, |(name, _)| Routed::To(name))
+    }
+
+    /// The handler and the name that it handles, or why there is none.
+    fn find(&self, envelope: &Envelope) -> Result<(&'static str, &Route), String> {
         let subject = || envelope.via.as_ref().map(|via| &*via.subject);
         let known = match envelope.name.as_deref() {
             Some(name) => self.0.get_key_value(name),
@@ -59,23 +65,23 @@ impl Router {
         };
         let Some((name, route)) = known else {
             let name = envelope.name.as_deref().or_else(subject).unwrap_or("without a name");
-            return Routed::Unknown(format!("no handler for message {name}"));
+            return Err(format!("no handler for message {name}"));
         };
         if envelope.version > route.takes.version {
             let (version, newest) = (envelope.version, route.takes.version);
-            return Routed::Unknown(format!(
+            return Err(format!(
                 "message {name} is of version {version}, and this handler knows up to {newest}"
             ));
         }
-        Routed::To(name)
+        Ok((name, route))
     }
 }
 
 impl Step for Router {
     async fn run(&self, cx: &mut Context) -> Outcome {
-        match self.route(cx.envelope()) {
-            Routed::To(name) => self.0[name].step.run(cx).await,
-            Routed::Unknown(why) => Err(Failure::unhandled(why)),
+        match self.find(cx.envelope()) {
+            Ok((_, route)) => route.step.run(cx).await,
+            Err(why) => Err(Failure::unhandled(why)),
         }
     }
 }

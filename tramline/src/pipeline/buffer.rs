@@ -5,15 +5,50 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use tramline_core::transport::Outgoing;
 
-/// The messages of one run; `None` once it has ended. Clones are the same buffer.
+/// The messages of one run.
+#[derive(Debug, Default)]
+pub(crate) enum Buffer {
+    /// Nobody has asked for a page: most handlers publish nothing, and nothing is allocated for them.
+    #[default]
+    Empty,
+    Open(Page),
+    Closed,
+}
+
+/// Where a run's messages are put; `None` once it has ended. Clones are the same page.
 #[derive(Clone, Debug)]
-pub(crate) struct Buffer(Arc<Mutex<Option<Vec<Outgoing>>>>);
+pub(crate) struct Page(Arc<Mutex<Option<Vec<Outgoing>>>>);
 
 impl Buffer {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Some(Vec::new()))))
+    /// For somebody who is going to publish.
+    pub(crate) fn page(&mut self) -> Page {
+        match self {
+            Self::Empty => {
+                let page = Page(Arc::new(Mutex::new(Some(Vec::new()))));
+                *self = Self::Open(page.clone());
+                page
+            }
+            Self::Open(page) => page.clone(),
+            Self::Closed => Page(Arc::default()),
+        }
     }
 
+    /// Ends the run: what it has published, and nothing more from now on.
+    pub(crate) fn close(&mut self) -> Vec<Outgoing> {
+        match std::mem::replace(self, Self::Closed) {
+            Self::Open(Page(messages)) => messages.lock().take().unwrap_or_default(),
+            Self::Empty | Self::Closed => Vec::new(),
+        }
+    }
+
+    /// A buffer for the next run; whoever still holds a page of the old one is refused.
+    pub(crate) fn renew(&mut self) {
+        self.close();
+        *self = Self::Empty;
+    }
+}
+
+impl Page {
     /// # Errors
     /// The run has ended: what came now would never leave.
     pub(crate) fn push(&self, outgoing: Outgoing) -> Result<(), Failure> {
@@ -25,20 +60,5 @@ impl Buffer {
             }
         }
         Ok(())
-    }
-
-    /// Ends the run: what it has published, and nothing more from now on.
-    pub(crate) fn close(&self) -> Vec<Outgoing> {
-        self.0.lock().take().unwrap_or_default()
-    }
-
-    /// A buffer for the next run; whoever still holds the old one is refused.
-    pub(crate) fn renew(&mut self) {
-        self.close();
-        if Arc::strong_count(&self.0) > 1 {
-            *self = Self::new();
-        } else {
-            *self.0.lock() = Some(Vec::new());
-        }
     }
 }

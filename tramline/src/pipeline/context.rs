@@ -57,7 +57,7 @@ impl Context {
             surroundings,
             message,
             others: None,
-            buffer: Buffer::new(),
+            buffer: Buffer::default(),
             tx: None,
             opens: None,
             has_run: false,

@@ -9,7 +9,7 @@ mod states;
 mod step;
 mod surroundings;
 
-pub(crate) use buffer::Buffer;
+pub(crate) use buffer::{Buffer, Page};
 pub use context::Context;
 pub(crate) use context::{Disposition, Loan};
 pub(crate) use incoming::Incoming;

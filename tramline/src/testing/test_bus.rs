@@ -105,7 +105,7 @@ impl TestBus {
     /// # Panics
     /// One of them cannot be read as an `M`.
     pub fn published<M: Message>(&self) -> Vec<M> {
-        decoded(&self.witness.published::<M>(), &self.bus.composer().encoding)
+        decoded(&self.witness.published::<M>(), &self.bus.inner().composer.encoding)
     }
 
     /// The same, with ids, headers and all that travels beside a message.
@@ -119,7 +119,7 @@ impl TestBus {
     /// # Panics
     /// One of them cannot be read as an `M`.
     pub fn handled<M: Message>(&self) -> Vec<M> {
-        decoded(&self.witness.handled::<M>(), &self.bus.composer().encoding)
+        decoded(&self.witness.handled::<M>(), &self.bus.inner().composer.encoding)
     }
 
     /// The dead letters of `queue`, with why they died; none if there is no such queue.
