@@ -179,6 +179,9 @@ pub struct Source {
     pub subscriptions: Vec<Subscription>,
     /// How many deliveries may be unsettled at once; at least 1.
     pub prefetch: u32,
+    /// How many it may grow to while they are handled quickly, where one request takes many
+    /// messages as cheaply as few; not less than `prefetch`.
+    pub prefetch_max: u32,
     /// Where a reader without a committed position begins.
     pub start: Start,
 }
@@ -187,7 +190,14 @@ impl Source {
     /// `queue` with nothing special, `prefetch` deliveries at once.
     pub fn of(queue: QueueRef, prefetch: u32) -> Self {
         let spec = QueueSpec::new(queue.name().clone());
-        Self { queue, spec, subscriptions: Vec::new(), prefetch, start: Start::default() }
+        Self {
+            queue,
+            spec,
+            subscriptions: Vec::new(),
+            prefetch,
+            prefetch_max: prefetch,
+            start: Start::default(),
+        }
     }
 }
 

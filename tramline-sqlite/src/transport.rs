@@ -85,7 +85,7 @@ impl Transport for Sqlite {
         };
         let dead = matches!(source.queue, QueueRef::Dead(_));
         let (core, session) = (self.core.clone(), self.session.clone());
-        Ok(SqliteReceiver::new(core, session, queue, dead, source.prefetch))
+        Ok(SqliteReceiver::new(core, session, queue, dead, source))
     }
 
     fn operate(&self) -> Option<&dyn Operate> {

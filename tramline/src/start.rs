@@ -302,15 +302,13 @@ impl Plan<'_> {
         let pipeline = Stack::new(retry_in_place, pipeline);
         let pipeline: EndpointPipeline = Stack::new(Trace, Stack::new(metrics, pipeline));
         let gathering = batch.then_some(behaviour.gathering);
-        let prefetch = behaviour.prefetch.unwrap_or_else(|| {
-            let batch_size = gathering.map_or(1, |gathering| gathering.size_max);
-            let twice = concurrency.saturating_mul(batch_size).saturating_mul(2);
-            u32::try_from(twice.clamp(PREFETCH_MIN, PREFETCH_MAX)).unwrap_or(u32::MAX)
-        });
+        let batch_size = gathering.map_or(1, |gathering| gathering.size_max);
+        let (prefetch, prefetch_max) = prefetch(behaviour.prefetch, concurrency, batch_size);
         Reception {
             source: Source {
                 spec: checked.spec.clone(),
                 subscriptions: checked.subscriptions,
+                prefetch_max,
                 ..Source::of(tramline_core::name::QueueRef::Main(checked.spec.name), prefetch)
             },
             shared,
@@ -324,8 +322,19 @@ impl Plan<'_> {
 
 /// How many hooks for dead letters of one endpoint may be at work without holding a slot.
 const HOOKS_MAX: usize = 256;
-const PREFETCH_MIN: usize = 100;
-const PREFETCH_MAX: usize = 10_000;
+
+/// How many messages an endpoint may hold unsettled, and how many while they are handled quickly.
+fn prefetch(said: Option<u32>, concurrency: usize, batch_size: usize) -> (u32, u32) {
+    const MIN: usize = 100;
+    const MAX: usize = 10_000;
+    const QUICK: u32 = 2000;
+    if let Some(said) = said {
+        return (said, said);
+    }
+    let twice = concurrency.saturating_mul(batch_size).saturating_mul(2).clamp(MIN, MAX);
+    let prefetch = u32::try_from(twice).unwrap_or(u32::MAX);
+    (prefetch, prefetch.max(QUICK))
+}
 
 /// The handlers inside of the user's layers, the first layer outermost.
 fn inner(body: Body, layers: Vec<crate::pipeline::BoxedLayer>) -> crate::endpoint::Inner {

@@ -131,6 +131,7 @@ impl<T: Transport> Scene<T> {
             subscriptions: self.subscriptions_of(&queue),
             queue: queue.clone(),
             prefetch,
+            prefetch_max: prefetch,
             start: Start::default(),
         };
         let receiver = within(self.patience, "a receiver", self.transport.receiver(&source)).await;

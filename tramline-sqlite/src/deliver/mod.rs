@@ -6,6 +6,7 @@ pub(crate) mod delivery;
 mod ending;
 mod expire;
 pub(crate) mod held;
+mod pace;
 pub(crate) mod promote;
 pub(crate) mod receiver;
 pub(crate) mod returned;

@@ -3,6 +3,7 @@
 use super::claim::{CLAIM_BYTES_MAX, Claim, Claimed, Found, Taken};
 use super::delivery::SqliteDelivery;
 use super::held::Held;
+use super::pace::Pace;
 use super::slots::{Reserved, Slots};
 use crate::open::core::Core;
 use crate::open::session::Session;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tramline_core::Result;
 use tramline_core::clock::Timestamp;
-use tramline_core::transport::Receiver;
+use tramline_core::transport::{Receiver, Source};
 
 /// Reads one queue of a file, or its dead letters.
 ///
@@ -25,6 +26,7 @@ pub struct SqliteReceiver {
     queue: i64,
     dead: bool,
     slots: Arc<Slots>,
+    pace: Pace,
     bell: Arc<Bell>,
     buffer: VecDeque<(Taken, Held)>,
     /// Bytes of the bodies in the buffer.
@@ -54,11 +56,12 @@ impl SqliteReceiver {
         session: Arc<Session>,
         queue: i64,
         dead: bool,
-        prefetch: u32,
+        source: &Source,
     ) -> Self {
         Self {
             bell: core.shared.hub.bell(queue),
-            slots: Slots::new(prefetch),
+            slots: Slots::new(source.prefetch.max(1) as usize),
+            pace: Pace::new(source.prefetch, source.prefetch_max),
             core,
             session,
             queue,
@@ -83,6 +86,7 @@ impl SqliteReceiver {
         let permit = self.core.jobs.reserve().await.map_err(|_| self.core.shared.closed())?;
         let (claim, under_way) = self.claim(reserved);
         permit.send(Box::new(claim));
+        self.slots.resize(self.pace.claims(self.core.shared.settings.clock.now()));
         self.claim = Some(under_way);
         Ok(())
     }
@@ -114,6 +118,9 @@ impl SqliteReceiver {
         self.buffered_bytes += bodies.sum::<usize>();
         self.buffer.extend(messages);
         self.rest = emptied.then_some(Rest { rung, until: next_due });
+        if emptied {
+            self.pace.rests();
+        }
     }
 
     /// Ends when it may be worth to ask again: something rang, a message is due, or a slot is

@@ -6,9 +6,13 @@ use tokio::sync::Notify;
 
 /// The slots of one receiver.
 pub(crate) struct Slots {
-    total: usize,
-    taken: Mutex<usize>,
+    count: Mutex<Count>,
     freed: Notify,
+}
+
+struct Count {
+    total: usize,
+    taken: usize,
 }
 
 /// Slots that were taken; free again when dropped.
@@ -18,25 +22,29 @@ pub(crate) struct Reserved {
 }
 
 impl Slots {
-    pub(crate) fn new(prefetch: u32) -> Arc<Self> {
-        let total = prefetch.max(1) as usize;
-        Arc::new(Self { total, taken: Mutex::new(0), freed: Notify::new() })
+    pub(crate) fn new(total: usize) -> Arc<Self> {
+        Arc::new(Self { count: Mutex::new(Count { total, taken: 0 }), freed: Notify::new() })
+    }
+
+    /// From now on there are so many. Those beyond that are given up as they become free.
+    pub(crate) fn resize(&self, total: usize) {
+        self.count.lock().total = total;
     }
 
     /// Takes all slots that are free, if they are at least `worth`.
     pub(crate) fn reserve(self: &Arc<Self>, worth: usize) -> Option<Reserved> {
-        let mut taken = self.taken.lock();
-        let free = self.total - *taken;
+        let mut count = self.count.lock();
+        let free = count.total.saturating_sub(count.taken);
         if free == 0 || free < worth {
             return None;
         }
-        *taken = self.total;
+        count.taken = count.total;
         Some(Reserved { slots: self.clone(), count: free })
     }
 
     /// Half of the slots: worth a claim while there is still something to hand out.
     pub(crate) fn half(&self) -> usize {
-        self.total.div_ceil(2)
+        self.count.lock().total.div_ceil(2)
     }
 
     /// Ends when a slot was freed since the last call, at once if one was. Cancel-safe.
@@ -45,7 +53,7 @@ impl Slots {
     }
 
     fn free(&self, count: usize) {
-        *self.taken.lock() -= count;
+        self.count.lock().taken -= count;
         self.freed.notify_one();
     }
 }

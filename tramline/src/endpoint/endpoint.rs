@@ -211,8 +211,9 @@ impl Endpoint {
         self
     }
 
-    /// How many messages this process may hold unsettled; twice the concurrency and at least 100
-    /// if not said.
+    /// How many messages this process may hold unsettled. If not said, twice the concurrency and at
+    /// least 100, and on transports that take many at once up to 2,000 while they are handled
+    /// quickly.
     pub fn prefetch(mut self, messages: u32) -> Self {
         self.behaviour.prefetch = Some(messages.max(1));
         self
