@@ -19,6 +19,12 @@ pub(crate) struct Arguments {
     /// says. Takes minutes and several GB of disk
     #[arg(long)]
     pub(crate) growth: bool,
+    /// Of memory and sqlite, only how late delayed messages leave. A round takes a minute
+    #[arg(long, conflicts_with = "growth")]
+    pub(crate) delayed: bool,
+    /// Of memory and sqlite, only what a bus costs that has nothing to do
+    #[arg(long, conflicts_with_all = ["growth", "delayed"])]
+    pub(crate) idle: bool,
     #[command(flatten)]
     pub(crate) plan: Plan,
     /// The file that the other process listens on

@@ -37,18 +37,20 @@ impl Latencies {
         self.done.count();
     }
 
-    /// Median and 99th percentile, in milliseconds.
-    pub(crate) fn percentiles(&self) -> Vec<f64> {
+    /// So many percent took at most so many milliseconds.
+    pub(crate) fn percentiles(&self, percents: &[usize]) -> Vec<f64> {
         let mut micros = self.micros.lock().unwrap_or_else(PoisonError::into_inner).clone();
         micros.sort_unstable();
-        let at = |percent: usize| {
-            micros.get(micros.len() * percent / 100).map_or(f64::NAN, |micros| *micros as f64)
+        let last = micros.len().saturating_sub(1);
+        let at = |percent: &usize| {
+            let place = (micros.len() * percent / 100).min(last);
+            micros.get(place).map_or(f64::NAN, |micros| *micros as f64 / 1000.0)
         };
-        vec![at(50) / 1000.0, at(99) / 1000.0]
+        percents.iter().map(at).collect()
     }
 
     pub(crate) fn run(&self, watch: &Stopwatch, messages: u64) -> Run {
-        watch.run(messages, self.percentiles())
+        watch.run(messages, self.percentiles(&[50, 99]))
     }
 }
 

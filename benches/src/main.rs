@@ -4,6 +4,7 @@
 //! ```text
 //! cargo xtask bench memory|sqlite|store [--json FILE] [--case WORDS] [--rounds 5] [--seconds 1]
 //! cargo xtask bench sqlite --growth
+//! cargo xtask bench memory|sqlite --delayed|--idle --rounds 1
 //! ```
 //!
 //! # How to read the figures
@@ -25,8 +26,10 @@
 mod cli;
 mod completion;
 mod cpu;
+mod delayed;
 mod folder;
 mod hand;
+mod idle;
 mod json;
 mod latency;
 mod load;
@@ -58,8 +61,18 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     match arguments.bench {
+        Bench::Memory if arguments.delayed => {
+            bench("memory", arguments, &delayed::cases(Bench::Memory))
+        }
+        Bench::Memory if arguments.idle => bench("memory", arguments, &idle::cases(Bench::Memory)),
         Bench::Memory => bench("memory", arguments, &memory::cases()),
         Bench::Sqlite if arguments.growth => growth(arguments),
+        Bench::Sqlite if arguments.delayed => {
+            on_disk("sqlite", arguments, &delayed::cases(Bench::Sqlite))
+        }
+        Bench::Sqlite if arguments.idle => {
+            on_disk("sqlite", arguments, &idle::cases(Bench::Sqlite))
+        }
         Bench::Sqlite => on_disk("sqlite", arguments, &sqlite::cases()),
         Bench::Store => on_disk("store", arguments, &store::cases()),
         Bench::Peer => {

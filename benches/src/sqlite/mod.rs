@@ -7,3 +7,4 @@ pub(crate) mod peer;
 mod twin;
 
 pub(crate) use cases::cases;
+pub(crate) use ours::listening;

@@ -100,7 +100,7 @@ pub(super) fn end_to_end(messages: u64) -> Result<Run> {
 }
 
 /// Notes how long each order was on its way.
-pub(super) fn listening(latencies: &Latencies) -> Endpoint {
+pub(crate) fn listening(latencies: &Latencies) -> Endpoint {
     let latencies = latencies.clone();
     let handler = move |order: OrderPlaced| {
         latencies.note(&order);

@@ -1,0 +1,85 @@
+//! Messages that wait for their time: how late each of them leaves.
+
+use crate::folder::{file, folder};
+use crate::hand::prepare;
+use crate::latency::Latencies;
+use crate::load::{call, runtime};
+use crate::message::OrderPlaced;
+use crate::round::{Amount, Case, Figure, Run};
+use crate::sqlite::listening;
+use crate::stopwatch::Stopwatch;
+use crate::{Bench, Result};
+use std::time::Duration;
+use tramline::core::clock::{Clock, SystemClock, Timestamp};
+use tramline::core::transport::Transport;
+use tramline::{Bus, Memory, Sqlite};
+
+const MESSAGES: u64 = 100_000;
+/// From the first call that publishes to the first due time: all must be there by then.
+const HEAD_START: Duration = Duration::from_secs(30);
+/// From the first due time to the last.
+const SPREAD: Duration = Duration::from_secs(20);
+
+const LATE: &[Figure] = &[
+    Figure { name: "late at least", unit: "ms" },
+    Figure { name: "late p50", unit: "ms" },
+    Figure { name: "late p99", unit: "ms" },
+    Figure { name: "late at most", unit: "ms" },
+];
+
+pub(crate) fn cases(bench: Bench) -> Vec<Case> {
+    vec![Case {
+        name: "delayed messages".to_owned(),
+        figures: LATE,
+        amount: Amount::Fixed(MESSAGES),
+        ours: match bench {
+            Bench::Memory => Box::new(on_memory),
+            _ => Box::new(on_sqlite),
+        },
+        twin: None,
+    }]
+}
+
+fn on_memory(messages: u64) -> Result<Run> {
+    runtime()?.block_on(leave(Memory::new(), messages))
+}
+
+fn on_sqlite(messages: u64) -> Result<Run> {
+    let folder = folder()?;
+    runtime()?.block_on(async {
+        prepare(&file(&folder)).await?;
+        leave(Sqlite::open(file(&folder)).await?, messages).await
+    })
+}
+
+async fn leave<T: Transport>(transport: T, messages: u64) -> Result<Run> {
+    let latencies = Latencies::of(messages);
+    let bus = Bus::builder(transport).endpoint(listening(&latencies)).start().await?;
+    let watch = Stopwatch::start();
+    let first_due = SystemClock.now().after(HEAD_START);
+    let through = bus.clone();
+    call(1000, messages, move |number| {
+        let (bus, due) = (through.clone(), due(first_due, number, messages));
+        async move {
+            let mut order = OrderPlaced::new(number);
+            order.placed_at = due.as_micros();
+            bus.publish(&order).at(due).await?;
+            Ok(())
+        }
+    })
+    .await?;
+    if SystemClock.now() >= first_due {
+        return Err("publishing took longer than the first message waits".into());
+    }
+    latencies.done.wait().await;
+    let run = watch.run(messages, latencies.percentiles(&[0, 50, 99, 100]));
+    let _ = bus.drain(Duration::from_secs(60)).await?;
+    Ok(run)
+}
+
+/// Due times are spread evenly, and are in another order than the messages.
+fn due(first: Timestamp, number: u64, messages: u64) -> Timestamp {
+    const PRIME: u64 = 7919;
+    let place = number * PRIME % messages;
+    first.after(SPREAD.mul_f64(place as f64 / messages as f64))
+}
