@@ -38,8 +38,8 @@ struct Looked {
     suspects: Vec<Suspect>,
     /// The row of this process is gone.
     is_lost: bool,
-    /// Free pages in the file, if they are many.
-    pages_free: Option<i64>,
+    /// So much of the file is free that it is worth being given back.
+    is_large: bool,
     /// Something was kept for long enough.
     is_forgetful: bool,
     data_version: i64,
@@ -124,14 +124,14 @@ impl Watch {
     fn look(&mut self, jobs: &mpsc::Sender<Box<dyn Job>>) {
         self.looked = Instant::now();
         match self.read() {
-            Ok(Looked { suspects, is_lost, pages_free, is_forgetful, data_version }) => {
+            Ok(Looked { suspects, is_lost, is_large, is_forgetful, data_version }) => {
                 self.tell(reap::expire(suspects, jobs));
                 if is_lost {
                     // Others gave this process up: it enters anew and tells who holds something.
                     self.beat(jobs);
                 }
-                if pages_free.is_some() {
-                    self.tell(Core::write_blocking(jobs, Plan::passing(1), free_pages));
+                if is_large {
+                    self.tell(shrink(jobs));
                 }
                 if is_forgetful {
                     self.tell(forget_old(jobs));
@@ -172,10 +172,10 @@ impl Watch {
                 suspects.push(Suspect { id: row.get(0)?, is_gone });
             }
         }
-        let pages_free = pages_worth_freeing(connection)?;
+        let is_large = is_worth_shrinking(connection)?;
         let is_forgetful = forget::is_due(connection, &self.shared.routes.read(), clock.now())?;
         let data_version = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
-        Ok(Looked { suspects, is_lost, pages_free, is_forgetful, data_version })
+        Ok(Looked { suspects, is_lost, is_large, is_forgetful, data_version })
     }
 
     fn tell(&self, done: Result<(), WriteError>) {
@@ -197,27 +197,44 @@ fn forget_old(jobs: &mpsc::Sender<Box<dyn Job>>) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// How many pages of the file are free, if that is more than a backlog of the usual size will
-/// need again soon.
-fn pages_worth_freeing(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+/// Whether more pages are free than a backlog of the usual size will need again soon.
+fn is_worth_shrinking(connection: &Connection) -> rusqlite::Result<bool> {
     const PAGES_KEPT: i64 = 4096;
     let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
     if free <= PAGES_KEPT {
-        return Ok(None);
+        return Ok(false);
     }
     let all: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-    Ok((free > all / 2).then_some(free))
+    Ok(free > all / 2)
 }
 
-/// Gives 8 MiB back to the file system: a step short enough to stand in a group. Without effect on a
-/// file that had tables before the bus came to it.
-fn free_pages(work: &Work<'_>) -> Result<()> {
-    let free = || -> rusqlite::Result<()> {
-        // One row for each page: the pragma frees nothing beyond those that are asked for.
-        let mut vacuum = work.connection.prepare_cached("PRAGMA incremental_vacuum(2048)")?;
-        let mut pages = vacuum.query([])?;
-        while pages.next()?.is_some() {}
-        Ok(())
-    };
-    free().map_err(|error| failed("give free pages back", error))
+/// Gives free pages back to the file system, step by step, so that others have their turns between.
+/// What is left after a while is left to the next look.
+fn shrink(jobs: &mpsc::Sender<Box<dyn Job>>) -> Result<(), WriteError> {
+    let begun = Instant::now();
+    while begun.elapsed() < ROUND {
+        let more = Core::write_blocking(jobs, Plan::passing(1), |work| {
+            free_pages(work).map_err(|error| failed("give free pages back", error))
+        })?;
+        if !more {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Frees 8 MiB: a step short enough to stand in a group. Answers whether more is worth it; a file that had
+/// tables before the bus came to it never shrinks.
+fn free_pages(work: &Work<'_>) -> rusqlite::Result<bool> {
+    let free = || work.connection.query_row("PRAGMA freelist_count", [], |row| row.get(0));
+    let before: i64 = free()?;
+    // One row for each page: the pragma frees nothing beyond those that are asked for.
+    let mut vacuum = work.connection.prepare_cached("PRAGMA incremental_vacuum(2048)")?;
+    let mut pages = vacuum.query([])?;
+    while pages.next()?.is_some() {}
+    if free()? == before {
+        return Ok(false);
+    }
+    work.effects.borrow_mut().shrank = true;
+    is_worth_shrinking(work.connection)
 }

@@ -184,6 +184,9 @@ impl Writer {
         if !effects.unrouted.is_empty() {
             self.shared.unrouted.warn(effects.unrouted);
         }
+        if effects.shrank {
+            self.log.shrank();
+        }
         if !effects.woken.is_empty() {
             self.shared.wake(&effects.woken);
         }

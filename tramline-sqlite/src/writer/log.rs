@@ -41,6 +41,13 @@ impl Log {
     }
 }
 
+impl Log {
+    /// The file has become shorter; the file system hears of it at the next checkpoint only.
+    pub(super) fn shrank(&self) {
+        self.checkpoints.ask();
+    }
+}
+
 impl Writer {
     /// Between two groups: asks for a checkpoint when the log has grown, and above the limit
     /// begins it anew. Under writes without end a checkpoint beside them never catches up: the

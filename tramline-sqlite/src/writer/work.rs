@@ -32,6 +32,8 @@ pub(crate) struct Effects {
     pub(crate) woken: BTreeSet<i64>,
     /// This process has a new row.
     pub(crate) entered: Option<i64>,
+    /// Free pages were given back.
+    pub(crate) shrank: bool,
     /// Where events were published to that no queue has subscribed to.
     pub(crate) unrouted: BTreeSet<String>,
 }
