@@ -1,6 +1,7 @@
 //! Which messages may come in, before any of them is put anywhere. Pure.
 
 use crate::posting::Post;
+use crate::routes::QueueNumber;
 use crate::state::State;
 use crate::window::Known;
 use std::collections::{HashMap, HashSet};
@@ -12,13 +13,23 @@ pub(crate) struct Admission<'a> {
     state: &'a State,
     /// How many were let in, for queues with a maximum.
     added: HashMap<usize, usize>,
+    /// How many leave in the same change, and make room for others.
+    leaving: HashMap<usize, usize>,
     /// What was let in, for queues that remember.
     known: HashSet<(usize, Known)>,
 }
 
 impl<'a> Admission<'a> {
     pub(crate) fn new(state: &'a State) -> Self {
-        Self { state, added: HashMap::new(), known: HashSet::new() }
+        let (added, leaving) = (HashMap::new(), HashMap::new());
+        Self { state, added, leaving, known: HashSet::new() }
+    }
+
+    /// The same, while a row leaves each of `queues`.
+    pub(crate) fn beside(self, queues: &[QueueNumber]) -> Self {
+        let mut leaving = HashMap::new();
+        queues.iter().for_each(|queue| *leaving.entry(queue.0).or_default() += 1);
+        Self { leaving, ..self }
     }
 
     /// The copies of one message that are to be put: all but those that were sent before.
@@ -58,7 +69,8 @@ impl<'a> Admission<'a> {
             }
             post.known = Some(entry.1);
         }
-        queue.check_room(self.added.get(&post.to.0).copied().unwrap_or(0))?;
+        let count = |counts: &HashMap<usize, usize>| counts.get(&post.to.0).copied().unwrap_or(0);
+        queue.check_room(count(&self.added), count(&self.leaving))?;
         Ok(true)
     }
 }

@@ -105,12 +105,12 @@ impl Queue {
         Self { keep_dead: spec.keep_dead, ..Self::default() }
     }
 
-    /// Whether there is room for one more than `added`.
+    /// Whether there is room for one more than `added`, once `leaving` of its rows are gone.
     ///
     /// # Errors
     /// [`ErrorKind::Full`], with the name of the queue.
-    pub(crate) fn check_room(&self, added: usize) -> Result<()> {
-        let held = (self.rows.len() + added) as u64;
+    pub(crate) fn check_room(&self, added: usize, leaving: usize) -> Result<()> {
+        let held = (self.rows.len() + added).saturating_sub(leaving) as u64;
         match &self.length_max {
             Some((max, name)) if held >= *max => {
                 let doing = format!("put a message into queue {name}");

@@ -90,9 +90,14 @@ impl State {
         Ok(routed)
     }
 
-    /// Puts all copies of all messages, or none of any.
-    pub(crate) fn post_together(&mut self, messages: Vec<Vec<Post>>) -> Result<()> {
-        let mut admission = Admission::new(self);
+    /// Puts all copies of all messages, or none of any. A row leaves each of `queues` in the same
+    /// change.
+    pub(crate) fn post_together(
+        &mut self,
+        messages: Vec<Vec<Post>>,
+        queues: &[QueueNumber],
+    ) -> Result<()> {
+        let mut admission = Admission::new(self).beside(queues);
         let judged = messages.into_iter().map(|copies| admission.judge(copies));
         let admitted: Vec<Vec<Post>> = judged.collect::<Result<_>>()?;
         admitted.into_iter().for_each(|posts| self.put_all(posts));

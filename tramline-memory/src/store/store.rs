@@ -47,7 +47,7 @@ impl Store for Memory {
             if !refusals.is_empty() {
                 return Ok(Committed::Refused(refusals));
             }
-            let unit = Unit::of(&scope).with(buffered);
+            let unit = Unit::of(&scope).with(buffered).leaving(acked(&conditions));
             unit.perform(state, posting, |db| writes.iter().try_for_each(|write| write(db)))?;
             for condition in conditions {
                 self.fulfil(state, condition, now);
@@ -127,6 +127,15 @@ fn refusals<'a>(state: &mut State, conditions: &'a [Condition]) -> Vec<(usize, R
     };
     let decided = conditions.iter().map(&mut decide).enumerate();
     decided.filter_map(|(index, refusal)| Some((index, refusal?))).collect()
+}
+
+/// The queues of what is acked, one entry for each message.
+fn acked(conditions: &[Condition]) -> Vec<QueueNumber> {
+    let acked = conditions.iter().filter_map(|condition| match condition {
+        Condition::Ack(ticket) => Some(claim(ticket).queue),
+        Condition::Admit(_) => None,
+    });
+    acked.collect()
 }
 
 fn claim(ticket: &Ticket) -> Claim {

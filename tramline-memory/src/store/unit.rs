@@ -3,6 +3,7 @@
 
 use super::db::Db;
 use crate::posting::{Origin, Posting};
+use crate::routes::QueueNumber;
 use crate::shared::Shared;
 use crate::state::State;
 use std::any::Any;
@@ -19,15 +20,22 @@ pub(super) struct Unit<'a> {
     scope: Option<&'a Scope>,
     /// Messages that go out behind those which the writes publish.
     buffered: Vec<Outgoing>,
+    /// Queues that a handled message leaves in the same change.
+    left: Vec<QueueNumber>,
 }
 
 impl<'a> Unit<'a> {
     pub(super) fn of(scope: &'a Scope) -> Self {
-        Self { scope: Some(scope), buffered: Vec::new() }
+        Self { scope: Some(scope), ..Self::default() }
     }
 
     pub(super) fn with(self, buffered: Vec<Outgoing>) -> Self {
         Self { buffered, ..self }
+    }
+
+    /// The messages that are acked with it make room for those that it sends.
+    pub(super) fn leaving(self, left: Vec<QueueNumber>) -> Self {
+        Self { left, ..self }
     }
 
     /// Runs `writes`, and applies their changes and messages if they succeed. `posting` was made
@@ -53,7 +61,7 @@ impl<'a> Unit<'a> {
                     let copies = outgoing.iter().map(|outgoing| posting.copies(outgoing));
                     let posted = copies
                         .collect::<tramline_core::Result<_>>()
-                        .and_then(|messages| state.post_together(messages));
+                        .and_then(|messages| state.post_together(messages, &self.left));
                     posted.map_err(|error| CommitError::Handler(error.into()))?;
                     posting.shared.accepted(&outgoing);
                 }
