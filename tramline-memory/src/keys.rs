@@ -29,6 +29,11 @@ impl Keys {
         Self { ordering, ..Self::default() }
     }
 
+    /// Whether a row has an order to keep.
+    pub(crate) fn keep(&self, row: &Row) -> bool {
+        self.key(row).is_some()
+    }
+
     /// A row lines up. Answers whether it may go: it has no order to keep, or is the head already,
     /// or is the first of its key.
     pub(crate) fn join(&mut self, id: i64, row: &Row) -> bool {

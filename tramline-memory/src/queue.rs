@@ -123,6 +123,10 @@ impl Queue {
 
     /// Puts a row in behind all others of its key, to be taken at once or when it is due.
     pub(crate) fn put(&mut self, id: i64, row: Row, due: Option<Timestamp>, rings: &mut Rings) {
+        // What was due before it stands before it, whether or not anybody has taken anything since.
+        if due.is_none() && self.keys.keep(&row) {
+            self.promote(row.since);
+        }
         let place = match due {
             Some(due) => self.delay(id, due, rings),
             None if self.keys.join(id, &row) => self.make_ready(id, &row, rings),

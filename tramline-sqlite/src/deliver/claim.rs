@@ -2,11 +2,11 @@
 
 use super::expire::{self, Expired};
 use super::held::{Held, Lease};
-use super::promote::{next_due, promote};
 use super::slots::Reserved;
 use crate::error::failed;
 use crate::open::core::Core;
 use crate::open::session::Session;
+use crate::queue::promote::{next_due, promote};
 use crate::queue::sql::{tail, tail_delivered};
 use crate::writer::{Ending, Job, Work, WriteError};
 use bytes::Bytes;

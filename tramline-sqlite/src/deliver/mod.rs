@@ -7,7 +7,6 @@ mod ending;
 mod expire;
 pub(crate) mod held;
 mod pace;
-pub(crate) mod promote;
 pub(crate) mod receiver;
 pub(crate) mod returned;
 pub(crate) mod settle;

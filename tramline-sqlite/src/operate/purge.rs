@@ -1,7 +1,7 @@
 //! Everything that can be taken now is removed.
 
-use crate::deliver::promote::promote;
 use crate::error::failed;
+use crate::queue::promote::promote;
 use crate::queue::release::release;
 use crate::queue::{leave, length};
 use crate::writer::Work;

@@ -3,6 +3,7 @@
 use super::choose::Chosen;
 use super::{peek, purge};
 use crate::error::failed;
+use crate::queue::promote::promote_before;
 use crate::queue::release::release;
 use crate::queue::routes::Queue;
 use crate::queue::sql::DIRECT;
@@ -192,8 +193,8 @@ fn waits_in(
         .connection
         .prepare_cached("SELECT key FROM tramline_dead WHERE queue = ?1 AND seq = ?2")?
         .query_row([queue.id, seq], |row| row.get(0))?;
-    match queue.lane(key.as_deref()) {
-        Some(lane) if !lane::lead(work, queue.id, lane, new)? => Ok(Some(lane.to_owned())),
-        _ => Ok(None),
-    }
+    let Some(lane) = queue.lane(key.as_deref()) else { return Ok(None) };
+    promote_before(work, queue)?;
+    let leads = lane::lead(work, queue.id, lane, new)?;
+    Ok((!leads).then(|| lane.to_owned()))
 }

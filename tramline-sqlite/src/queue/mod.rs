@@ -8,6 +8,7 @@ pub(crate) mod leave;
 pub(crate) mod length;
 pub(crate) mod parcel;
 pub(crate) mod place;
+pub(crate) mod promote;
 pub(crate) mod release;
 pub(crate) mod routes;
 pub(crate) mod sql;

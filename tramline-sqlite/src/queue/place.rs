@@ -2,6 +2,7 @@
 
 use super::admit::{Admitted, admit};
 use super::parcel::Parcel;
+use super::promote::promote_before;
 use super::routes::{Leg, Legs, Queue};
 use super::sql::tail;
 use super::{lane, length};
@@ -117,6 +118,7 @@ fn stands_behind(
         ") VALUES (?12, ?13, ?14, ?15, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
     );
     let Some(lane) = queue.lane(parcel.envelope.key.as_deref()) else { return Ok(false) };
+    promote_before(work, queue)?;
     if lane::lead(work, leg.queue, lane, seq)? {
         return Ok(false);
     }

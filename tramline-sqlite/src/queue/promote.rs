@@ -1,9 +1,9 @@
 //! Delayed messages become ready when their time comes.
 
+use super::lane;
+use super::routes::Queue;
+use super::sql::tail;
 use crate::error::failed;
-use crate::queue::lane;
-use crate::queue::routes::Queue;
-use crate::queue::sql::tail;
 use crate::writer::Work;
 use rusqlite::{OptionalExtension, params};
 use tramline_core::Result;
@@ -27,8 +27,17 @@ pub(crate) fn promote(work: &Work<'_>, queue: i64) -> Result<()> {
     Ok(())
 }
 
+/// The same for a message that is to line up now: what was due before it stands before it, whether
+/// or not anybody has claimed since.
+pub(crate) fn promote_before(work: &Work<'_>, queue: &Queue) -> rusqlite::Result<()> {
+    if place_due(work, queue, work.now())? > 0 {
+        work.wake(queue.id);
+    }
+    Ok(())
+}
+
 /// When the next one is due.
-pub(super) fn next_due(work: &Work<'_>, queue: i64) -> rusqlite::Result<Option<Timestamp>> {
+pub(crate) fn next_due(work: &Work<'_>, queue: i64) -> rusqlite::Result<Option<Timestamp>> {
     work.connection
         .prepare_cached("SELECT min(due) FROM tramline_delayed WHERE queue = ?1")?
         .query_row([queue], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp::from_micros)))
