@@ -35,6 +35,7 @@
 //! instead of it, wherever a queue keeps its order.
 
 mod kit;
+mod model;
 mod suite;
 
 #[doc(hidden)]
@@ -44,5 +45,6 @@ pub mod transport;
 
 #[doc(hidden)]
 pub use kit::run::run;
+pub use model::{Walk, walk};
 pub use store::harness::{Note, StoreHarness, Write};
 pub use transport::harness::TransportHarness;

@@ -16,4 +16,5 @@ mod order;
 mod outbox;
 mod processes;
 mod unreadable;
+mod walks;
 mod wishes;
