@@ -123,6 +123,8 @@ pub async fn a_postponed_row_holds_back_its_key_and_no_other<H: StoreHarness>(ha
     let rest = claim(&store, MANY, start).await;
     assert_eq!(texts(&rest), ["j1"], "k2 must not overtake k1");
     sent(&store, &rest).await;
+    // A relay that was told of k2 would ask for it again and again.
+    assert_eq!(ok(store.outbox().next_due().await), Some(until));
     assert_eq!(claimed(&store, MANY, start.after(LEASE * 2)).await, [""; 0]);
     assert_eq!(claimed(&store, MANY, until).await, ["k1", "k2"]);
 }

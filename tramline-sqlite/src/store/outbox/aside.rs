@@ -20,11 +20,10 @@ pub(super) struct Aside<'w> {
 }
 
 impl<'w> Aside<'w> {
-    pub(super) fn look(work: &Work<'w>) -> rusqlite::Result<Self> {
+    pub(super) fn look(connection: &'w Connection) -> rusqlite::Result<Self> {
         const KEYED: &str = "SELECT 1 FROM tramline_outbox_aside WHERE key IS NOT NULL LIMIT 1";
         const BEFORE: &str =
             "SELECT 1 FROM tramline_outbox_aside WHERE key = ?1 AND id < ?2 LIMIT 1";
-        let connection = work.connection;
         let keyed = connection.prepare_cached(KEYED)?.query_row([], |_| Ok(())).optional()?;
         let before = keyed.map(|()| connection.prepare_cached(BEFORE)).transpose()?;
         Ok(Self { before })

@@ -6,6 +6,7 @@ use crate::deliver::claim::CLAIM_BYTES_MAX;
 use crate::error::failed;
 use crate::processes::hub::OUTBOX;
 use crate::writer::Work;
+use rusqlite::Connection;
 use std::collections::HashSet;
 use std::time::Duration;
 use tramline_core::Result;
@@ -71,6 +72,42 @@ pub(crate) fn take_back(work: &Work<'_>) -> rusqlite::Result<()> {
 /// How many rows one claim sets aside: it is short, however many there are.
 const STUCK_MAX: usize = 1000;
 
+/// All rows, in order.
+const WALK: &str =
+    "SELECT id, key, tried, hold_until, lease_until FROM tramline_outbox ORDER BY id";
+
+/// When the first row can be claimed that waits for nothing but its time. What stands behind another
+/// one of its key is not looked at: a relay would ask for it again and again.
+pub(super) fn next_due(
+    connection: &Connection,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let mut aside = Aside::look(connection)?;
+    let mut walk = connection.prepare_cached(WALK)?;
+    let mut rows = walk.query([])?;
+    let mut held_keys: HashSet<String> = HashSet::new();
+    let mut earliest: Option<Timestamp> = None;
+    while let Some(row) = rows.next()? {
+        let (id, key): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
+        if let Some(key) = &key
+            && (held_keys.contains(key) || aside.holds_back(key, id)?)
+        {
+            continue;
+        }
+        let (was_tried, hold_until, lease_until): (bool, i64, i64) =
+            (row.get(2)?, row.get(3)?, row.get(4)?);
+        let due = Timestamp::from_micros(hold_until.max(lease_until));
+        earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
+        if due <= now {
+            break;
+        }
+        if was_tried {
+            held_keys.extend(key);
+        }
+    }
+    Ok(earliest)
+}
+
 /// What a walk over the rows found.
 struct Walked {
     /// Can be taken.
@@ -80,9 +117,7 @@ struct Walked {
 }
 
 fn walk(work: &Work<'_>, limit: usize, now: Timestamp) -> rusqlite::Result<Walked> {
-    const WALK: &str =
-        "SELECT id, key, tried, hold_until, lease_until FROM tramline_outbox ORDER BY id";
-    let mut aside = Aside::look(work)?;
+    let mut aside = Aside::look(work.connection)?;
     let mut walk = work.connection.prepare_cached(WALK)?;
     let mut rows = walk.query([])?;
     let mut held_keys: HashSet<String> = HashSet::new();

@@ -1,7 +1,7 @@
 //! The contract of the outbox, kept by a file.
 
 use super::aside;
-use super::claim::{Claimed, Claims, claim};
+use super::claim::{self, Claimed, Claims, claim};
 use super::stored::Stored;
 use crate::error::{corrupt, failed};
 use crate::processes::hub::OUTBOX;
@@ -126,14 +126,11 @@ impl Outbox for Sqlite {
     }
 
     fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
-        const SQL: &str = "SELECT min(max(hold_until, lease_until)) FROM tramline_outbox AS waiting
-             WHERE key IS NULL OR NOT EXISTS (
-                 SELECT 1 FROM tramline_outbox_aside AS aside
-                 WHERE aside.key = waiting.key AND aside.id < waiting.id)";
-        Box::pin(self.core.look("look into the outbox", |connection| {
-            let due: Option<i64> = connection.query_row(SQL, [], |row| row.get(0))?;
-            Ok(due.map(Timestamp::from_micros))
-        }))
+        let now = self.core.shared.settings.clock.now();
+        Box::pin(
+            self.core
+                .look("look into the outbox", move |connection| claim::next_due(connection, now)),
+        )
     }
 
     /// Transactions of `sqlx` append to it, whatever the transport is.
