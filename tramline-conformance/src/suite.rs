@@ -123,6 +123,7 @@ macro_rules! transport_suite {
                 redrive_by_filter_takes_only_those_that_match,
                 a_dry_run_only_counts,
                 a_redrive_with_a_rate_takes_its_time_and_can_be_stopped,
+                a_redrive_at_no_rate_at_all_is_refused,
                 a_redrive_copy_starts_again_without_failures,
             }
             transport::leases::{

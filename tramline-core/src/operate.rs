@@ -97,7 +97,7 @@ pub struct Redrive {
     pub selection: Selection,
     /// Only count them.
     pub dry_run: bool,
-    /// At most so many a second.
+    /// At most so many a second; 0 is refused as misconfigured.
     pub rate: Option<u32>,
 }
 

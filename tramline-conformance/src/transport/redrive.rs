@@ -8,10 +8,11 @@ use crate::kit::message::{
     assert_same, complete_message, copy, message, message_id, queue_name, to_queue, to_topic,
 };
 use crate::kit::operator::{offered, peek_dead, peeked_ids};
-use crate::kit::scene::{Scene, WORK};
+use crate::kit::scene::{Scene, WORK, assert_kind};
 use crate::kit::time::{due_in, now, until};
 use crate::kit::topology::{queues, subscribed};
 use std::time::Duration;
+use tramline_core::ErrorKind;
 use tramline_core::dead::Reason;
 use tramline_core::envelope::Envelope;
 use tramline_core::filter::Filter;
@@ -132,6 +133,21 @@ pub async fn a_redrive_with_a_rate_takes_its_time_and_can_be_stopped<H: Transpor
     let mut again = ids_of(&consumer.take(15).await);
     again.sort();
     assert_eq!(again, ids);
+}
+
+/// It would never end.
+pub async fn a_redrive_at_no_rate_at_all_is_refused<H: TransportHarness>(harness: H) {
+    let scene = Scene::fresh(&harness).await;
+    kill(&scene, &["a"]).await;
+    let Some(operator) = scene.transport.operate() else { return };
+    let never = Redrive { rate: Some(0), ..Redrive::all() };
+    let Err(error) = operator.redrive(&queue_name(WORK), never).await else {
+        panic!("expected a rate of 0 to be refused");
+    };
+    if error.kind() != ErrorKind::Unsupported {
+        assert_kind(&error, ErrorKind::Misconfigured);
+    }
+    assert_dead(&scene, &["a"]).await;
 }
 
 /// The engine redrives by copy where the broker cannot.

@@ -63,7 +63,8 @@ impl Operate for Sqlite {
     }
 
     /// In steps of at most a thousand, each of them one transaction. What somebody has taken from
-    /// the dead letters and not settled stays there. With a rate, ten steps a second at most.
+    /// the dead letters and not settled stays there. With a rate up to 10,000, ten steps a
+    /// second at most.
     fn redrive<'a>(&'a self, queue: &'a QueueName, what: Redrive) -> BoxFuture<'a, Result<u64>> {
         Box::pin(self.redrive_in_steps(queue, what))
     }

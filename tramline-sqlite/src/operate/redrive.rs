@@ -12,10 +12,10 @@ use crate::sqlite::Sqlite;
 use crate::writer::{Plan, Work, WriteError};
 use rusqlite::params;
 use std::time::Duration;
-use tramline_core::Result;
 use tramline_core::clock::{Clock, Timestamp};
 use tramline_core::name::QueueName;
 use tramline_core::operate::Redrive;
+use tramline_core::{Error, ErrorKind, Result};
 
 /// How many dead letters are looked at in one step, and moved in one transaction.
 const STEP: u32 = 1000;
@@ -33,7 +33,7 @@ impl Sqlite {
     /// Looks at the dead letters on a reader and moves what is chosen on the writer. What dies
     /// again meanwhile stands behind the last one and is left alone.
     pub(super) async fn redrive_in_steps(&self, queue: &QueueName, what: Redrive) -> Result<u64> {
-        let mut pace = Pace::new(what.rate.filter(|_| !what.dry_run));
+        let mut pace = Pace::new(queue, what.rate)?;
         let chosen = Chosen::new(queue, what.selection)?;
         let end = self.look_at(queue, |connection, id| purge::last(connection, id, true)).await?;
         let (mut after, mut count) = (i64::MIN, 0);
@@ -71,15 +71,20 @@ struct Pace {
 }
 
 impl Pace {
-    /// A rate is kept by ten steps a second, or by one message at a time if it is lower.
-    fn new(rate: Option<u32>) -> Self {
+    /// A rate is kept by ten steps a second, by one message at a time if it is lower, and by more steps
+    /// if it is so high that they would be too large.
+    fn new(queue: &QueueName, rate: Option<u32>) -> Result<Self> {
         let Some(rate) = rate else {
-            return Self { at_once: STEP as usize, pause: Duration::ZERO, next: None };
+            return Ok(Self { at_once: STEP as usize, pause: Duration::ZERO, next: None });
         };
-        let rate = rate.max(1);
+        if rate == 0 {
+            let doing = format!("redrive dead letters of queue {queue}");
+            let why = "at most 0 a second is none ever; leave the rate out for no bound";
+            return Err(Error::new(ErrorKind::Misconfigured, doing).because(why));
+        }
         let at_once = (rate / 10).clamp(1, STEP);
         let pause = Duration::from_secs(1) * at_once / rate;
-        Self { at_once: at_once as usize, pause, next: None }
+        Ok(Self { at_once: at_once as usize, pause, next: None })
     }
 
     /// Ends when the next ones may go.
