@@ -2,7 +2,7 @@
 
 use super::claim::Taken;
 use crate::queue::leave;
-use crate::queue::sql::tail;
+use crate::queue::sql::{tail, tail_undelivered};
 use crate::writer::Work;
 use rusqlite::params;
 use tramline_core::dead::Reason;
@@ -30,7 +30,7 @@ impl Expired {
             "INSERT INTO tramline_dead (queue, seq, name, reason, failed_at, ",
             tail!(),
             ") SELECT queue, seq, ?4, ?5, ?6, ",
-            tail!(),
+            tail_undelivered!(),
             " FROM tramline_ready WHERE queue = ?1 AND rank = ?2 AND seq = ?3"
         );
         const DELETE: &str =

@@ -25,7 +25,15 @@ macro_rules! tail_returned {
     };
 }
 
-pub(crate) use {tail, tail_delivered, tail_returned};
+/// [`tail`] of what leaves the queue by itself: nobody died of it.
+macro_rules! tail_undelivered {
+    () => {
+        "rank, since, flags, failures, 0, trials, unhandled_since, first_failed_at, expires_at, \
+         key, history"
+    };
+}
+
+pub(crate) use {tail, tail_delivered, tail_returned, tail_undelivered};
 
 /// Published inside a transaction of this database.
 pub(crate) const BORN_HERE: i64 = 1;

@@ -11,7 +11,7 @@ use tramline_core::dead::Reason;
 use tramline_core::name::QueueRef;
 use tramline_core::operate::{Operate, Redrive};
 use tramline_core::settlement::{Marks, Settled, Settlement};
-use tramline_core::transport::{Delivery, Outgoing, Receiver};
+use tramline_core::transport::{Delivery, Outgoing, Receiver, Source, Transport};
 use tramline_sqlite::rusqlite::Connection;
 use tramline_sqlite::{Sqlite, SqliteDelivery, SqliteReceiver};
 
@@ -146,6 +146,24 @@ async fn an_expired_head_frees_its_key_and_is_buried_uncharged() {
     let death = dead[0].death.as_ref().unwrap();
     assert_eq!((dead.len(), &death.reason, dead[0].failures), (1, &Reason::Expired, 0));
     assert_eq!(sqlite.groups(&work()).await.unwrap()[0].name, "test.noted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_an_expired_message_from_the_dead_letters_is_not_told_of_processes_that_died() {
+    let place = Place::new();
+    let sqlite = ordered(&place).await;
+    let expired = |outgoing: &mut Outgoing| {
+        let past = Some(Timestamp::from_micros(1));
+        Arc::make_mut(&mut outgoing.envelope).expires_at = past;
+    };
+    offer(&sqlite, "a", expired).await.into_result().unwrap();
+    let connection = Connection::open(place.path()).unwrap();
+    connection.execute("UPDATE tramline_ready SET deliveries = 2", []).unwrap();
+    offer(&sqlite, "b", |_| {}).await.into_result().unwrap();
+    assert_eq!(handled(&mut receiver(&sqlite, 10).await, 1).await, ["b"]);
+    let source = Source::of(QueueRef::Dead(work()), 1);
+    let dead = next(&mut sqlite.receiver(&source).await.unwrap()).await;
+    assert_eq!((id(&dead).as_str(), dead.deliveries()), ("a", Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
