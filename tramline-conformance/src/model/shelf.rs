@@ -35,6 +35,8 @@ struct Row {
     letter: Letter,
     deliveries: u32,
     wait: Wait,
+    /// Since when it waits to be taken.
+    since: Timestamp,
     /// When it lined up behind the others of its lane. The first of a lane is out of it.
     lined: Option<u64>,
 }
@@ -76,7 +78,7 @@ impl Shelf {
         if let Some(window) = self.spec.dedup_window.filter(|_| !letter.is_copy) {
             self.seen.insert(known_by(&letter), now.after(window));
         }
-        let mut row = Row { letter, deliveries: 0, wait: Wait::Free, lined: None };
+        let mut row = Row { letter, deliveries: 0, wait: Wait::Free, since: now, lined: None };
         match row.letter.due.filter(|due| *due > now) {
             Some(due) => row.wait = Wait::Until(due),
             None => row.lined = Some(self.line_up()),
@@ -125,7 +127,8 @@ impl Shelf {
     pub(super) fn retry(&mut self, seq: u64, after: Duration, now: Timestamp) {
         let row = self.rows.get_mut(&seq).expect("it is taken");
         (row.deliveries, row.letter.failures) = (0, row.letter.failures + 1);
-        row.wait = if after.is_zero() { Wait::Free } else { Wait::Until(now.after(after)) };
+        row.since = now.after(after);
+        row.wait = if after.is_zero() { Wait::Free } else { Wait::Until(row.since) };
     }
 
     pub(super) fn bury(&mut self, seq: u64, more: u32) {
@@ -171,6 +174,13 @@ impl Shelf {
         [ready, leased, delayed, self.dead.len() as u64]
     }
 
+    /// How long the oldest of those has waited that are ready.
+    pub(super) fn age(&mut self, now: Timestamp) -> Option<Duration> {
+        self.refresh(now);
+        let ready = self.rows.values().filter(|row| row.wait == Wait::Free);
+        ready.map(|row| row.since).min().map(|since| now.since(since))
+    }
+
     /// What is due lines up, in the order of its times.
     fn refresh(&mut self, now: Timestamp) {
         let mut due: Vec<(Timestamp, u64)> = Vec::new();
@@ -181,11 +191,11 @@ impl Shelf {
             }
         }
         due.sort();
-        for (_, seq) in due {
+        for (at, seq) in due {
             let next = self.line_up();
             let row = self.rows.get_mut(&seq).expect("it was just there");
             row.lined.get_or_insert(next);
-            row.wait = Wait::Free;
+            (row.wait, row.since) = (Wait::Free, at);
         }
     }
 

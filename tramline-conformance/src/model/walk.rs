@@ -392,9 +392,11 @@ where
     /// Everything that can be seen is as it is in the model.
     async fn compare(&mut self) {
         let now = self.now();
-        for queue in 0..NAMES.len() {
+        for (queue, name) in NAMES.iter().enumerate() {
             let (is, should_be) = (self.depth(queue).await, self.shelves[queue].depth(now));
             assert_eq!(is, should_be, "queue {queue}: {}", self.story());
+            let age = self.operator().age(&queue_name(name)).await.expect("an age");
+            assert_eq!(age, self.shelves[queue].age(now), "queue {queue}: {}", self.story());
         }
     }
 

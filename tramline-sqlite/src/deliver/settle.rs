@@ -80,7 +80,7 @@ pub(crate) fn give_back(work: &Work<'_>, token: i64, seq: i64) -> Result<Settled
     back(work, token, seq).map_err(|error| failed("give a message back", error))
 }
 
-/// Back to its queue after `after`.
+/// Back to its queue, to be taken when it is `due`.
 pub(crate) fn retry(
     work: &Work<'_>,
     place: Place,
@@ -95,7 +95,7 @@ pub(crate) fn retry(
         " FROM tramline_leased WHERE token = ?1 AND seq = ?2"
     );
     let retry = || -> rusqlite::Result<Settled> {
-        if !write_charge(work, place, charge)? {
+        if !write_charge(work, place, charge, due)? {
             return Ok(Settled::LeaseLost);
         }
         if due <= work.now() {
@@ -126,7 +126,7 @@ pub(crate) fn bury(
         " FROM tramline_leased WHERE token = ?1 AND seq = ?2"
     );
     let bury = || -> rusqlite::Result<Settled> {
-        if !write_charge(work, place, charge)? {
+        if !write_charge(work, place, charge, work.now())? {
             return Ok(Settled::LeaseLost);
         }
         let leaving = Leaving::look(work, place)?;
@@ -163,14 +163,20 @@ pub(crate) fn history_of(taken: &Taken) -> Result<History> {
     }
 }
 
-fn write_charge(work: &Work<'_>, place: Place, charge: &Charge) -> rusqlite::Result<bool> {
+/// `since` when it waits for its next taker.
+fn write_charge(
+    work: &Work<'_>,
+    place: Place,
+    charge: &Charge,
+    since: Timestamp,
+) -> rusqlite::Result<bool> {
     let written = work
         .connection
         .prepare_cached(
             "UPDATE tramline_leased SET deliveries = 0, failures = ?3, trials = ?4,
                  unhandled_since = ?5,
                  first_failed_at = coalesce(first_failed_at, ?6), history = ?7,
-                 flags = flags | ?8
+                 flags = flags | ?8, since = ?9
              WHERE token = ?1 AND seq = ?2",
         )?
         .execute(params![
@@ -182,6 +188,7 @@ fn write_charge(work: &Work<'_>, place: Place, charge: &Charge) -> rusqlite::Res
             charge.first_failed_at.map(Timestamp::as_micros),
             charge.history,
             DIRECT,
+            since.as_micros(),
         ])?;
     Ok(written == 1)
 }
