@@ -39,7 +39,7 @@ pub mod testing;
 mod unrouted;
 
 pub use bus::{Bus, Drained};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, HeldTooLong};
 pub use handler::{Attempt, Cancel, Item, State, Tx};
 pub use outbox::Outbox;
 pub use publish::Receipt;

@@ -285,6 +285,7 @@ impl Plan<'_> {
             in_flight: Default::default(),
             poison_lane: self.poison_lane.clone(),
             unhandled: behaviour.unhandled,
+            held_too_long: behaviour.held_too_long,
             idempotency_key: behaviour.idempotency_key,
             hook_places: Arc::new(Semaphore::new(HOOKS_MAX)),
         });

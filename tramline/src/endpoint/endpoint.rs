@@ -2,7 +2,7 @@
 
 use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
 use crate::endpoint::gather::Gathering;
-use crate::endpoint::shared::{KeyOf, UnhandledPolicy};
+use crate::endpoint::shared::{HeldTooLong, KeyOf, UnhandledPolicy};
 use crate::endpoint::wishes::QueueWishes;
 use crate::handler::{
     BatchHandler, BatchStep, Handler, HandlerStep, Requirements, Route, Router, Target, Versions,
@@ -66,6 +66,7 @@ pub(crate) struct Behaviour {
     pub(crate) time_limit: Option<Duration>,
     pub(crate) transactional: bool,
     pub(crate) unhandled: UnhandledPolicy,
+    pub(crate) held_too_long: Option<HeldTooLong>,
     pub(crate) idempotency_key: Option<KeyOf>,
     pub(crate) gathering: Gathering,
     pub(crate) hooks: Hooks,
@@ -95,6 +96,7 @@ impl Endpoint {
                 time_limit: None,
                 transactional: false,
                 unhandled: UnhandledPolicy::default(),
+                held_too_long: None,
                 idempotency_key: None,
                 gathering: Gathering { size_max: BATCH_SIZE_DEFAULT, wait: Duration::ZERO },
                 hooks: Hooks::default(),
@@ -236,6 +238,14 @@ impl Endpoint {
     /// and how often it is looked at, 10 seconds if not said.
     pub fn unhandled_after(mut self, limit: Duration, pause: Duration) -> Self {
         self.behaviour.unhandled = UnhandledPolicy { limit, pause };
+        self
+    }
+
+    /// What becomes of a message in an ordered queue that would have to pause for longer than the
+    /// broker lets it stay unsettled (capability `hold_max`). Where that can happen, `start()` asks
+    /// for an answer. Brokers that lock keys (capability `key_lock`) never ask.
+    pub fn when_held_too_long(mut self, then: HeldTooLong) -> Self {
+        self.behaviour.held_too_long = Some(then);
         self
     }
 

@@ -2,6 +2,7 @@
 
 use crate::caught::caught;
 use crate::endpoint::in_flight::Passage;
+use crate::endpoint::placed::Placed;
 use crate::endpoint::process::{
     EndpointPipeline, Past, enter, finish, known_already, publish_buffered, refused, worth_asking,
 };
@@ -69,7 +70,7 @@ pub(crate) async fn gather<R: Receiver>(
 pub(crate) async fn process_batch<D: Delivery>(
     shared: Arc<Shared>,
     pipeline: Arc<EndpointPipeline>,
-    batch: Vec<D>,
+    batch: Vec<Placed<D>>,
     slot: OwnedSemaphorePermit,
 ) {
     let mut entered = Vec::with_capacity(batch.len());
@@ -103,7 +104,7 @@ pub(crate) async fn process_batch<D: Delivery>(
 async fn admit_group<D: Delivery>(
     shared: &Shared,
     group: &mut Group<D>,
-    turned_away: &mut Vec<(D, Ending)>,
+    turned_away: &mut Vec<(Placed<D>, Ending)>,
 ) -> Vec<Passage> {
     let mut passages = Vec::new();
     let mut free = Vec::with_capacity(group.len());
@@ -149,7 +150,7 @@ async fn run_all<D: Delivery>(shared: &Arc<Shared>, pipeline: &EndpointPipeline,
 async fn try_alone<D: Delivery>(
     shared: &Arc<Shared>,
     pipeline: &EndpointPipeline,
-    mut delivery: D,
+    mut delivery: Placed<D>,
     incoming: Incoming,
 ) {
     match begin_trial(shared, &mut delivery, &incoming).await {
@@ -165,8 +166,8 @@ async fn try_alone<D: Delivery>(
 }
 
 /// One message of a batch.
-struct Member<D> {
-    delivery: D,
+struct Member<D: Delivery> {
+    delivery: Placed<D>,
     incoming: Incoming,
     /// Set if it is handled alone.
     trial: Option<Trial>,
@@ -275,7 +276,7 @@ async fn finish_members<D: Delivery>(
 /// commit. Batches do not retry in place, so failures are those that are recorded.
 async fn finish_all<D: Delivery>(
     shared: &Shared,
-    ended: impl IntoIterator<Item = (D, Past, Ending)>,
+    ended: impl IntoIterator<Item = (Placed<D>, Past, Ending)>,
 ) {
     let settlements = ended.into_iter().map(|(delivery, past, ending)| async move {
         finish(shared, delivery, &ending, past, None).await;

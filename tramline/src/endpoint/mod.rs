@@ -2,13 +2,17 @@
 //!
 //! The way of a message through an endpoint: `receive` takes it, `admit` decides whether it is
 //! for us, `gather` makes batches, `process` runs the pipeline, `settlement` decides what becomes
-//! of it, and `settle` does that. What may kill the process goes through `suspects`.
+//! of it, and `settle` does that. What may kill the process goes through `suspects`; where the bus
+//! keeps the order of a queue, `intake` takes from `lanes`, in which each is `placed`.
 
 mod admit;
 #[expect(clippy::module_inception, reason = "the builder itself, beside what it builds")]
 mod endpoint;
 mod gather;
 mod in_flight;
+mod intake;
+mod lanes;
+mod placed;
 mod process;
 mod receive;
 mod settle;
@@ -18,6 +22,7 @@ mod suspects;
 mod wishes;
 
 pub use endpoint::Endpoint;
+pub use shared::HeldTooLong;
 
 pub(crate) use endpoint::Body;
 pub(crate) use process::{EndpointPipeline, Inner};

@@ -3,8 +3,9 @@
 use crate::caught::{caught, panic_text};
 use crate::endpoint::admit::{Admission, admit};
 use crate::endpoint::in_flight::Passage;
+use crate::endpoint::placed::Placed;
 use crate::endpoint::settle::settle;
-use crate::endpoint::settlement::{Action, Ending, Record, settlement};
+use crate::endpoint::settlement::{Action, Ending, Record, in_lane, settlement};
 use crate::endpoint::shared::Shared;
 use crate::endpoint::suspects::{Suspicion, begin_trial, is_suspect, suspicion};
 use crate::handler::Router;
@@ -59,7 +60,7 @@ impl Step for Inner {
 pub(crate) async fn process<D: Delivery>(
     shared: Arc<Shared>,
     pipeline: Arc<EndpointPipeline>,
-    mut delivery: D,
+    mut delivery: Placed<D>,
     slot: OwnedSemaphorePermit,
 ) {
     let (ending, past) = work(&shared, &pipeline, &mut delivery).await;
@@ -92,7 +93,7 @@ impl Past {
 /// for dead letters are at work already: they, too, are bounded.
 pub(crate) async fn finish<D: Delivery>(
     shared: &Shared,
-    delivery: D,
+    delivery: Placed<D>,
     ending: &Ending,
     past: Past,
     slot: Option<OwnedSemaphorePermit>,
@@ -125,7 +126,12 @@ pub(crate) async fn finish<D: Delivery>(
 }
 
 /// What is to be done about a delivery that did not simply succeed.
-fn decide<D: Delivery>(shared: &Shared, delivery: &D, ending: &Ending, past: &Past) -> Action {
+fn decide<D: Delivery>(
+    shared: &Shared,
+    delivery: &Placed<D>,
+    ending: &Ending,
+    past: &Past,
+) -> Action {
     let record = Record {
         failures: past.failures,
         notes: past.notes.notes(),
@@ -140,10 +146,14 @@ fn decide<D: Delivery>(shared: &Shared, delivery: &D, ending: &Ending, past: &Pa
     // An error's text and its test are the user's code. Whatever these do, the message is settled:
     // a panic here would bring it back at once, and for ever.
     let decided = catch_unwind(AssertUnwindSafe(|| decide(ending, &shared.surroundings.retries)));
-    decided.unwrap_or_else(|panic| {
+    let action = decided.unwrap_or_else(|panic| {
         let failure = Failure::retryable(format!("panicked: {}", panic_text(&*panic)));
         decide(&Ending::Failed(failure), &shared.surroundings.retries)
-    })
+    });
+    match delivery.hold_left(shared.capabilities.hold_max, record.now) {
+        Some(left) => in_lane(action, ending, left, shared.held_too_long, record.now),
+        None => action,
+    }
 }
 
 /// How the work ends, and what went before.

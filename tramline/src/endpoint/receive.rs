@@ -1,6 +1,9 @@
 //! Takes messages as long as there are slots for them.
 
 use crate::endpoint::gather::{Gathered, Gathering, gather, process_batch};
+use crate::endpoint::intake::Intake;
+use crate::endpoint::lanes::Lanes;
+use crate::endpoint::placed::Placed;
 use crate::endpoint::process::{EndpointPipeline, process};
 use crate::endpoint::shared::Shared;
 use crate::retry::Retry;
@@ -8,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
-use tramline_core::settlement::Settlement;
-use tramline_core::transport::{Delivery, Receiver, Source, Transport};
+use tramline_core::capabilities::Ordering;
+use tramline_core::transport::{Receiver, Source, Transport};
 use tramline_core::{Error, ErrorKind, Result};
 
 /// A running endpoint's way in.
@@ -29,23 +32,50 @@ pub(crate) struct Reception {
 pub(crate) async fn receive<T: Transport>(
     reception: Reception,
     transport: Arc<T>,
+    receiver: T::Receiver,
+) {
+    let lanes = reception.keeps_order().then(|| {
+        let surroundings = reception.shared.surroundings.clone();
+        let (ordering, at_work) = (reception.source.spec.ordering, reception.at_work.clone());
+        Arc::new(Lanes::new(ordering, surroundings, at_work))
+    });
+    receive_all(&reception, &*transport, receiver, lanes.as_ref()).await;
+    if let Some(lanes) = lanes {
+        lanes.give_back_all().await;
+    }
+}
+
+async fn receive_all<T: Transport>(
+    reception: &Reception,
+    transport: &T,
     mut receiver: T::Receiver,
+    lanes: Option<&Arc<Lanes<<T::Receiver as Receiver>::Delivery>>>,
 ) {
     let slots = Arc::new(Semaphore::new(reception.concurrency));
     let mut broken = 0;
     loop {
-        let error = match take_all(&reception, &mut receiver, &slots, &mut broken).await {
+        let queue = reception.source.queue.clone();
+        let mut intake = Intake { receiver, lanes: lanes.cloned(), queue };
+        let error = match take_all(reception, &mut intake, &slots, &mut broken).await {
             Ok(()) => return,
             Err(error) => error,
         };
         broken = u32::saturating_add(broken, 1);
         let endpoint = &*reception.shared.surroundings.name;
         tracing::error!(endpoint, %error, "receiving failed; beginning again after a pause");
-        drop(receiver);
-        match begin_again(&reception, &*transport, &mut broken).await {
+        drop(intake);
+        match begin_again(reception, transport, &mut broken).await {
             Some(next) => receiver = next,
             None => return,
         }
+    }
+}
+
+impl Reception {
+    /// Whether the order of the queue is kept here.
+    fn keeps_order(&self) -> bool {
+        self.source.spec.ordering != Ordering::None
+            && !self.shared.capabilities.key_lock.is_native()
     }
 }
 
@@ -93,7 +123,7 @@ fn pause_before_receiving_again(broken: u32, fraction: f64) -> Duration {
 /// Takes messages until the bus stops (`Ok`) or the receiver fails.
 async fn take_all<R: Receiver>(
     reception: &Reception,
-    receiver: &mut R,
+    receiver: &mut Intake<R>,
     slots: &Arc<Semaphore>,
     broken: &mut u32,
 ) -> Result<()> {
@@ -119,7 +149,7 @@ async fn take_all<R: Receiver>(
         *broken = 0;
         start_work(reception, receiver, delivery, slot).await?;
     }
-    give_back(receiver).await
+    receiver.give_back().await
 }
 
 /// Hands a message, or the batch that begins with it, to a task.
@@ -128,8 +158,8 @@ async fn take_all<R: Receiver>(
 /// The receiver failed while the batch was gathered; what it delivered is at work.
 async fn start_work<R: Receiver>(
     reception: &Reception,
-    receiver: &mut R,
-    delivery: R::Delivery,
+    receiver: &mut Intake<R>,
+    delivery: Placed<R::Delivery>,
     slot: OwnedSemaphorePermit,
 ) -> Result<()> {
     let (shared, pipeline) = (reception.shared.clone(), reception.pipeline.clone());
@@ -147,25 +177,4 @@ async fn start_work<R: Receiver>(
             error.map_or(Ok(()), Err)
         }
     }
-}
-
-/// Takes nothing more and returns what was prefetched, untouched. One that cannot be returned
-/// comes back when its lease ends, and keeps no other from it.
-async fn give_back<R: Receiver>(receiver: &mut R) -> Result<()> {
-    receiver.stop().await?;
-    let mut prefetched = Vec::new();
-    let ended = loop {
-        match receiver.next().await {
-            Ok(Some(delivery)) => prefetched.push(delivery.settle(Settlement::Return)),
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
-        }
-    };
-    // Together, so that they can share a commit. There are no more than the prefetch.
-    for returned in futures_util::future::join_all(prefetched).await {
-        if let Err(error) = returned {
-            tracing::warn!(%error, "a message could not be returned at once");
-        }
-    }
-    ended
 }

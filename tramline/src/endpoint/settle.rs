@@ -1,6 +1,7 @@
 //! Carries out what was decided: natively, or by a confirmed copy before the ack.
 
 use crate::dead_letters::DeadLetterReport;
+use crate::endpoint::placed::Placed;
 use crate::endpoint::settlement::Action;
 use crate::endpoint::shared::Shared;
 use crate::retry::Retry;
@@ -18,13 +19,17 @@ use tramline_core::{Error, ErrorKind, Result};
 /// the failure is only told.
 pub(crate) async fn settle<D: Delivery>(
     shared: &Shared,
-    delivery: D,
+    delivery: Placed<D>,
     action: Action,
 ) -> Option<DeadLetterReport> {
     let how = match action {
         Action::Settle(how) => how,
         Action::Taken => {
             delivery.settled_by_store();
+            return None;
+        }
+        Action::Hold(hold) => {
+            delivery.hold(hold);
             return None;
         }
         Action::Forget => return None,

@@ -1,7 +1,8 @@
 //! What becomes of a delivery: decided in a pure function.
 
 use crate::Failure;
-use crate::endpoint::shared::UnhandledPolicy;
+use crate::endpoint::placed::Hold;
+use crate::endpoint::shared::{HeldTooLong, UnhandledPolicy};
 use crate::endpoint::suspects::{acquitted, poison, untried};
 use crate::retry::Retries;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub(crate) enum Ending {
 pub(crate) enum Action {
     /// Settle it so.
     Settle(Settlement),
+    /// Keep it in its lane, and handle it again.
+    Hold(Hold),
     /// The store has acked it.
     Taken,
     /// Let go of it: it is not ours.
@@ -101,6 +104,43 @@ pub(crate) fn settlement(
         }
         Ending::Unknown(why) => unknown(why, record, unhandled),
         Ending::Failed(failure) => failed(failure, record, retries, unhandled),
+    })
+}
+
+/// What becomes in its lane of a delivery that may stay there for `left`: it is not retried through
+/// the transport, where others would overtake it.
+pub(crate) fn in_lane(
+    action: Action,
+    ending: &Ending,
+    left: Duration,
+    too_long: Option<HeldTooLong>,
+    now: Timestamp,
+) -> Action {
+    // What a trial that was cut short must not count for has to be written down.
+    if matches!(ending, Ending::Abandoned) {
+        return action;
+    }
+    let Action::Settle(Settlement::Retry { after, failures, mut notes, marks }) = action else {
+        return action;
+    };
+    if after <= left {
+        return Action::Hold(Hold { after, failures, notes, marks });
+    }
+    Action::Settle(match (too_long, ending) {
+        (Some(HeldTooLong::LetGo), _) => Settlement::Retry { after, failures, notes, marks },
+        (Some(HeldTooLong::DeadLetter), Ending::Failed(_)) if marks.unhandled_since.is_none() => {
+            Settlement::DeadLetter { reason: Reason::Exhausted, failures, notes }
+        }
+        (Some(HeldTooLong::DeadLetter), Ending::Failed(_) | Ending::Unknown(_)) => {
+            let error = match ending {
+                Ending::Unknown(why) => why.clone(),
+                _ => "its type was unknown until its broker would not let it wait".to_owned(),
+            };
+            notes.push(FailureNote { at: now, failure: failures, error });
+            Settlement::DeadLetter { reason: Reason::Unhandled, failures, notes }
+        }
+        // It begins anew: its place in the queue is worth more than its count.
+        _ => Settlement::Return,
     })
 }
 

@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) in_flight: InFlight,
     pub(crate) poison_lane: PoisonLane,
     pub(crate) unhandled: UnhandledPolicy,
+    pub(crate) held_too_long: Option<HeldTooLong>,
     pub(crate) idempotency_key: Option<KeyOf>,
     /// How many hooks for dead letters may be at work beside the slots.
     pub(crate) hook_places: Arc<Semaphore>,
@@ -48,6 +49,16 @@ const HOOKS_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct UnhandledPolicy {
     pub(crate) pause: Duration,
     pub(crate) limit: Duration,
+}
+
+/// What becomes of a message whose next pause is longer than the broker lets it stay unsettled, in
+/// a queue whose order the bus keeps because the broker does not lock keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldTooLong {
+    /// It is dead-lettered as if its retries had come to their end, and its key goes on.
+    DeadLetter,
+    /// It is retried by the transport's own means, and what is behind it of its key overtakes it.
+    LetGo,
 }
 
 impl Default for UnhandledPolicy {

@@ -102,7 +102,7 @@ fn check_endpoint<T: Transport>(
     for unmet in capabilities.unmet(&needs(endpoint, &spec)) {
         problems.push(format!("{} does not offer {unmet}", bus.transport.name()));
     }
-    check_key_lock(&spec, &capabilities, bus.transport.name(), problems);
+    check_hold(endpoint, &spec, &capabilities, bus.transport.name(), problems);
     check_retention(bus, endpoint, problems);
     check_delay(endpoint, &capabilities, bus.transport.name(), problems);
     warn_of_filters_at_the_endpoint(endpoint, &capabilities, bus.transport.name());
@@ -241,6 +241,7 @@ fn raise(mut capabilities: Capabilities) -> Capabilities {
     for support in [
         &mut capabilities.dead_letter,
         &mut capabilities.expiry,
+        &mut capabilities.key_lock,
         &mut filters.subject,
         &mut filters.headers,
         &mut filters.sql,
@@ -266,18 +267,27 @@ fn needs(endpoint: &Endpoint, spec: &QueueSpec) -> Needs {
     }
 }
 
-/// An order that nobody keeps while a message is retried would be no order.
-fn check_key_lock(
+/// Where the bus keeps the order, a message stays unsettled through all its pauses.
+fn check_hold(
+    endpoint: &Endpoint,
     spec: &QueueSpec,
     can: &Capabilities,
     transport: &str,
     problems: &mut Vec<String>,
 ) {
-    if spec.ordering != Ordering::None && can.ordering >= spec.ordering && !can.key_lock.is_native()
-    {
+    let Some(hold_max) = can.hold_max else { return };
+    let behaviour = &endpoint.behaviour;
+    let is_held = spec.ordering != Ordering::None && !can.key_lock.is_native();
+    if !is_held || behaviour.held_too_long.is_some() {
+        return;
+    }
+    let pauses = behaviour.retries.all().map(|retry| retry.pauses_total());
+    let pauses = pauses.max().unwrap_or_default().max(behaviour.unhandled.limit);
+    if pauses > hold_max {
         problems.push(format!(
-            "{transport} does not lock keys, so a retry would let what is behind it of its key \
-             overtake it (capability `key_lock`)"
+            "its pauses may hold a message of its ordered queue for {pauses:?}, and {transport} \
+             lets one stay unsettled for at most {hold_max:?} (capability `hold_max`): shorten \
+             `.retry(…)` or `.unhandled_after(…)`, or say `.when_held_too_long(…)`"
         ));
     }
 }

@@ -9,6 +9,7 @@ mod elsewhere;
 mod expiring;
 mod handlers;
 mod ids;
+mod lanes;
 mod layers;
 mod measuring;
 mod publishing;

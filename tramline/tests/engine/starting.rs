@@ -4,8 +4,8 @@ use crate::kit::{Log, Order, Paid, Ping, SECOND, World, Written, alone, at_once,
 use std::time::Duration;
 use tramline::core::operate::Operate;
 use tramline::{
-    Attempt, Endpoint, Failure, Filter, Item, Memory, Ordering, QueueName, QueueSpec, Retry, State,
-    Tx,
+    Attempt, Endpoint, Failure, Filter, HeldTooLong, Item, Memory, Ordering, QueueName, QueueSpec,
+    Retry, State, Tx,
 };
 
 async fn handle(_: Ping) {}
@@ -245,14 +245,38 @@ async fn a_wish_that_contradicts_the_queue_spec_is_refused() {
 }
 
 #[tokio::test]
-async fn an_order_that_retries_would_break_is_refused() {
-    let world = World::with(|options| options.without_key_lock());
-    for (ordering, is_refused) in [(Ordering::None, false), (Ordering::PerKey, true)] {
-        let endpoint = Endpoint::new("q").ordering(ordering).handle(handle);
-        let started = world.bus().endpoint(endpoint).start().await;
-        assert_eq!(started.is_err(), is_refused, "{started:?}");
+async fn an_order_whose_pauses_are_longer_than_the_broker_holds_a_message_needs_an_answer() {
+    use HeldTooLong::{DeadLetter, LetGo};
+    use Ordering::{None as Any, PerKey, PerQueue};
+    let lockless = World::with(|options| options.without_key_lock());
+    let locking = World::new();
+    for (world, ordering, retries, unhandled, answer, is_refused) in [
+        (&lockless, PerKey, 3, 30, None, false),
+        (&lockless, PerKey, 4, 30, None, true),
+        (&lockless, PerQueue, 4, 30, None, true),
+        (&lockless, PerKey, 3, 31, None, true),
+        (&lockless, PerKey, 4, 31, Some(DeadLetter), false),
+        (&lockless, PerKey, 4, 31, Some(LetGo), false),
+        (&lockless, Any, 4, 31, None, false),
+        (&locking, PerKey, 4, 31, None, false),
+    ] {
+        let rigged = world.rigged();
+        *rigged.rig.hold_max.lock() = Some(30 * SECOND);
+        let endpoint = Endpoint::new(format!("q-{ordering:?}").to_lowercase())
+            .ordering(ordering)
+            .retry(Retry::fixed(10 * SECOND).runs(retries + 1))
+            .unhandled_after(unhandled * SECOND, SECOND)
+            .handle(handle);
+        let endpoint = match answer {
+            Some(answer) => endpoint.when_held_too_long(answer),
+            None => endpoint,
+        };
+        let started = world.bus_on(rigged).endpoint(endpoint).start().await;
+        assert_eq!(started.is_err(), is_refused, "{ordering:?} {retries} {unhandled} {answer:?}");
         if let Err(error) = started {
-            assert!(error.to_string().contains("capability `key_lock`"), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("rigged lets one stay unsettled for at most 30s"), "{text}");
+            assert!(text.contains(".when_held_too_long"), "{text}");
         }
     }
 }

@@ -6,7 +6,7 @@ use tramline::testing::Scenario;
 type World = (&'static str, fn() -> Scenario);
 
 /// The worlds, in turn.
-const WORLDS: [World; 10] = [
+const WORLDS: [World; 11] = [
     ("acks in the handlers' transactions", shared::shared),
     ("a store elsewhere", elsewhere::elsewhere),
     ("retries and dead letters by the bus", by_bus::by_bus),
@@ -15,6 +15,7 @@ const WORLDS: [World; 10] = [
     ("events to whom they concern", fan_out::fan_out),
     ("messages that are sent twice", duplicates::duplicates),
     ("order by key", keys::keys),
+    ("order by key where no broker locks it", keys::lanes),
     ("order by key through an outbox", relayed_keys::relayed_keys),
     ("a message that kills", poison::poison),
 ];

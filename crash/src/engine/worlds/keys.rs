@@ -8,15 +8,32 @@ use std::sync::Arc;
 use tramline::core::capabilities::Ordering;
 use tramline::core::transport::Transport;
 use tramline::testing::{Aftermath, Life, Scenario};
-use tramline::{Attempt, Endpoint, Envelope, Failure, Memory, QueueName, QueueSpec, Tx};
+use tramline::{
+    Attempt, BusBuilder, Endpoint, Envelope, Failure, Memory, QueueName, QueueSpec, Tx,
+};
 
 pub(super) fn keys() -> Scenario {
     let Some(spec) = spec() else { return shared() };
-    let build = move |life: &Life| {
+    let build = build(spec);
+    ordered(Scenario::new(build.clone()).process(build))
+}
+
+/// The same where the broker locks no keys. It promises order to a single receiver, so there is one
+/// process; what it counts is forgotten with each of its deaths.
+pub(super) fn lanes() -> Scenario {
+    let Some(spec) = spec() else { return shared() };
+    ordered(Scenario::new(build(spec)).memory(|options| options.without_key_lock()))
+}
+
+fn build(spec: QueueSpec) -> impl Fn(&Life) -> BusBuilder + Clone + Send + Sync + 'static {
+    move |life: &Life| {
         let endpoint = Endpoint::new("keyed").queue_spec(spec.clone()).transactional();
         let endpoint = endpoint.retry(retry()).concurrency(4).handle(append);
         life.bus().store(life.store()).endpoint(endpoint)
-    };
+    }
+}
+
+fn ordered(scenario: Scenario) -> Scenario {
     let orders = [
         ("a", Order::of(1)),
         ("a", Order::failing(2, 2)),
@@ -26,7 +43,6 @@ pub(super) fn keys() -> Scenario {
         ("b", Order::of(6)),
         ("a", Order::of(7)),
     ];
-    let scenario = Scenario::new(build.clone()).process(build);
     let scenario = orders.into_iter().fold(scenario, |scenario, (key, order)| {
         scenario.send_with("keyed", order, move |draft| draft.key(key))
     });

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use tramline_core::Result;
 use tramline_core::clock::Clock;
 use tramline_core::name::QueueName;
-use tramline_core::transport::Receiver;
+use tramline_core::transport::{Delivery, Receiver};
 
 /// The receiver of a [`Faulty`](super::Faulty) transport.
 pub struct FaultyReceiver<R: Receiver> {
@@ -54,7 +54,11 @@ impl<R: Receiver> Receiver for FaultyReceiver<R> {
         if fault == Some(Fault::Reorder)
             && let Some(Ok(Some(second))) = self.inner.next().now_or_never()
         {
-            self.ahead.push_back(std::mem::replace(&mut delivery, second));
+            let (one, other) = (delivery.envelope().key.as_ref(), second.envelope().key.as_ref());
+            // Those of one key come in order to a single receiver, whatever else happens.
+            let is_swapped = one.is_none() || one != other;
+            let later = if is_swapped { std::mem::replace(&mut delivery, second) } else { second };
+            self.ahead.push_back(later);
         }
         if fault == Some(Fault::LoseLease) {
             self.faults.lose_leases(&self.queue);

@@ -49,6 +49,12 @@ pub(crate) struct Rig {
     pub(crate) hangs: AtomicBool,
     /// The longest delay that it says it can do.
     pub(crate) delay_max: Mutex<Option<Duration>>,
+    /// How long it says that a delivery may stay unsettled.
+    pub(crate) hold_max: Mutex<Option<Duration>>,
+    /// So many acks are answered when they are released.
+    pub(crate) hanging_acks: AtomicU32,
+    /// The ids of what was returned, in order.
+    pub(crate) returned: Log,
     /// It says that it applies no filters.
     pub(crate) filters_nothing: AtomicBool,
     /// So many returns fail.
@@ -100,6 +106,7 @@ impl Transport for Rigged {
         if let (Some(delay), Some(max)) = (&mut capabilities.delay, *self.rig.delay_max.lock()) {
             delay.max = Some(max);
         }
+        capabilities.hold_max = *self.rig.hold_max.lock();
         capabilities
     }
     fn database(&self) -> Option<DatabaseId> {
@@ -242,6 +249,9 @@ impl Delivery for RiggedDelivery {
             Settlement::Retry { .. } => "retry",
             Settlement::DeadLetter { .. } => "dead-letter",
         };
+        if word == "ack" && counted_down(&self.rig.hanging_acks) {
+            self.rig.release.notified().await;
+        }
         if word == "ack" && counted_down(&self.rig.failing_acks) {
             self.rig.log.add("ack fails");
             return Err(Error::new(ErrorKind::Unavailable, "ack"));
@@ -255,6 +265,9 @@ impl Delivery for RiggedDelivery {
             // As if the connection was gone: nobody else gets it before the lease ends.
             std::mem::forget(self.inner);
             return Err(Error::new(ErrorKind::Unavailable, "return"));
+        }
+        if word == "return" {
+            self.rig.returned.add(self.inner.envelope().id.as_ref().unwrap().to_string());
         }
         self.rig.log.add(word);
         self.inner.settle(how).await
