@@ -200,12 +200,27 @@ fn forget_old(jobs: &mpsc::Sender<Box<dyn Job>>) -> Result<(), WriteError> {
 /// Whether more pages are free than a backlog of the usual size will need again soon.
 fn is_worth_shrinking(connection: &Connection) -> rusqlite::Result<bool> {
     const PAGES_KEPT: i64 = 4096;
-    let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-    if free <= PAGES_KEPT {
-        return Ok(false);
+    let Pages { free, all } = Pages::count(connection)?;
+    Ok(free > PAGES_KEPT && free > all / 2)
+}
+
+/// Whether it can shrink fast. Where much is in use, most pages that are freed have others moved into
+/// their places, and consumers of a backlog would feel it.
+fn is_nearly_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    let Pages { free, all } = Pages::count(connection)?;
+    Ok(free > all / 10 * 9)
+}
+
+struct Pages {
+    free: i64,
+    all: i64,
+}
+
+impl Pages {
+    fn count(connection: &Connection) -> rusqlite::Result<Self> {
+        let ask = |sql| connection.query_row(sql, [], |row| row.get(0));
+        Ok(Self { free: ask("PRAGMA freelist_count")?, all: ask("PRAGMA page_count")? })
     }
-    let all: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-    Ok(free > all / 2)
 }
 
 /// Gives free pages back to the file system, step by step, so that others have their turns between.
@@ -223,18 +238,17 @@ fn shrink(jobs: &mpsc::Sender<Box<dyn Job>>) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Frees 8 MiB: a step short enough to stand in a group. Answers whether more is worth it; a file that had
-/// tables before the bus came to it never shrinks.
+/// Frees 8 MiB: a step short enough to stand in a group. Answers whether another is to follow at
+/// once; a file that had tables before the bus came to it never shrinks.
 fn free_pages(work: &Work<'_>) -> rusqlite::Result<bool> {
-    let free = || work.connection.query_row("PRAGMA freelist_count", [], |row| row.get(0));
-    let before: i64 = free()?;
+    let before = Pages::count(work.connection)?.all;
     // One row for each page: the pragma frees nothing beyond those that are asked for.
     let mut vacuum = work.connection.prepare_cached("PRAGMA incremental_vacuum(2048)")?;
     let mut pages = vacuum.query([])?;
     while pages.next()?.is_some() {}
-    if free()? == before {
+    if Pages::count(work.connection)?.all == before {
         return Ok(false);
     }
     work.effects.borrow_mut().shrank = true;
-    is_worth_shrinking(work.connection)
+    Ok(is_worth_shrinking(work.connection)? && is_nearly_empty(work.connection)?)
 }

@@ -15,6 +15,7 @@ mod opening;
 mod order;
 mod outbox;
 mod processes;
+mod shrinking;
 mod unreadable;
 mod walks;
 mod wishes;
