@@ -62,18 +62,20 @@ impl Relay {
         let rows = self.store.outbox_dyn().claim(BATCH_MAX, lease, now).await?;
         let any = !rows.is_empty();
         let mut held = Held::default();
+        let mut sent = Ok(());
         for wave in waves(rows) {
             // A long run of one key must not outlast its lease: somebody else would send the rest
             // beside us. The first wave is sent in any case, so that something moves.
             let is_late = self.now().since(now) + self.send_limit > lease;
-            if is_late {
+            // Nor must rows be kept that nobody sends, because the store has failed for others.
+            if is_late || sent.is_err() {
                 held.back.extend(wave.iter().map(|row| (row.token, self.now())));
             } else {
-                self.send(wave, &mut held).await?;
+                sent = self.send(wave, &mut held).await;
             }
         }
         self.give_back(held.back).await?;
-        Ok(any)
+        sent.map(|()| any)
     }
 
     /// Sends one wave. Rows of a key that failed earlier in this batch are held back with it.
@@ -104,21 +106,22 @@ impl Relay {
             }
         }
         // What is safe is removed first: whatever fails below, it is not sent twice for that.
-        self.store.outbox_dyn().sent(&sent).await?;
-        let is_unavailable = failed.iter().any(|(_, error)| error.is_transient());
+        let mut noted = self.store.outbox_dyn().sent(&sent).await;
+        let is_unavailable = failed.iter().any(|(_, error)| may_pass(error));
         self.unavailable = if is_unavailable { self.unavailable.saturating_add(1) } else { 0 };
         for (row, error) in failed {
-            self.failed(row, &error, held).await?;
+            // Each for itself: a row that nobody gives back waits until its lease ends.
+            noted = noted.and(self.failed(row, &error, held).await);
         }
-        Ok(())
+        noted
     }
 
-    /// Later, or never without an operator. A transport that is down says nothing about the row:
-    /// such failures do not bring it closer to being parked.
+    /// Later, or never without an operator. A transport that is down, or a queue that is full, says
+    /// nothing about the row: such failures do not bring it closer to being parked.
     async fn failed(&self, row: &OutboxRow, error: &Error, held: &mut Held) -> Result<()> {
         let (id, to) = (&row.outgoing.envelope.id, &row.outgoing.to);
         let (token, text) = (row.token, error.to_string());
-        if error.is_transient() {
+        if may_pass(error) {
             tracing::warn!(?id, %to, %error, "the relay could not send");
             let until = self.later(self.unavailable);
             held.hold(row, until);
@@ -185,4 +188,9 @@ impl Relay {
             () = clock.sleep_until(clock.now().after(POLL)) => {}
         }
     }
+}
+
+/// Whether the same row may be taken later as it is.
+fn may_pass(error: &Error) -> bool {
+    error.is_transient() || error.kind() == ErrorKind::Full
 }

@@ -151,6 +151,36 @@ async fn a_store_that_fails_is_asked_again_after_a_pause() {
 }
 
 #[tokio::test]
+async fn a_full_queue_brings_no_row_closer_to_being_parked() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().extend([Answer::Full; 20]);
+    publish(&bus, &store, &[(1, None)]).await;
+    for _ in 0..20 {
+        world.wind(30 * SECOND).await;
+    }
+    assert_eq!((log.lines(), depth(&store).await), (vec!["paid 1".to_owned()], (0, 0)));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_in_the_middle_of_a_batch_keeps_no_lease_on_the_rest() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().extend([Answer::Unavailable, Answer::TooFew]);
+    // Those of both sends: of the first, which no message got through, and of the second.
+    store.failing_removals.store(2, SeqCst);
+    publish(&bus, &store, &[(1, None), (2, None)]).await;
+    for _ in 0..4 {
+        world.wind(SECOND).await;
+    }
+    // The first was sent and is still leased; the second was not answered, and is sent again.
+    assert_eq!(log.lines(), ["paid 1", "paid 2", "paid 2"]);
+    assert_eq!(depth(&store).await, (1, 0));
+}
+
+#[tokio::test]
 async fn a_store_that_answers_slowly_does_not_stop_the_relay() {
     let (world, log) = (World::new(), Log::default());
     let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));

@@ -27,6 +27,8 @@ pub(crate) struct Watched {
     /// So many claims of the outbox fail.
     pub(crate) failing_claims: Arc<AtomicUsize>,
     pub(crate) claims: Arc<AtomicUsize>,
+    /// So many removals of rows that were sent fail.
+    pub(crate) failing_removals: Arc<AtomicUsize>,
     /// Wound while the outbox is asked when something is due, as if the database took so long.
     pub(crate) slow_due: Arc<Mutex<Option<(tramline::core::clock::ManualClock, Duration)>>>,
 }
@@ -58,6 +60,7 @@ impl Watched {
             commits: Arc::default(),
             failing_claims: Arc::default(),
             claims: Arc::default(),
+            failing_removals: Arc::default(),
             slow_due: Arc::default(),
         }
     }
@@ -164,6 +167,11 @@ impl Outbox for Watched {
         self.memory.outbox().claim(limit, lease, now)
     }
     fn sent<'a>(&'a self, rows: &'a [OutboxToken]) -> BoxFuture<'a, Result<()>> {
+        let fails = self.failing_removals.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        if fails.is_ok() {
+            let error = Error::new(ErrorKind::Unavailable, "remove rows of the outbox");
+            return Box::pin(std::future::ready(Err(error)));
+        }
         self.memory.outbox().sent(rows)
     }
     fn postpone<'a>(

@@ -78,6 +78,8 @@ pub(crate) enum Answer {
     TooFew,
     /// The transport is down.
     Unavailable,
+    /// The queue is at its maximum length.
+    Full,
 }
 
 fn counted_down(counter: &AtomicU32) -> bool {
@@ -168,6 +170,7 @@ impl Sender for RiggedSender {
             }
             Answer::Refuse => ErrorKind::Refused,
             Answer::Unavailable => ErrorKind::Unavailable,
+            Answer::Full => ErrorKind::Full,
         };
         batch.iter().map(|_| Sent::Refused(Error::new(kind, "send as told"))).collect()
     }
