@@ -34,6 +34,9 @@ pub(crate) enum Ending {
     Busy,
     /// It was handled alone, again and again, and nobody heard the end of it.
     Poison,
+    /// It was to be handled alone, and nobody knows whether that was recorded. What is known of it
+    /// otherwise.
+    Untried(Marks),
     /// Nobody knows whether the commit went through.
     Unanswered,
     /// The bus stops.
@@ -77,6 +80,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 /// asked again at once.
 const UNANSWERED_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a message stays away whose trial could not be recorded.
+const UNMARKED_PAUSE: Duration = Duration::from_secs(1);
+
 /// Decides.
 pub(crate) fn settlement(
     ending: &Ending,
@@ -95,6 +101,8 @@ pub(crate) fn settlement(
         Ending::Abandoned if record.is_tried => back(Duration::ZERO, untried(marks)),
         Ending::Abandoned => Settlement::Return,
         Ending::Unanswered => back(UNANSWERED_PAUSE, record.marks_after()),
+        // Written back, because the mark may be there: it would count, and nothing has run.
+        Ending::Untried(marks) => back(UNMARKED_PAUSE, *marks),
         Ending::Poison => dead(Reason::Poison, record.and(failures, poison(marks.trials))),
         Ending::Expired => dead(Reason::Expired, notes.to_vec()),
         Ending::Busy => back(BUSY_PAUSE, record.marks_after()),

@@ -19,8 +19,6 @@ const TRIALS_MAX: u32 = 3;
 /// For how long everybody else waits for handlers that do not end, before they go on and the
 /// suspect waits.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-/// How long a message is held whose trial could not be recorded.
-const UNMARKED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is thought of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +66,11 @@ pub(crate) async fn begin_trial<D: Delivery>(
         () = delivery.lost() => return Err(Ending::LeaseLost),
         () = shared.surroundings.stopping.cancelled() => return Err(Ending::Abandoned),
     };
+    let marks = delivery.marks();
     let marked = tokio::select! {
         biased;
         marked = delivery.mark_trial() => marked,
-        () = shared.surroundings.killed.cancelled() => return Err(Ending::Abandoned),
+        () = shared.surroundings.killed.cancelled() => return Err(Ending::Untried(marks)),
     };
     let (endpoint, id) = (&*shared.surroundings.name, &message.id);
     let trials = delivery.marks().trials;
@@ -82,9 +81,7 @@ pub(crate) async fn begin_trial<D: Delivery>(
         }
         Err(error) => {
             tracing::warn!(endpoint, %id, %error, "its trial could not be recorded: later");
-            drop((passage, trial));
-            hold(shared, delivery, UNMARKED_PAUSE).await;
-            Err(Ending::Abandoned)
+            Err(Ending::Untried(marks))
         }
     }
 }
@@ -95,6 +92,8 @@ async fn enter_alone<D: Delivery>(
     message: &Incoming,
 ) -> Result<(Option<Passage>, Trial), Ending> {
     let passage = admitted(shared, delivery, message).await?;
+    // One at a time: while one lets the others go on, the next must not hold them up instead.
+    let _turn = shared.poison_lane.turn().await;
     let clock = &shared.surroundings.composer.clock;
     loop {
         tokio::select! {
@@ -106,17 +105,6 @@ async fn enter_alone<D: Delivery>(
         tracing::warn!(endpoint, %id, "it may kill the process, and handlers that run do not end: \
             it waits");
         clock.sleep_until(clock.now().after(WAIT_MAX)).await;
-    }
-}
-
-/// Keeps a delivery for a while, as long as it is ours and the bus runs.
-async fn hold<D: Delivery>(shared: &Shared, delivery: &D, pause: Duration) {
-    let clock = &shared.surroundings.composer.clock;
-    tokio::select! {
-        biased;
-        () = shared.surroundings.stopping.cancelled() => {}
-        () = delivery.lost() => {}
-        () = clock.sleep_until(clock.now().after(pause)) => {}
     }
 }
 

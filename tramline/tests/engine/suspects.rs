@@ -2,6 +2,7 @@
 
 use crate::kit::{Log, Ping, SECOND, World, at_once, idle};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use tokio::sync::Semaphore;
 use tramline::pipeline::PoisonLane;
 use tramline::{Bus, Endpoint, Failure, Item, MessageId, QueueName, Retry, State};
@@ -311,4 +312,46 @@ fn a_suspect_and_its_duplicate_do_not_wait_for_each_other() {
         assert_eq!(log.lines(), ["begin 1", "end 1", "begin 2", "end 2"]);
         assert_eq!(world.depth("q").await, [0, 0, 0, 0]);
     });
+}
+
+#[tokio::test]
+async fn while_one_suspect_lets_others_go_on_the_next_does_not_hold_them_up_instead() {
+    let (log, gate, lane) = (Log::default(), Gate::new(), PoisonLane::default());
+    let [busy, first, second] = [(); 3].map(|()| World::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| [&first, &second].map(|world| accuse(world, &[1])));
+    });
+    let start = |world: &World| {
+        let bus = world.bus().poison_lane(lane.clone());
+        bus.state(log.clone()).state(gate.clone()).endpoint(endpoint()).start()
+    };
+    let bus = start(&busy).await.unwrap();
+    bus.send("q", &Ping { n: KILLER }).await.unwrap();
+    idle().await;
+    let _first = start(&first).await.unwrap();
+    first.wind(10 * SECOND).await;
+    let _second = start(&second).await.unwrap();
+    idle().await;
+    bus.send("q", &Ping { n: 2 }).await.unwrap();
+    idle().await;
+    assert_eq!(log.lines(), ["begin 666", "begin 2"]);
+}
+
+#[tokio::test]
+async fn a_trial_of_which_nobody_knows_whether_it_was_recorded_does_not_count() {
+    let (world, log, gate) = (World::new(), Log::default(), Gate::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| accuse(&world, &[1]));
+    });
+    let rigged = world.rigged();
+    rigged.rig.unheard_trials.store(1, SeqCst);
+    let bus = world.bus_on(rigged).state(log.clone()).state(gate.clone());
+    let bus = bus.endpoint(endpoint()).start().await.unwrap();
+    idle().await;
+    assert_eq!(world.depth("q").await, [0, 0, 1, 0], "not now, because it may not be recorded");
+    world.wind(SECOND).await;
+    assert_eq!(log.lines(), ["begin 1"]);
+    bus.send("q", &Ping { n: 2 }).await.unwrap();
+    idle().await;
+    assert_eq!(log.lines(), ["begin 1", "begin 2"], "no suspect any more");
 }

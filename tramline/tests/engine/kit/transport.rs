@@ -39,6 +39,8 @@ pub(crate) struct Rig {
     pub(crate) refused_receivers: AtomicU32,
     /// So many acks fail, as if the connection was gone.
     pub(crate) failing_acks: AtomicU32,
+    /// So many trials are recorded, and the answers are lost.
+    pub(crate) unheard_trials: AtomicU32,
     /// So many acks get lost, and their deliveries with them.
     pub(crate) unheard_acks: AtomicU32,
     /// `next` takes everything that is there at once, and hands it out one by one.
@@ -240,7 +242,11 @@ impl Delivery for RiggedDelivery {
         None
     }
     async fn mark_trial(&mut self) -> Result<()> {
-        self.inner.mark_trial().await
+        self.inner.mark_trial().await?;
+        if counted_down(&self.rig.unheard_trials) {
+            return Err(Error::new(ErrorKind::TimedOut, "hear whether a trial was recorded"));
+        }
+        Ok(())
     }
     async fn lost(&self) {
         self.inner.lost().await;
