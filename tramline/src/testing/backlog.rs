@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tramline_core::Result;
+use tramline_core::clock::Timestamp;
 use tramline_core::erased::DynStore;
-use tramline_core::name::QueueName;
+use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::operate::Operate;
 use tramline_memory::Memory;
 
@@ -23,6 +25,10 @@ struct Waiting {
     delayed: u64,
     dead: u64,
 }
+
+/// How long nothing may have changed before the clock skips to the next moment that a message waits
+/// for: what else waits, such as a relay that looks every second, need not be waited for then.
+const SKIP_AFTER: Duration = Duration::from_secs(10 * 60);
 
 impl Backlog {
     /// Looks at every queue of `memory` and at every outbox of `stores`.
@@ -49,6 +55,22 @@ impl Backlog {
             && self.queues.iter().all(|(_, waiting)| {
                 waiting.ready == 0 && waiting.leased == 0 && waiting.delayed == 0
             })
+    }
+
+    /// When the next message is due, if nothing else is left and nothing has moved for long.
+    pub(crate) async fn skips_to(&self, memory: &Memory, still: Duration) -> Option<Timestamp> {
+        let waits = |(_, waiting): &(_, Waiting)| waiting.ready == 0 && waiting.leased == 0;
+        if still < SKIP_AFTER || self.outbox.0 > 0 || !self.queues.iter().all(waits) {
+            return None;
+        }
+        let mut due = None;
+        for (queue, _) in self.queues.iter().filter(|(_, waiting)| waiting.delayed > 0) {
+            let waiting = memory.peek(&QueueRef::Main(queue.clone()), None, u32::MAX).await;
+            let first =
+                waiting.unwrap_or_default().into_iter().filter_map(|peeked| peeked.due).min();
+            due = due.into_iter().chain(first).min();
+        }
+        due
     }
 
     /// Something waits for a later time.

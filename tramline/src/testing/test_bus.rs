@@ -143,8 +143,14 @@ impl TestBus {
         let mut still_since = self.clock.now();
         let mut before = self.settle().await;
         for _ in 0..WINDS_MAX {
-            if before.is_done() || self.is_stuck(still_since, &before) || !self.wind_to_next() {
+            if before.is_done() || self.is_stuck(still_since, &before) {
                 return;
+            }
+            let still = self.clock.now().since(still_since);
+            match before.skips_to(&self.memory, still).await {
+                Some(due) => self.clock.advance(due.since(self.clock.now())),
+                None if self.wind_to_next() => {}
+                None => return,
             }
             let after = self.settle().await;
             if after != before {
@@ -172,6 +178,7 @@ impl TestBus {
             }
             let next = self.clock.next_wake().filter(|next| *next <= until);
             if next.is_none() || !self.wind_to_next() {
+                self.clock.advance(until.since(self.clock.now()));
                 return Err(NotInTime { within, backlog });
             }
         }

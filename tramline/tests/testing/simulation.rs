@@ -145,6 +145,41 @@ fn a_process_that_cannot_start_is_told_and_not_tried_for_ever() {
 }
 
 #[test]
+fn an_assertion_in_an_invariant_is_an_answer_that_names_its_seed() {
+    async fn take(_: Order) {}
+    let simulation = Simulation::of(|_| {
+        Scenario::new(|life| life.bus().endpoint(Endpoint::new("orders").handle(take)))
+            .send("orders", Order { n: 1 })
+            .finally("two are one", |_| {
+                assert_eq!(1 + 1, 1, "they are not");
+                Ok(())
+            })
+    });
+    let found = simulation.seeds(7..9).run().unwrap_err();
+    assert_eq!((found.invariant(), found.seed(), found.faults()), ("two are one", 7, 0));
+    assert!(found.what().contains("they are not"), "{found}");
+}
+
+#[test]
+fn what_is_due_in_a_week_is_no_stall_although_a_relay_looks_every_second() {
+    let simulation = Simulation::of(|_| {
+        let build = |life: &tramline::testing::Life| {
+            let payment = Endpoint::new("payment").transactional().handle(pay);
+            life.bus().store(life.elsewhere()).endpoint(payment)
+        };
+        let week = std::time::Duration::from_secs(7 * 24 * 60 * 60);
+        Scenario::new(build)
+            .send_with("payment", Order { n: 1 }, move |draft| draft.delay(week))
+            .finally("it is charged, or dead", |after| {
+                let charged = after.read_elsewhere(|db| db.get::<u32>("charged 1"));
+                let dead = after.dead_letters("payment").count() > 0;
+                if charged == Some(1) || dead { Ok(()) } else { Err(format!("{charged:?}")) }
+            })
+    });
+    simulation.seeds(0..20).run().unwrap();
+}
+
+#[test]
 fn fakes_of_the_outside_world_go_wrong_too() {
     async fn charge(
         order: Order,

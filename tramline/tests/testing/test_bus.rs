@@ -99,3 +99,28 @@ async fn waiting_for_something_winds_the_clock_no_further_than_to_it() {
     assert!(test.wait_for(HOUR / 2, |test| test.published::<Paid>().len() == 3).await.is_err());
     assert_eq!(test.handled::<Order>().len(), 2);
 }
+
+#[tokio::test]
+async fn what_is_due_in_a_year_is_run_although_a_relay_looks_every_second() {
+    let store = tramline::Memory::new();
+    let endpoint = Endpoint::new("payment").transactional().handle(pay);
+    let start = TestBus::start(|bus, _| bus.store(store).endpoint(endpoint));
+    let test = start.await.unwrap();
+    test.send("payment", &Order { n: 1 }).delay(365 * 24 * HOUR).await.unwrap();
+    test.run_until_idle().await;
+    assert_eq!(test.published::<Paid>(), [Paid { n: 1 }]);
+    assert_eq!(test.elapsed(), 365 * 24 * HOUR);
+}
+
+#[tokio::test]
+async fn a_wait_in_vain_winds_the_clock_as_far_as_it_says() {
+    let endpoint = Endpoint::new("payment").handle(pay);
+    let test = TestBus::start(|bus, _| bus.endpoint(endpoint)).await.unwrap();
+    test.send("payment", &Order { n: 1 }).delay(HOUR).await.unwrap();
+    let is_paid = |test: &TestBus| !test.handled::<Order>().is_empty();
+    for _ in 0..3 {
+        test.wait_for(HOUR / 4, is_paid).await.unwrap_err();
+    }
+    assert_eq!(test.elapsed(), 3 * HOUR / 4);
+    test.wait_for(HOUR / 4, is_paid).await.unwrap();
+}

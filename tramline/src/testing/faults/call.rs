@@ -87,8 +87,10 @@ impl Call {
         match self {
             Self::Close | Self::Stop => &[Kind::Fail],
             Self::Send => {
-                &[Kind::Fail, Kind::Half, Kind::Lose, Kind::Delay, Kind::Twice, Kind::Reorder]
+                use Kind::{Astray, Delay, Fail, Half, Lose, Reorder, Twice};
+                &[Fail, Half, Lose, Delay, Twice, Reorder, Astray]
             }
+            Self::Commit => &[Kind::Fail, Kind::Lose, Kind::Delay, Kind::Astray],
             Self::Next => &[Kind::Fail, Kind::Delay, Kind::Reorder, Kind::LoseLease],
             _ => &[Kind::Fail, Kind::Lose, Kind::Delay],
         }
@@ -105,10 +107,11 @@ pub(crate) enum Kind {
     Twice,
     Reorder,
     LoseLease,
+    Astray,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Fail,
         Self::Half,
         Self::Lose,
@@ -116,6 +119,7 @@ impl Kind {
         Self::Twice,
         Self::Reorder,
         Self::LoseLease,
+        Self::Astray,
     ];
 }
 
@@ -136,6 +140,8 @@ pub(crate) enum Fault {
     Reorder,
     /// The lease of what was delivered ends at once.
     LoseLease,
+    /// Nothing happens, and whoever asked cannot know that.
+    Astray,
 }
 
 impl fmt::Display for Fault {
@@ -147,6 +153,7 @@ impl fmt::Display for Fault {
             Self::Delay(late) => write!(f, "is {late:?} late"),
             Self::Twice => f.write_str("happens twice"),
             Self::Reorder => f.write_str("changes the order"),
+            Self::Astray => f.write_str("goes astray before its effect, and nobody can know"),
             Self::LoseLease => f.write_str("loses the lease of what it delivers"),
         }
     }

@@ -57,6 +57,7 @@ impl Rates {
             Kind::Twice => Fault::Twice,
             Kind::Reorder => Fault::Reorder,
             Kind::LoseLease => Fault::LoseLease,
+            Kind::Astray => Fault::Astray,
         })
     }
 

@@ -72,7 +72,7 @@ pub(crate) enum Answer<T> {
     Heard(T),
     /// Nothing has happened.
     Failed(Error),
-    /// It has happened, and nobody heard the answer.
+    /// Nobody heard the answer: it has happened, or not.
     Lost(Error),
 }
 
@@ -125,6 +125,7 @@ impl Faults {
         tokio::task::yield_now().await;
         match fault {
             Some(Fault::Fail) => return Answer::Failed(failed(call)),
+            Some(Fault::Astray) => return Answer::Lost(lost(call)),
             Some(Fault::Delay(late)) => {
                 self.clock.sleep_until(self.clock.now().after(late)).await;
             }

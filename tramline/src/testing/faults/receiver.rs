@@ -11,6 +11,9 @@ use tramline_core::clock::Clock;
 use tramline_core::name::QueueName;
 use tramline_core::transport::{Delivery, Receiver};
 
+/// How much is prefetched when a receiver is stopped.
+const PREFETCHED_MAX: usize = 2;
+
 /// The receiver of a [`Faulty`](super::Faulty) transport.
 pub struct FaultyReceiver<R: Receiver> {
     inner: R,
@@ -66,7 +69,13 @@ impl<R: Receiver> Receiver for FaultyReceiver<R> {
         self.hand_out(delivery)
     }
 
+    /// Some of what is there counts as prefetched: it is still handed out, and must be returned.
     async fn stop(&mut self) -> Result<()> {
+        while self.ahead.len() < PREFETCHED_MAX
+            && let Some(Ok(Some(delivery))) = self.inner.next().now_or_never()
+        {
+            self.ahead.push_back(delivery);
+        }
         self.faults.through(Call::Stop, self.inner.stop()).await.heard()
     }
 }

@@ -18,6 +18,7 @@ impl<S: Sender> Sender for FaultySender<S> {
         tokio::task::yield_now().await;
         let sent = match fault {
             Some(Fault::Fail) => return refused(batch),
+            Some(Fault::Astray) => return unknown(batch),
             Some(Fault::Delay(late)) => {
                 let clock = self.faults.clock();
                 let due = clock.now().after(late);

@@ -8,12 +8,14 @@ use super::process::{Process, State};
 use super::scenario::{Aftermath, Invariant, Scenario};
 use super::script::{HowItStops, Script, Stop};
 use crate::MessageId;
+use crate::caught::panic_text;
 use crate::testing::backlog::Backlog;
 use crate::testing::faults::{Dice, Faults, Happening, LifeId, Rates, Source};
 use crate::testing::trace::{Trace, What};
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::clock::{Clock, Entropy, ManualClock, SeededEntropy, Timestamp};
@@ -155,7 +157,7 @@ impl World {
                 (before, still_since) = (now, self.clock.now());
             }
             self.check_still(still_since, &before.0)?;
-            self.wind(&before.0)?;
+            self.wind(&before.0, still_since)?;
         }
     }
 
@@ -248,7 +250,15 @@ impl World {
     }
 
     /// Winds the clock to the next moment at which anything can happen.
-    fn wind(&self, backlog: &Backlog) -> Result<(), Violation> {
+    fn wind(&self, backlog: &Backlog, still_since: Timestamp) -> Result<(), Violation> {
+        if self.client.is_done() && self.all_run() {
+            let still = self.clock.now().since(still_since);
+            let due = backlog.skips_to(&self.memory, still).now_or_never().flatten();
+            if let Some(due) = due {
+                self.clock.advance(due.since(self.clock.now()));
+                return Ok(());
+            }
+        }
         let waits = self.places.iter().filter(|place| place.process.is_none());
         let starts = waits.map(|place| place.starts_at).min();
         let Some(next) = self.clock.next_wake().into_iter().chain(starts).min() else {
@@ -305,7 +315,11 @@ impl World {
     fn check(&self, asked: impl Fn(&Invariant) -> bool) -> Result<(), Violation> {
         let aftermath = self.aftermath();
         for invariant in self.scenario.invariants.iter().filter(|invariant| asked(invariant)) {
-            (invariant.check)(&aftermath).map_err(|what| Violation::new(invariant.name, what))?;
+            // An assertion in it is an answer as well, and is to be shrunk like any other.
+            let checked = catch_unwind(AssertUnwindSafe(|| (invariant.check)(&aftermath)));
+            let checked =
+                checked.unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))));
+            checked.map_err(|what| Violation::new(invariant.name, what))?;
         }
         Ok(())
     }
