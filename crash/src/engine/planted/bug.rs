@@ -7,6 +7,8 @@ pub(super) enum Bug {
     AcksOnDelivery,
     /// A copy is said to be confirmed before it is sent, so that its original is acked too early.
     ConfirmsCopiesEarly,
+    /// What it should return is acked, such as what was prefetched when a process stops.
+    AcksWhatIsReturned,
     /// One wake-up of a receiver is lost.
     LosesAWakeUp,
 }
@@ -20,4 +22,6 @@ pub(super) enum StoreBug {
     AdmitsBefore,
     /// The ack is a transaction of its own, before that of the handler.
     AcksBefore,
+    /// A commit of which nobody heard the end is taken for done.
+    TakesSilenceForDone,
 }

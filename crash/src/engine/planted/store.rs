@@ -55,8 +55,15 @@ impl Store for PlantedStore {
                 matches!(condition, Condition::Admit(_))
             }
             StoreBug::AcksBefore => matches!(condition, Condition::Ack(_)),
+            StoreBug::TakesSilenceForDone => false,
         };
         let (apart, together): (Vec<_>, Vec<_>) = conditions.into_iter().partition(is_apart);
+        if self.bug == StoreBug::TakesSilenceForDone {
+            return match self.inner.commit(tx, together, buffered).await {
+                Err(CommitError::Unknown(_)) => Ok(Committed::Done),
+                answer => answer,
+            };
+        }
         if self.bug == StoreBug::AdmitsAfterwards {
             let committed = self.inner.commit(tx, together, buffered).await?;
             self.apart(apart).await?;

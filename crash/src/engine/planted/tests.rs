@@ -79,3 +79,16 @@ fn a_lost_wake_up_is_found() {
     assert_eq!(found.invariant(), "nothing stalls", "{found}");
     assert_eq!(found.faults(), 0, "it takes no fault at all: {found}");
 }
+
+#[test]
+fn a_commit_whose_answer_was_lost_and_taken_for_done_is_found() {
+    let bus = |life: &Life| with(life, life.elsewhere(), StoreBug::TakesSilenceForDone);
+    let found = found(move || elsewhere_with(bus));
+    assert!(found.invariant().ends_with(", or dead"), "{found}");
+}
+
+#[test]
+fn a_stop_that_acks_what_was_prefetched_is_found() {
+    let found = found(|| fan_out_with(|life| on(life, Bug::AcksWhatIsReturned)));
+    assert_eq!(found.invariant(), "nothing is lost", "{found}");
+}

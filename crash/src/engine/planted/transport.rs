@@ -98,11 +98,12 @@ impl Receiver for PlantedReceiver {
             return Ok(Some(PlantedDelivery {
                 acked: inner.envelope().clone(),
                 inner: Some(inner),
+                bug: self.bug,
             }));
         }
         let acked = inner.envelope().clone();
         inner.settle(Settlement::Ack).await?;
-        Ok(Some(PlantedDelivery { acked, inner: None }))
+        Ok(Some(PlantedDelivery { acked, inner: None, bug: self.bug }))
     }
     async fn stop(&mut self) -> Result<()> {
         self.inner.stop().await
@@ -113,6 +114,7 @@ impl Receiver for PlantedReceiver {
 pub(super) struct PlantedDelivery {
     inner: Option<InnerDelivery>,
     acked: Arc<Envelope>,
+    bug: Bug,
 }
 
 impl Delivery for PlantedDelivery {
@@ -147,6 +149,8 @@ impl Delivery for PlantedDelivery {
         }
     }
     async fn settle(self, how: Settlement) -> Result<Settled> {
+        let is_acked = self.bug == Bug::AcksWhatIsReturned && how == Settlement::Return;
+        let how = if is_acked { Settlement::Ack } else { how };
         match self.inner {
             Some(inner) => inner.settle(how).await,
             None => Ok(Settled::Done),
