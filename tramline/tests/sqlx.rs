@@ -92,6 +92,9 @@ async fn a_relay_that_is_told_of_a_commit_need_not_wait_until_it_looks() {
     let store = Sqlite::open(folder.path().join("shop.db")).await.unwrap();
     let bus = Bus::builder(Memory::new()).start().await.unwrap();
     let writer = bus.store(&store);
+    // Whoever listens for the first time is written down as a relay, which takes a moment.
+    writer.committed();
+    store.outbox().appended().await;
     // The file itself rings too, when its watch sees a change.
     while store.outbox().appended().now_or_never().is_some() {}
     writer.committed();
