@@ -3,9 +3,12 @@
 use crate::messages::{Order, Paid};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tramline::testing::faults::Faults;
 use tramline::testing::{Aftermath, Scenario, Simulation};
 use tramline::{Endpoint, Failure, Memory, Outbox, State, Tx};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// How often each order was charged, by the word of the outside world.
 #[derive(Clone, Default)]
@@ -167,7 +170,7 @@ fn what_is_due_in_a_week_is_no_stall_although_a_relay_looks_every_second() {
             let payment = Endpoint::new("payment").transactional().handle(pay);
             life.bus().store(life.elsewhere()).endpoint(payment)
         };
-        let week = std::time::Duration::from_secs(7 * 24 * 60 * 60);
+        let week = Duration::from_secs(7 * 24 * 60 * 60);
         Scenario::new(build)
             .send_with("payment", Order { n: 1 }, move |draft| draft.delay(week))
             .finally("it is charged, or dead", |after| {
@@ -177,6 +180,30 @@ fn what_is_due_in_a_week_is_no_stall_although_a_relay_looks_every_second() {
             })
     });
     simulation.seeds(0..20).run().unwrap();
+}
+
+/// Six orders under two keys of their sender, of which every second fails for good.
+fn half_of_them_die(endpoint: fn() -> Endpoint) -> Simulation {
+    async fn fail(order: Order) -> Result<(), Failure> {
+        if order.n % 2 == 1 { Err(Failure::permanent("it is odd")) } else { Ok(()) }
+    }
+    Simulation::of(move |_| {
+        let build =
+            move |life: &tramline::testing::Life| life.bus().endpoint(endpoint().handle(fail));
+        (1..=6).fold(Scenario::new(build), |scenario, n| {
+            let key = if n < 4 { "first" } else { "second" };
+            scenario.send_with("orders", Order { n }, move |draft| draft.idempotency_key(key))
+        })
+    })
+}
+
+#[test]
+fn what_a_queue_forgets_or_drops_as_it_was_told_to_is_not_lost() {
+    half_of_them_die(|| Endpoint::new("orders").keep_dead(5 * SECOND)).seeds(0..100).run().unwrap();
+    half_of_them_die(|| Endpoint::new("orders").dedup_window(3600 * SECOND))
+        .seeds(0..100)
+        .run()
+        .unwrap();
 }
 
 #[test]

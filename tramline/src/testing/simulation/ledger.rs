@@ -26,6 +26,12 @@ struct Books {
     owed: BTreeMap<(QueueName, MessageId), Arc<Envelope>>,
     handled: BTreeSet<(QueueName, MessageId)>,
     handled_keys: BTreeSet<(QueueName, String)>,
+    /// Queues that drop what their senders' keys say was there before, whatever became of that.
+    deduplicating: BTreeSet<QueueName>,
+    /// Queues whose dead letters go after a while.
+    forgetting: BTreeSet<QueueName>,
+    /// The dead letters of those, for as long as the run.
+    were_dead: BTreeSet<(QueueName, MessageId)>,
     /// What is out, by its place in the database.
     delivered: BTreeMap<Place, (QueueName, Arc<Envelope>)>,
     settled: BTreeSet<Place>,
@@ -42,6 +48,14 @@ fn place(ticket: &Ticket) -> Place {
 impl Ledger {
     pub(crate) fn declared(&self, topology: &Topology) {
         let mut books = self.0.lock();
+        for spec in &topology.queues {
+            if spec.dedup_window.is_some() {
+                books.deduplicating.insert(spec.name.clone());
+            }
+            if spec.keep_dead.is_some() {
+                books.forgetting.insert(spec.name.clone());
+            }
+        }
         for subscription in &topology.subscriptions {
             let (topic, queue) = (subscription.topic.clone(), subscription.queue.clone());
             if let Ok(rules) = CompiledRules::compile(&subscription.rules) {
@@ -131,13 +145,32 @@ impl Ledger {
         twice.map_or(Ok(()), |what| Err(Violation::new("nothing is settled twice", what)))
     }
 
+    /// Whether dead letters go with time: they are to be shown before it passes.
+    pub(crate) fn forgets_the_dead(&self) -> bool {
+        !self.0.lock().forgetting.is_empty()
+    }
+
+    /// These are dead letters at this moment.
+    pub(crate) fn saw_dead(&self, dead: &[(QueueName, Peeked)]) {
+        let mut books = self.0.lock();
+        for (queue, peeked) in dead {
+            if books.forgetting.contains(queue)
+                && let Some(id) = peeked.envelope.id.clone()
+            {
+                books.were_dead.insert((queue.clone(), id));
+                books.drop_behind(queue, &peeked.envelope);
+            }
+        }
+    }
+
     /// # Errors
     /// Something was neither handled nor is among the `dead`, when nothing is left to do.
     pub(crate) fn check_nothing_is_lost(
         &self,
         dead: &[(QueueName, Peeked)],
     ) -> Result<(), Violation> {
-        let books = self.0.lock();
+        let mut books = self.0.lock();
+        dead.iter().for_each(|(queue, peeked)| books.drop_behind(queue, &peeked.envelope));
         let dead: BTreeSet<_> = dead
             .iter()
             .filter_map(|(queue, peeked)| Some((queue.clone(), peeked.envelope.id.clone()?)))
@@ -145,7 +178,8 @@ impl Ledger {
         for (place, envelope) in &books.owed {
             let key = envelope.idempotency_key.clone();
             let known = key.is_some_and(|key| books.handled_keys.contains(&(place.0.clone(), key)));
-            if !known && !books.handled.contains(place) && !dead.contains(place) {
+            let is_dead = dead.contains(place) || books.were_dead.contains(place);
+            if !known && !books.handled.contains(place) && !is_dead {
                 let message = described(&place.0, envelope);
                 let what = format!("{message} was accepted, and is neither handled nor dead");
                 return Err(Violation::new("nothing is lost", what));
@@ -162,6 +196,15 @@ impl Books {
         }
         if let Some(key) = &envelope.idempotency_key {
             self.handled_keys.insert((queue.clone(), key.clone()));
+        }
+    }
+
+    /// `dead` stands for what came under its key, where that was dropped.
+    fn drop_behind(&mut self, queue: &QueueName, dead: &Envelope) {
+        if let Some(key) =
+            dead.idempotency_key.clone().filter(|_| self.deduplicating.contains(queue))
+        {
+            self.handled_keys.insert((queue.clone(), key));
         }
     }
 

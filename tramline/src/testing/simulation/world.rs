@@ -157,6 +157,9 @@ impl World {
                 (before, still_since) = (now, self.clock.now());
             }
             self.check_still(still_since, &before.0)?;
+            if self.ledger.forgets_the_dead() {
+                self.ledger.saw_dead(&self.aftermath().dead);
+            }
             self.wind(&before.0, still_since)?;
         }
     }
