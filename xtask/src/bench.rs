@@ -29,15 +29,7 @@ enum Bench {
 
 /// Builds and runs one bench, and ends with its exit code.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
-    let workspace = Workspace::here()?;
-    let mut command = workspace.cargo();
-    // A relative `--json` means the folder the user stands in, not the workspace.
-    command.current_dir(".").args(passed_on(arguments));
-    let status = command
-        .status()
-        .map_err(|error| format!("failed to start cargo for the bench: {error}"))?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    Workspace::here()?.hand_over(passed_on(arguments), "the bench")
 }
 
 /// The whole cargo command line of a bench.

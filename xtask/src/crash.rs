@@ -15,14 +15,7 @@ pub(crate) struct Arguments {
 
 /// Builds and runs the crash tests, and ends with their exit code.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
-    let workspace = Workspace::here()?;
-    let mut command = workspace.cargo();
-    command.current_dir(".").args(passed_on(arguments));
-    let status = command
-        .status()
-        .map_err(|error| format!("failed to start cargo for the crash tests: {error}"))?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    Workspace::here()?.hand_over(passed_on(arguments), "the crash tests")
 }
 
 /// The whole cargo command line of the crash tests.

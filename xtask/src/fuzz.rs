@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz`: the fuzz targets, one after the other, with libFuzzer.
 
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, exit_code};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::process::{Command, ExitCode, Stdio};
@@ -47,12 +47,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             .map_err(|error| format!("failed to create {}: {error}", corpus.display()))?;
         let mut command = workspace.cargo();
         command.current_dir(&fuzz).args(target.line(arguments.minutes));
-        let status = command
-            .status()
-            .map_err(|error| format!("failed to start cargo for {}: {error}", target.name()))?;
-        if !status.success() {
-            let code = status.code().and_then(|code| u8::try_from(code).ok());
-            return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
+        let ended = exit_code(&mut command, target.name())?;
+        if ended != ExitCode::SUCCESS {
+            return Ok(ended);
         }
     }
     Ok(ExitCode::SUCCESS)

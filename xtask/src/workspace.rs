@@ -1,8 +1,9 @@
 //! Where the workspace is, and how cargo is called in it.
 
 use serde_json::Value;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 pub(crate) struct Workspace {
     root: PathBuf,
@@ -43,6 +44,13 @@ impl Workspace {
         command
     }
 
+    /// Runs what `line` says as cargo in the folder the user stands in, where relative paths mean
+    /// what they meant to the user, and ends with its exit code.
+    pub(crate) fn hand_over(&self, line: Vec<OsString>, what: &str) -> Result<ExitCode, String> {
+        let mut command = self.cargo();
+        exit_code(command.current_dir(".").args(line), what)
+    }
+
     /// Builds what the arguments select and returns every program among it.
     pub(crate) fn build(&self, arguments: &[&str]) -> Result<Vec<Program>, String> {
         let line = format!("cargo build {}", arguments.join(" "));
@@ -58,6 +66,14 @@ impl Workspace {
         }
         Ok(String::from_utf8_lossy(&built.stdout).lines().filter_map(program).collect())
     }
+}
+
+/// Runs `command` in the terminal's foreground and ends with its exit code.
+pub(crate) fn exit_code(command: &mut Command, what: &str) -> Result<ExitCode, String> {
+    let status =
+        command.status().map_err(|error| format!("failed to start cargo for {what}: {error}"))?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 /// The program that one line of cargo's JSON messages announces, if it announces one.
