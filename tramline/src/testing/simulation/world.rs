@@ -328,12 +328,13 @@ impl World {
     }
 
     fn aftermath(&self) -> Aftermath {
+        // Dead letters that could not be looked at must not pass for none.
+        const AT_ONCE: &str = "memory answers every look at once";
         let mut dead = Vec::new();
-        let queues = self.memory.queues().now_or_never().and_then(Result::ok).unwrap_or_default();
-        for queue in queues {
+        for queue in self.memory.queues().now_or_never().and_then(Result::ok).expect(AT_ONCE) {
             let letters = QueueRef::Dead(queue.clone());
             let letters = self.memory.peek(&letters, None, u32::MAX).now_or_never();
-            let letters = letters.and_then(Result::ok).unwrap_or_default();
+            let letters = letters.and_then(Result::ok).expect(AT_ONCE);
             dead.extend(letters.into_iter().map(|letter| (queue.clone(), letter)));
         }
         Aftermath { memory: self.memory.clone(), elsewhere: self.elsewhere.clone(), dead }
