@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -44,11 +45,12 @@ impl Workspace {
         command
     }
 
-    /// Runs what `line` says as cargo in the folder the user stands in, where relative paths mean
-    /// what they meant to the user, and ends with its exit code.
+    /// Becomes what `line` says to cargo, in the folder the user stands in, where relative paths
+    /// mean what they meant to the user. Whoever ends this process has ended that one.
     pub(crate) fn hand_over(&self, line: Vec<OsString>, what: &str) -> Result<ExitCode, String> {
         let mut command = self.cargo();
-        exit_code(command.current_dir(".").args(line), what)
+        let error = command.current_dir(".").args(line).exec();
+        Err(format!("failed to start cargo for {what}: {error}"))
     }
 
     /// Builds what the arguments select and returns every program among it.

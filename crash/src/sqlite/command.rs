@@ -2,7 +2,7 @@
 
 use super::consumer::Consumer;
 use super::poison::{self, Taster};
-use super::processes::show_logs;
+use super::processes::{Round, show_logs};
 use super::producer::Producer;
 use super::round::{self, Figures};
 use clap::Subcommand;
@@ -41,6 +41,16 @@ enum Role {
     Taste(Taster),
 }
 
+impl Role {
+    fn round(&self) -> &Round {
+        match self {
+            Self::Produce(producer) => &producer.round,
+            Self::Consume(consumer) => &consumer.round,
+            Self::Taste(taster) => &taster.round,
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     match &arguments.role {
         None => drive(arguments),
@@ -49,6 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
 }
 
 fn play(role: &Role) -> Result<(), String> {
+    role.round().end_with_the_driver()?;
     // That handlers fail is what they are told to do.
     let filter = EnvFilter::new("warn,tramline::dead_letters=off");
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);

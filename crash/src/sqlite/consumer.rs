@@ -1,7 +1,8 @@
 //! A process that handles everything, and writes what it does into the same file.
 
 use super::message::{Fate, Noted, Placed};
-use std::path::{Path, PathBuf};
+use super::processes::Round;
+use std::path::Path;
 use std::time::Duration;
 use tramline::core::capabilities::Ordering;
 use tramline::sqlite::{Db, Sync};
@@ -37,15 +38,13 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// What a consumer works with.
 #[derive(clap::Args)]
 pub(crate) struct Consumer {
-    /// Where the file is
-    folder: PathBuf,
-    #[arg(long)]
-    seed: u64,
+    #[command(flatten)]
+    pub(crate) round: Round,
 }
 
 impl Consumer {
     pub(crate) async fn run(&self) -> Result<(), String> {
-        let sqlite = open(&self.folder, self.seed).await?;
+        let sqlite = open(&self.round.folder, self.round.seed).await?;
         // Without any constraint: what happens twice stands there twice.
         let create = "CREATE TABLE IF NOT EXISTS effect
              (id INTEGER PRIMARY KEY, endpoint TEXT, number INTEGER, key TEXT)";

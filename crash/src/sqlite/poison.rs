@@ -9,7 +9,7 @@ use super::processes::{Process, Role, Round};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 use tramline::core::topology::Topology;
@@ -39,15 +39,13 @@ impl Message for Dose {
 /// The process that handles them.
 #[derive(clap::Args)]
 pub(crate) struct Taster {
-    /// Where the file is
-    folder: PathBuf,
-    #[arg(long)]
-    seed: u64,
+    #[command(flatten)]
+    pub(crate) round: Round,
 }
 
 impl Taster {
     pub(crate) async fn run(&self) -> Result<(), String> {
-        let sqlite = open(&self.folder).await.map_err(|error| error.to_string())?;
+        let sqlite = open(&self.round.folder).await.map_err(|error| error.to_string())?;
         let endpoint = Endpoint::new(QUEUE).prefetch(MESSAGES as u32).concurrency(16);
         let bus = Bus::builder(sqlite.clone())
             .store(sqlite)
@@ -99,7 +97,7 @@ pub(crate) fn run(folder: &Path, seed: u64) -> Result<Figures, String> {
     runtime.block_on(prepare(folder, killer))?;
     drop(runtime);
 
-    let mut taster = Process::new(Role::Taster, 0, Round { folder: folder.to_owned(), seed });
+    let mut taster = Process::new(Role::Taster, 0, Round::new(folder, seed));
     let onlooker = Onlooker::new(folder)?;
     let (mut kills, mut deaths) = (0, 0);
     let begun = Instant::now();

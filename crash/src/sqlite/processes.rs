@@ -1,7 +1,7 @@
 //! The processes of a round: started, killed, stopped and told to end.
 
 use super::plan::Act;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getppid, kill_process};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,10 +31,37 @@ pub(crate) struct Process {
 }
 
 /// What all processes of a round are told.
-#[derive(Clone)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct Round {
+    /// Where the file and the journals are
     pub(crate) folder: PathBuf,
+    #[arg(long)]
     pub(crate) seed: u64,
+    /// The process that starts them, and without which they end
+    #[arg(long)]
+    driver: u32,
+}
+
+impl Round {
+    /// A round of this process.
+    pub(crate) fn new(folder: &Path, seed: u64) -> Self {
+        Self { folder: folder.to_owned(), seed, driver: std::process::id() }
+    }
+
+    /// From here on the driver's death is this process's too, also while it is stopped.
+    ///
+    /// Linux sends the signal when the thread ends that started this process: the driver's main one.
+    pub(crate) fn end_with_the_driver(&self) -> Result<(), String> {
+        #[cfg(target_os = "linux")]
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|error| format!("failed to ask to end with the driver: {error}"))?;
+        // It may have died before that was asked for.
+        if Pid::as_raw(getppid()).cast_unsigned() == self.driver {
+            Ok(())
+        } else {
+            Err("the driver is gone".to_owned())
+        }
+    }
 }
 
 impl Process {
@@ -62,20 +89,17 @@ impl Process {
 
     fn start(&mut self) -> io::Result<()> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("sqlite");
-        match self.role {
-            Role::Producer => {
-                command.arg("produce").arg(&self.round.folder);
-                command.args([self.index.to_string(), self.lives.to_string()]);
-            }
-            Role::Consumer => {
-                command.arg("consume").arg(&self.round.folder);
-            }
-            Role::Taster => {
-                command.arg("taste").arg(&self.round.folder);
-            }
+        let Round { folder, seed, driver } = &self.round;
+        command.arg("sqlite").arg(match self.role {
+            Role::Producer => "produce",
+            Role::Consumer => "consume",
+            Role::Taster => "taste",
+        });
+        command.arg(folder);
+        command.args(["--seed", &seed.to_string(), "--driver", &driver.to_string()]);
+        if self.role == Role::Producer {
+            command.args([self.index.to_string(), self.lives.to_string()]);
         }
-        command.args(["--seed", &self.round.seed.to_string()]);
         let log = File::options().create(true).append(true).open(self.log())?;
         self.lives += 1;
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;

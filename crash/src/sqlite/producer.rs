@@ -4,7 +4,8 @@ use super::consumer::{ENDPOINTS_OF_PLACED, open};
 use super::dice::Dice;
 use super::journal::Journal;
 use super::message::{Placed, first_number};
-use std::path::{Path, PathBuf};
+use super::processes::Round;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,19 +23,18 @@ const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(20);
 /// Which producer this is, and what it works with.
 #[derive(clap::Args)]
 pub(crate) struct Producer {
-    /// Where the file and the journals are
-    folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) round: Round,
     /// Which one it is
     index: u64,
     /// How often it was started before
     life: u64,
-    #[arg(long)]
-    seed: u64,
 }
 
 impl Producer {
     pub(crate) async fn run(&self) -> Result<(), String> {
-        let sqlite = open(&self.folder, self.seed).await?;
+        let Round { folder, seed, .. } = &self.round;
+        let sqlite = open(folder, *seed).await?;
         let bus = Bus::builder(sqlite).publishes::<Placed>().start();
         let bus = bus.await.map_err(|error| error.to_string())?;
         wait_for_subscribers(&bus).await?;
@@ -43,11 +43,11 @@ impl Producer {
         for task in 0..TASKS {
             let name = format!("{}-{task}", self.index);
             let line = Line {
-                journal: open_journal(&self.folder, &name)?,
+                journal: open_journal(folder, &name)?,
                 name,
                 bus: bus.clone(),
                 numbers: numbers.clone(),
-                dice: Dice::new(self.seed ^ first_number(self.index, self.life) ^ (task << 56)),
+                dice: Dice::new(seed ^ first_number(self.index, self.life) ^ (task << 56)),
             };
             tasks.spawn(line.publish_for_ever());
         }

@@ -41,7 +41,7 @@ pub(crate) struct Figures {
 /// Runs one round in `folder`, which is empty.
 pub(crate) fn run(folder: &Path, seed: u64) -> Result<Figures, String> {
     let steps = plan::draw(seed, PRODUCERS + CONSUMERS, LENGTH);
-    let round = Round { folder: folder.to_owned(), seed };
+    let round = Round::new(folder, seed);
     let mut processes: Vec<Process> = (0..PRODUCERS)
         .map(|index| Process::new(Role::Producer, index, round.clone()))
         .chain((0..CONSUMERS).map(|index| Process::new(Role::Consumer, index, round.clone())))
