@@ -1,3 +1,11 @@
-//! What the fuzz targets share. The targets themselves are in `targets`, their seeds in `seeds`.
+//! What is checked of any input: a module for each fuzz target. Those in `targets` hand them what
+//! libFuzzer comes up with; tests hand them the seeds.
 
-pub mod lines;
+pub mod envelope;
+pub mod filters;
+mod lines;
+pub mod names;
+#[cfg(test)]
+mod seeds;
+pub mod urls;
+pub mod wire;

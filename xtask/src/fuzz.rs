@@ -32,14 +32,12 @@ enum Target {
 
 /// Runs the targets until one finds something, and ends with its exit code.
 ///
-/// Cargo.lock is copied, so that the versions that are fuzzed are those that are shipped. What a
-/// run finds worth keeping goes to `fuzz/corpus`, which git ignores; the seeds stay as they are.
+/// What a run finds worth keeping goes to `fuzz/corpus`, which git ignores; the seeds stay as they
+/// are.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let workspace = Workspace::here()?;
     require_cargo_fuzz(&workspace)?;
     let fuzz = workspace.root().join("fuzz");
-    fs::copy(workspace.root().join("Cargo.lock"), fuzz.join("Cargo.lock"))
-        .map_err(|error| format!("failed to copy Cargo.lock to {}: {error}", fuzz.display()))?;
     let targets = arguments.target.as_ref().map_or(Target::value_variants(), std::slice::from_ref);
     for target in targets {
         let corpus = fuzz.join("corpus").join(target.name());

@@ -45,6 +45,13 @@ impl Workspace {
         command
     }
 
+    /// The same in the workspace of the fuzz targets, whose crates are compiled as `cargo fuzz` does.
+    pub(crate) fn fuzz_cargo(&self) -> Command {
+        let mut command = self.cargo();
+        command.current_dir(self.root.join("fuzz")).env("RUSTFLAGS", "--cfg fuzzing");
+        command
+    }
+
     /// Becomes what `line` says to cargo, in the folder the user stands in, where relative paths
     /// mean what they meant to the user. Whoever ends this process has ended that one.
     pub(crate) fn hand_over(&self, line: Vec<OsString>, what: &str) -> Result<ExitCode, String> {

@@ -26,6 +26,13 @@ pub(crate) fn run_sqlx(workspace: &Workspace) -> Outcome {
     outcome(command, LIMIT)
 }
 
+/// Runs the seeds of the fuzz targets, which need no libFuzzer for that.
+pub(crate) fn run_fuzz(workspace: &Workspace) -> Outcome {
+    let mut command = workspace.fuzz_cargo();
+    command.args(["test", "--locked", "--no-default-features", "--lib"]);
+    outcome(command, LIMIT)
+}
+
 fn outcome(mut command: Command, limit: Duration) -> Outcome {
     let mut counts = Counts::default();
     let tests = command.stdout(Stdio::piped()).spawn();

@@ -28,6 +28,11 @@ pub(crate) const STEPS: &[Step] = &[
         about: "messages in the user's own transactions of sqlx",
         run: cargo_test::run_sqlx,
     },
+    Step {
+        name: "test-fuzz",
+        about: "what the seeds of the fuzz targets once showed stays mended",
+        run: cargo_test::run_fuzz,
+    },
     Step { name: "examples", about: "every example of `tramline` runs", run: examples::run },
     Step { name: "orders", about: "the order service reconciles", run: orders::plain },
     Step { name: "orders-chaos", about: "… while its workers are killed", run: orders::chaos },

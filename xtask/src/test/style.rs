@@ -1,35 +1,39 @@
-//! The steps that read the code and run none of it.
+//! The steps that read the code and run none of it. The fuzz targets are a workspace apart.
 
 use super::outcome::Outcome;
 use crate::workspace::Workspace;
+use std::process::Command;
 
 pub(crate) fn formatted(workspace: &Workspace) -> Outcome {
-    check(workspace, "fmt --all --check", &[], "run `cargo fmt --all`")
+    let own = check(workspace.cargo(), "fmt --all --check", "run `cargo fmt --all`");
+    let fuzz = || check(workspace.fuzz_cargo(), "fmt --check", "run `cargo fmt` in `fuzz`");
+    Outcome::of_one(own.and_then(|_| fuzz()))
 }
 
 pub(crate) fn linted(workspace: &Workspace) -> Outcome {
-    let line = "clippy --quiet --workspace --all-targets --all-features -- -D warnings";
-    check(workspace, line, &[], "its findings are above")
+    let own = "clippy --quiet --workspace --all-targets --all-features -- -D warnings";
+    let own = check(workspace.cargo(), own, "its findings are above");
+    let fuzz = "clippy --quiet --locked --no-default-features --all-targets -- -D warnings";
+    let remedy = "its findings in `fuzz` are above";
+    Outcome::of_one(own.and_then(|_| check(workspace.fuzz_cargo(), fuzz, remedy)))
 }
 
 pub(crate) fn documented(workspace: &Workspace) -> Outcome {
     let line = "doc --quiet --workspace --no-deps --all-features";
-    check(workspace, line, &[("RUSTDOCFLAGS", "-D warnings")], "its findings are above")
+    let mut cargo = workspace.cargo();
+    cargo.env("RUSTDOCFLAGS", "-D warnings");
+    Outcome::of_one(check(cargo, line, "its findings are above"))
 }
 
 /// Runs one cargo command line, with its output in the terminal, and says what to do if it fails.
-fn check(workspace: &Workspace, line: &str, variables: &[(&str, &str)], remedy: &str) -> Outcome {
-    let status = workspace
-        .cargo()
+fn check(mut cargo: Command, line: &str, remedy: &str) -> Result<String, String> {
+    let status = cargo
         .args(line.split(' '))
-        .envs(variables.iter().copied())
         .status()
-        .map_err(|error| format!("failed to start `cargo {line}`: {error}"));
-    Outcome::of_one(status.and_then(|status| {
-        if status.success() {
-            Ok(String::new())
-        } else {
-            Err(format!("`cargo {line}` failed; {remedy}"))
-        }
-    }))
+        .map_err(|error| format!("failed to start `cargo {line}`: {error}"))?;
+    if status.success() {
+        Ok(String::new())
+    } else {
+        Err(format!("`cargo {line}` failed; {remedy}"))
+    }
 }

@@ -3,6 +3,7 @@
 mod decisions;
 mod floors;
 mod guarantees;
+mod locks;
 mod manifests;
 mod sources;
 mod tree;
@@ -57,6 +58,11 @@ fn decisions_are_numbered_without_a_gap_and_have_a_title() {
 #[test]
 fn every_test_that_shows_a_guarantee_is_there() {
     none(guarantees::offenders(&files()), "name the test that shows it now");
+}
+
+#[test]
+fn what_is_fuzzed_is_what_is_shipped() {
+    none(locks::offenders(&files()), "take the version that is shipped");
 }
 
 #[test]
