@@ -9,7 +9,11 @@ use std::process::{Command, ExitCode, Stdio};
 pub(crate) struct Workspace {
     root: PathBuf,
     cargo: PathBuf,
+    forbids_skips: bool,
 }
+
+/// Where tests learn what they must not pass over: with `all`, nothing that they are there to show.
+const REQUIRE: &str = "TRAMLINE_REQUIRE";
 
 /// A program that cargo has built.
 #[derive(Debug, PartialEq)]
@@ -30,7 +34,12 @@ impl Workspace {
         let root = package
             .parent()
             .ok_or_else(|| format!("failed to find the workspace above {}", package.display()))?;
-        Ok(Self { root: root.to_owned(), cargo: told("CARGO")? })
+        Ok(Self { root: root.to_owned(), cargo: told("CARGO")?, forbids_skips: false })
+    }
+
+    /// The same where a test that cannot show here what it is there for fails.
+    pub(crate) fn forbidding_skips(self) -> Self {
+        Self { forbids_skips: true, ..self }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -42,6 +51,9 @@ impl Workspace {
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);
         command.current_dir(&self.root);
+        if self.forbids_skips {
+            command.env(REQUIRE, "all");
+        }
         command
     }
 
@@ -96,6 +108,16 @@ fn program(line: &str) -> Option<Program> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_are_told_when_they_must_not_pass_anything_over() {
+        let told = |workspace: Workspace| {
+            let command = workspace.cargo();
+            command.get_envs().any(|variable| variable == (REQUIRE.as_ref(), Some("all".as_ref())))
+        };
+        assert!(!told(Workspace::here().unwrap()));
+        assert!(told(Workspace::here().unwrap().forbidding_skips()));
+    }
 
     #[test]
     fn a_message_about_an_executable_announces_a_program() {

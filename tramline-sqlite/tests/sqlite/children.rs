@@ -8,15 +8,23 @@ use std::process::{Command, Output};
 /// Where the child finds its folder; only set for the child.
 pub(crate) const CHILD_FOLDER: &str = "TRAMLINE_TEST_FOLDER";
 
+/// What no test may pass over: all of it with `--require all`.
+const REQUIRE: &str = "TRAMLINE_REQUIRE";
+
 /// Runs the test `child` as a process after `prepare`, lines for a shell.
 pub(crate) fn run(prepare: &str, child: &str, place: &Place) -> Output {
     start(Command::new("sh"), prepare, child, place)
 }
 
 /// The same for one that may mount. `None`, and told, where the machine does not let it.
+///
+/// # Panics
+/// … and `cargo xtask test --require all` runs it.
 pub(crate) fn run_with_mounts(prepare: &str, child: &str, place: &Place) -> Option<Output> {
     let Some(how) = WAYS.iter().find(|how| may_mount(how, &folder(place))) else {
         let why = "not shown here: this machine lets no test mount a file system of its own";
+        let is_required = std::env::var(REQUIRE).is_ok_and(|what| what == "all");
+        assert!(!is_required, "{why}, and {REQUIRE} forbids to pass it over");
         let _ = writeln!(std::io::stderr(), "{why}");
         return None;
     };

@@ -31,6 +31,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     let workspace = Workspace::here()?;
+    let workspace = match required {
+        Required::Everything => workspace.forbidding_skips(),
+        Required::Servers(_) => workspace,
+    };
     if !arguments.require.is_empty() && SERVERS.is_empty() {
         println!("No server is supported yet, so none is required.");
     }
