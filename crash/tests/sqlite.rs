@@ -1,4 +1,4 @@
-//! A few rounds of `cargo xtask crash sqlite`.
+//! A few rounds of `cargo xtask crash sqlite`, and a short soak.
 
 use std::process::Command;
 
@@ -22,4 +22,23 @@ fn of_a_thousand_messages_taken_ahead_only_the_one_that_kills_is_a_dead_letter()
         [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     assert!(output.status.success(), "{told}\n{faults}");
     assert!(told.contains("25 kills"), "{told}");
+}
+
+#[test]
+fn a_soak_loses_nothing_and_nothing_grows_in_it_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("soak.json");
+    let mut soak = Command::new(env!("CARGO_BIN_EXE_tramline-crash"));
+    soak.args(["sqlite", "--soak", "8s", "--seed", "2", "--json"]).arg(&json);
+    let output = soak.output().unwrap();
+    let [told, faults] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(output.status.success(), "{told}\n{faults}");
+    assert!(told.contains("all sound"), "{told}");
+    let figures: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let lines = figures["lines"].as_array().unwrap();
+    assert!(lines.len() > 1, "{figures}");
+    let last = lines.last().unwrap();
+    assert!(last["handled"].as_u64() > last["confirmed"].as_u64(), "{last}");
+    assert_eq!(last["backlog"].as_u64(), Some(0), "{last}");
 }

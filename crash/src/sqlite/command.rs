@@ -5,10 +5,12 @@ use super::poison::{self, Taster};
 use super::processes::{Round, show_logs};
 use super::producer::Producer;
 use super::round::{self, Figures};
+use super::soak::{self, Soak};
 use clap::Subcommand;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
 use tramline::core::clock::{Entropy, SystemEntropy};
 
@@ -26,6 +28,16 @@ pub(crate) struct Arguments {
     /// Rounds of another kind: 1,000 messages taken ahead, 25 kills, and one message that kills
     #[arg(long)]
     poison: bool,
+    /// Instead of rounds: one file for so long (90s, 60m, 1h) under an even load, with calm between
+    /// kills and stops, and a line each minute. Ends with an error if something grows without end
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["rounds", "poison"])]
+    soak: Option<Duration>,
+    /// Of a soak: messages a second of all producers
+    #[arg(long, default_value_t = 100, requires = "soak")]
+    rate: u64,
+    /// Of a soak: write the figures to this file too, as JSON
+    #[arg(long, value_name = "FILE", requires = "soak")]
+    json: Option<PathBuf>,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -77,7 +89,26 @@ fn play(role: &Role) -> Result<(), String> {
 }
 
 fn drive(arguments: &Arguments) -> Result<ExitCode, String> {
-    let first = arguments.seed.unwrap_or_else(|| SystemEntropy.bits() as u64 % 1_000_000);
+    let seed = arguments.seed.unwrap_or_else(|| SystemEntropy.bits() as u64 % 1_000_000);
+    match arguments.soak {
+        Some(length) => soak(arguments, length, seed),
+        None => rounds(arguments, seed),
+    }
+}
+
+fn soak(arguments: &Arguments, length: Duration, seed: u64) -> Result<ExitCode, String> {
+    let Arguments { rate, json, .. } = arguments;
+    let soak = Soak { seed, length, rate: *rate, json: json.clone() };
+    let folder = new_folder()?;
+    if let Err(faults) = soak::run(folder.path(), &soak) {
+        let again = format!("--soak {}s --rate {rate} --seed {seed}", length.as_secs());
+        return Ok(failed(folder, &faults, &again));
+    }
+    println!("\nall sound");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rounds(arguments: &Arguments, first: u64) -> Result<ExitCode, String> {
     println!("crash sqlite: {} rounds from seed {first}", arguments.rounds);
     let begun = Instant::now();
     let mut all = Figures::default();
@@ -90,21 +121,16 @@ fn drive(arguments: &Arguments) -> Result<ExitCode, String> {
         Ok(figures.to_string())
     };
     for seed in first..first + arguments.rounds {
-        let folder = tempfile::Builder::new().prefix("tramline-crash-").tempdir();
-        let folder = folder.map_err(|error| format!("failed to make a folder: {error}"))?;
+        let folder = new_folder()?;
         let round_begun = Instant::now();
         match one(folder.path(), seed) {
             Ok(figures) => {
                 println!("seed {seed}: {figures}, {:.1} s", round_begun.elapsed().as_secs_f64());
             }
             Err(faults) => {
-                let folder = folder.keep();
-                show_logs(&folder);
-                eprintln!("seed {seed} failed:\n{faults}");
-                eprintln!("its files are in {}", folder.display());
-                let poison = if arguments.poison { " --poison" } else { "" };
-                eprintln!("again: cargo xtask crash sqlite{poison} --rounds 1 --seed {seed}");
-                return Ok(ExitCode::FAILURE);
+                let poison = if arguments.poison { "--poison " } else { "" };
+                let again = format!("{poison}--rounds 1 --seed {seed}");
+                return Ok(failed(folder, &faults, &again));
             }
         }
     }
@@ -112,4 +138,47 @@ fn drive(arguments: &Arguments) -> Result<ExitCode, String> {
     let sum = if arguments.poison { String::new() } else { format!(": {all}") };
     println!("{} rounds in {seconds:.0} s, all sound{sum}", arguments.rounds);
     Ok(ExitCode::SUCCESS)
+}
+
+fn new_folder() -> Result<TempDir, String> {
+    let folder = tempfile::Builder::new().prefix("tramline-crash-").tempdir();
+    folder.map_err(|error| format!("failed to make a folder: {error}"))
+}
+
+/// Tells what does not hold, and keeps the files that show it.
+fn failed(folder: TempDir, faults: &str, again: &str) -> ExitCode {
+    let folder = folder.keep();
+    show_logs(&folder);
+    eprintln!("failed:\n{faults}");
+    eprintln!("its files are in {}", folder.display());
+    eprintln!("again: cargo xtask crash sqlite {again}");
+    ExitCode::FAILURE
+}
+
+/// A number of seconds, minutes or hours: `90s`, `60m`, `1h`.
+fn time(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600)];
+    let seconds = units.into_iter().find_map(|(unit, seconds)| {
+        text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(seconds)
+    });
+    match seconds {
+        Some(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => Err("a number of seconds, minutes or hours: 90s, 60m, 1h".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_in_seconds_minutes_or_hours() {
+        assert_eq!(
+            ["90s", "60m", "1h"].map(time),
+            [90, 3600, 3600].map(|s| Ok(Duration::from_secs(s)))
+        );
+        for text in ["", "60", "m", "-1m", "0s", "1.5h", "5 m", "99999999999999999999h"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! A process that handles everything, and writes what it does into the same file.
 
-use super::message::{Fate, Noted, Placed};
+use super::elsewhere;
+use super::message::{Fate, Forwarded, Noted, Placed};
 use super::processes::Round;
-use std::path::Path;
 use std::time::Duration;
 use tramline::core::capabilities::Ordering;
+use tramline::core::clock::{Clock, SystemClock};
 use tramline::sqlite::{Db, Sync};
 use tramline::{
     Attempt, Bus, Endpoint, Failure, Item, QueueName, QueueSpec, Retry, Sqlite, State, Tx,
@@ -29,8 +30,15 @@ pub(crate) const PLAIN: &str = "plain";
 pub(crate) const ORDERED: &str = "ordered";
 /// Handles what the ledger has published: exactly once.
 pub(crate) const NOTES: &str = "notes";
+/// Writes to another file: exactly once.
+pub(crate) const ELSEWHERE: &str = "elsewhere";
+/// Handles what was published beside that, and relayed: exactly once.
+pub(crate) const FORWARDED: &str = "forwarded";
 
-pub(crate) const ENDPOINTS_OF_PLACED: [&str; 4] = [LEDGER, AUDIT, PLAIN, ORDERED];
+pub(crate) const ENDPOINTS_OF_PLACED: [&str; 5] = [LEDGER, AUDIT, PLAIN, ORDERED, ELSEWHERE];
+
+/// For how long what was handled is known again: longer than anything may come twice.
+pub(crate) const INBOX_RETENTION: Duration = Duration::from_secs(120);
 
 /// How long handlers may finish when the process is told to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -44,19 +52,17 @@ pub(crate) struct Consumer {
 
 impl Consumer {
     pub(crate) async fn run(&self) -> Result<(), String> {
-        let sqlite = open(&self.round.folder, self.round.seed).await?;
-        // Without any constraint: what happens twice stands there twice.
-        let create = "CREATE TABLE IF NOT EXISTS effect
-             (id INTEGER PRIMARY KEY, endpoint TEXT, number INTEGER, key TEXT)";
-        let created = sqlite.write(move |db| Ok(db.execute(create, []).map(|_| ())?)).await;
-        created.map_err(|failure| failure.to_string())?;
+        let sqlite = open(&self.round, FILE).await?;
+        create(&sqlite).await?;
         let per_key = QueueSpec {
             ordering: Ordering::PerKey,
             ..QueueSpec::new(QueueName::new(ORDERED).map_err(|bad| bad.to_string())?)
         };
+        let elsewhere = elsewhere::start(&self.round, sqlite.clone()).await?;
         let bus = Bus::builder(sqlite.clone())
             .store(sqlite.clone())
             .state(sqlite)
+            .inbox_retention(INBOX_RETENTION)
             .endpoint(
                 Endpoint::new(LEDGER)
                     .subscribe::<Placed>()
@@ -84,20 +90,35 @@ impl Consumer {
             )
             .endpoint(Endpoint::new(PLAIN).subscribe::<Placed>().concurrency(4).handle(write))
             .endpoint(Endpoint::new(NOTES).subscribe::<Noted>().transactional().handle(note))
+            .endpoint(
+                Endpoint::new(FORWARDED)
+                    .subscribe::<Forwarded>()
+                    .concurrency(4)
+                    .transactional()
+                    .handle(receive),
+            )
             .start()
             .await
             .map_err(|error| error.to_string())?;
-        let drained = bus.run(DRAIN_LIMIT).await;
-        drained.map(|_| ()).map_err(|error| error.to_string())
+        let (here, there) = tokio::join!(bus.run(DRAIN_LIMIT), elsewhere.run(DRAIN_LIMIT));
+        here.and(there).map(|_| ()).map_err(|error| error.to_string())
     }
 }
 
-/// The file with short leases and a short log.
-pub(crate) async fn open(folder: &Path, seed: u64) -> Result<Sqlite, String> {
+/// A file of the round, with short leases and a short log.
+pub(crate) async fn open(round: &Round, file: &str) -> Result<Sqlite, String> {
     // What is killed loses nothing in either way, only what loses its power does.
-    let sync = if seed.is_multiple_of(2) { Sync::Full } else { Sync::Normal };
-    let options = Sqlite::options(folder.join(FILE)).lease(LEASE).sync(sync);
+    let sync = if round.seed.is_multiple_of(2) { Sync::Full } else { Sync::Normal };
+    let options = Sqlite::options(round.folder.join(file)).lease(LEASE).sync(sync);
     options.wal_limit(WAL_LIMIT_BYTES).open().await.map_err(|error| error.to_string())
+}
+
+/// The table of effects, without any constraint: what happens twice stands there twice.
+pub(crate) async fn create(sqlite: &Sqlite) -> Result<(), String> {
+    let sql = "CREATE TABLE IF NOT EXISTS effect
+         (id INTEGER PRIMARY KEY, endpoint TEXT, number INTEGER, key TEXT, late INTEGER)";
+    let created = sqlite.write(move |db| Ok(db.execute(sql, []).map(|_| ())?)).await;
+    created.map_err(|failure| failure.to_string())
 }
 
 /// Once more in place, once more through the file: pauses over a second go back to the queue.
@@ -110,34 +131,41 @@ async fn book(placed: Placed, Attempt(run): Attempt, tx: Tx<Sqlite>) -> Result<(
     // Time to be killed in.
     tokio::time::sleep(Duration::from_millis(placed.number % 3)).await;
     tx.write(move |db| {
-        effect(db, LEDGER, placed.number, &placed.key)?;
-        db.publish(&Noted { number: placed.number })
+        effect(db, LEDGER, &placed)?;
+        db.publish(&Noted(placed.clone()))
     })
 }
 
 async fn arrange(placed: Placed, Attempt(run): Attempt, tx: Tx<Sqlite>) -> Result<(), Failure> {
     fail_as_told(placed.number, run)?;
-    tx.write(move |db| effect(db, ORDERED, placed.number, &placed.key))
+    tx.write(move |db| effect(db, ORDERED, &placed))
 }
 
 async fn audit(items: Vec<Item<Placed>>, tx: Tx<Sqlite>) -> Result<(), Failure> {
     for Item { message, .. } in items {
-        tx.write(move |db| effect(db, AUDIT, message.number, &message.key))?;
+        tx.write(move |db| effect(db, AUDIT, &message))?;
     }
     Ok(())
 }
 
 async fn write(placed: Placed, State(sqlite): State<Sqlite>) -> Result<(), Failure> {
-    sqlite.write(move |db| effect(db, PLAIN, placed.number, &placed.key)).await
+    sqlite.write(move |db| effect(db, PLAIN, &placed)).await
 }
 
-async fn note(noted: Noted, tx: Tx<Sqlite>) -> Result<(), Failure> {
-    tx.write(move |db| effect(db, NOTES, noted.number, ""))
+async fn note(Noted(placed): Noted, tx: Tx<Sqlite>) -> Result<(), Failure> {
+    tx.write(move |db| effect(db, NOTES, &placed))
 }
 
-fn effect(db: &Db<'_>, endpoint: &'static str, number: u64, key: &str) -> Result<(), Failure> {
-    let insert = "INSERT INTO effect (endpoint, number, key) VALUES (?1, ?2, ?3)";
-    db.execute(insert, (endpoint, number.cast_signed(), key))?;
+async fn receive(Forwarded(placed): Forwarded, tx: Tx<Sqlite>) -> Result<(), Failure> {
+    tx.write(move |db| effect(db, FORWARDED, &placed))
+}
+
+/// Writes down that `endpoint` has handled `placed`, and how long after it was sent.
+pub(crate) fn effect(db: &Db<'_>, endpoint: &'static str, placed: &Placed) -> Result<(), Failure> {
+    let Placed { number, key, since } = placed;
+    let late = SystemClock.now().as_micros() - since;
+    let insert = "INSERT INTO effect (endpoint, number, key, late) VALUES (?1, ?2, ?3, ?4)";
+    db.execute(insert, (endpoint, number.cast_signed(), key, late))?;
     Ok(())
 }
 

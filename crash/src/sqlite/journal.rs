@@ -30,13 +30,25 @@ impl Journal {
 /// The numbers in all journals in `folder`. A line that is not whole was never confirmed.
 pub(crate) fn read_all(folder: &Path) -> io::Result<BTreeSet<u64>> {
     let mut numbers = BTreeSet::new();
+    each(folder, |text| numbers.extend(numbers_in(text)))?;
+    Ok(numbers)
+}
+
+/// How many numbers are in all journals in `folder`.
+pub(crate) fn count(folder: &Path) -> io::Result<u64> {
+    let mut count = 0;
+    each(folder, |text| count += numbers_in(text).count() as u64)?;
+    Ok(count)
+}
+
+fn each(folder: &Path, mut see: impl FnMut(&str)) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == SUFFIX) {
-            numbers.extend(numbers_in(&fs::read_to_string(path)?));
+            see(&fs::read_to_string(path)?);
         }
     }
-    Ok(numbers)
+    Ok(())
 }
 
 fn numbers_in(text: &str) -> impl Iterator<Item = u64> {

@@ -1,9 +1,14 @@
 //! What must hold of the evidence, whatever was done to the processes.
 
-use super::consumer::{AUDIT, ENDPOINTS_OF_PLACED, LEDGER, NOTES, ORDERED, PLAIN};
+use super::consumer::{
+    AUDIT, ELSEWHERE, ENDPOINTS_OF_PLACED, FORWARDED, LEDGER, NOTES, ORDERED, PLAIN,
+};
 use super::evidence::{Effect, Evidence};
 use super::message::Fate;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The endpoints whose effects happen exactly once.
+const ONCE: [&str; 6] = [LEDGER, AUDIT, ORDERED, NOTES, ELSEWHERE, FORWARDED];
 
 /// How often each message was handled and died at one endpoint.
 #[derive(Default)]
@@ -15,13 +20,12 @@ struct Ends {
 /// Everything that does not hold, in words; empty if all does.
 pub(crate) fn judge(evidence: &Evidence) -> Vec<String> {
     let mut faults = Vec::new();
-    if evidence.integrity != "ok" {
-        faults.push(format!("integrity_check: {}", evidence.integrity));
-    }
+    let broken = evidence.integrity.iter().filter(|said| *said != "ok");
+    faults.extend(broken.map(|said| format!("integrity_check: {said}")));
     faults.extend(evidence.leftovers.iter().map(|left| format!("left behind: {left}")));
     let ends = ends(evidence);
     let of = |endpoint: &str| &ends[endpoint];
-    for endpoint in [LEDGER, AUDIT, ORDERED, NOTES] {
+    for endpoint in ONCE {
         once(endpoint, of(endpoint), &mut faults);
     }
     for endpoint in ENDPOINTS_OF_PLACED {
@@ -35,14 +39,17 @@ pub(crate) fn judge(evidence: &Evidence) -> Vec<String> {
     alike((LEDGER, &of(LEDGER).all()), (AUDIT, &of(AUDIT).all()), &mut faults);
     alike((LEDGER, &of(LEDGER).all()), (PLAIN, &of(PLAIN).all()), &mut faults);
     alike((LEDGER, &of(LEDGER).all()), (ORDERED, &of(ORDERED).all()), &mut faults);
-    let handled: BTreeSet<u64> = of(LEDGER).handled.keys().copied().collect();
-    alike((LEDGER, &handled), (NOTES, &of(NOTES).all()), &mut faults);
+    alike((LEDGER, &of(LEDGER).all()), (ELSEWHERE, &of(ELSEWHERE).all()), &mut faults);
+    for (endpoint, next) in [(LEDGER, NOTES), (ELSEWHERE, FORWARDED)] {
+        let handled: BTreeSet<u64> = of(endpoint).handled.keys().copied().collect();
+        alike((endpoint, &handled), (next, &of(next).all()), &mut faults);
+    }
     faults
 }
 
 fn ends(evidence: &Evidence) -> BTreeMap<&str, Ends> {
     let mut ends: BTreeMap<&str, Ends> =
-        [LEDGER, AUDIT, PLAIN, ORDERED, NOTES].map(|queue| (queue, Ends::default())).into();
+        ONCE.into_iter().chain([PLAIN]).map(|queue| (queue, Ends::default())).collect();
     for effect in &evidence.effects {
         let ends = ends.entry(&effect.endpoint).or_default();
         *ends.handled.entry(effect.number).or_default() += 1;
@@ -136,8 +143,9 @@ mod tests {
     fn sound() -> Evidence {
         let (good, bad) = numbers();
         let mut effects: Vec<Effect> =
-            [LEDGER, AUDIT, PLAIN, ORDERED, NOTES].map(|queue| effect(queue, good)).into();
-        effects.extend([AUDIT, PLAIN].map(|endpoint| effect(endpoint, bad)));
+            ONCE.into_iter().chain([PLAIN]).map(|queue| effect(queue, good)).collect();
+        let that_never_fail = [AUDIT, PLAIN, ELSEWHERE, FORWARDED];
+        effects.extend(that_never_fail.map(|endpoint| effect(endpoint, bad)));
         let died = |queue: &str| DeadLetter {
             queue: queue.to_owned(),
             number: bad,
@@ -145,7 +153,13 @@ mod tests {
         };
         let dead = [LEDGER, ORDERED].map(died).into();
         let confirmed = BTreeSet::from([good, bad]);
-        Evidence { confirmed, effects, dead, integrity: "ok".to_owned(), leftovers: Vec::new() }
+        Evidence {
+            confirmed,
+            effects,
+            dead,
+            integrity: vec!["ok".to_owned()],
+            leftovers: Vec::new(),
+        }
     }
 
     fn faults(change: impl FnOnce(&mut Evidence)) -> String {
@@ -164,7 +178,7 @@ mod tests {
 
     #[test]
     fn an_effect_that_happened_twice_is_told() {
-        for endpoint in [LEDGER, AUDIT, ORDERED, NOTES] {
+        for endpoint in ONCE {
             let text = faults(|evidence| evidence.effects.push(effect(endpoint, numbers().0)));
             assert!(text.contains(&format!("{endpoint}: {} was handled 2 times", numbers().0)));
         }
@@ -197,8 +211,11 @@ mod tests {
 
     #[test]
     fn an_event_that_a_handler_published_and_that_is_lost_is_told() {
-        let text = faults(|evidence| evidence.effects.retain(|effect| effect.endpoint != NOTES));
-        assert!(text.contains("reached ledger and not both of ledger and notes"), "{text}");
+        for (endpoint, next) in [(LEDGER, NOTES), (ELSEWHERE, FORWARDED)] {
+            let text = faults(|evidence| evidence.effects.retain(|effect| effect.endpoint != next));
+            let told = format!("reached {endpoint} and not both of {endpoint} and {next}");
+            assert!(text.contains(&told), "{text}");
+        }
     }
 
     #[test]
@@ -228,7 +245,7 @@ mod tests {
     #[test]
     fn a_broken_file_and_what_is_left_in_it_are_told() {
         let text = faults(|evidence| {
-            evidence.integrity = "row 7 missing from index".to_owned();
+            evidence.integrity.push("row 7 missing from index".to_owned());
             evidence.leftovers.push("3 bodies".to_owned());
         });
         assert!(text.contains("row 7 missing") && text.contains("left behind: 3 bodies"), "{text}");

@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 use tramline::Message;
 
 /// An event that every endpoint of the test but the last has subscribed to.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Placed {
     /// Never used twice, and growing with each message of a producer.
     pub(crate) number: u64,
     /// Of one task of one producer, which sends one message after the other.
     pub(crate) key: String,
+    /// When it was sent or, scheduled, when it is due. Microseconds since 1970.
+    pub(crate) since: i64,
 }
 
 impl Message for Placed {
@@ -19,13 +21,18 @@ impl Message for Placed {
 
 /// What the ledger publishes for each event that it has handled.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Noted {
-    /// The event's.
-    pub(crate) number: u64,
-}
+pub(crate) struct Noted(pub(crate) Placed);
 
 impl Message for Noted {
     const NAME: &'static str = "noted.placed";
+}
+
+/// What is published beside the writes to another file, for each event.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Forwarded(pub(crate) Placed);
+
+impl Message for Forwarded {
+    const NAME: &'static str = "forwarded.placed";
 }
 
 /// What is to become of a message at the endpoints that fail.

@@ -1,6 +1,7 @@
 //! What is done to which process and when: drawn from a seed before a round begins.
 
 use super::dice::Dice;
+use std::ops::Range;
 use std::time::Duration;
 
 /// One thing to do.
@@ -24,11 +25,33 @@ pub(crate) enum Act {
     Continue,
 }
 
-/// The steps for `processes` processes in `length`, in their order. Nobody is left stopped or down.
-pub(crate) fn draw(seed: u64, processes: usize, length: Duration) -> Vec<Step> {
+/// How often something is done to a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Habit {
+    /// For how many milliseconds nothing is.
+    pub(crate) calm_millis: Range<u64>,
+    /// How often out of a hundred times it is killed; else it is stopped.
+    pub(crate) kills_percent: u64,
+    /// How often out of a hundred times it goes on after a stop; else it is killed.
+    pub(crate) continues_percent: u64,
+}
+
+impl Habit {
+    /// Of the processes of a round: something happens to somebody all the time.
+    pub(crate) const ROUND: Self =
+        Self { calm_millis: 20..700, kills_percent: 65, continues_percent: 75 };
+}
+
+/// The steps for one process for each habit in `length`, in their order. Nobody is left stopped or
+/// down.
+pub(crate) fn draw<'a>(
+    seed: u64,
+    habits: impl IntoIterator<Item = &'a Habit>,
+    length: Duration,
+) -> Vec<Step> {
     let mut dice = Dice::new(seed);
-    let mut steps: Vec<Step> =
-        (0..processes).flat_map(|process| one(&mut dice, process, length)).collect();
+    let of_process = |(process, habit)| one(&mut dice, process, habit, length);
+    let mut steps: Vec<Step> = habits.into_iter().enumerate().flat_map(of_process).collect();
     steps.sort_by_key(|step| step.at);
     steps
 }
@@ -42,16 +65,17 @@ pub(crate) fn stopped(steps: &[Step]) -> Duration {
     steps.iter().filter(|step| step.act == Act::Stop).map(until).sum()
 }
 
-fn one(dice: &mut Dice, process: usize, length: Duration) -> Vec<Step> {
+fn one(dice: &mut Dice, process: usize, habit: &Habit, length: Duration) -> Vec<Step> {
+    let Habit { calm_millis, kills_percent, continues_percent } = habit;
     let mut steps = Vec::new();
     let mut at = Duration::ZERO;
     loop {
-        at += dice.millis(20..700);
+        at += dice.millis(calm_millis.clone());
         if at >= length {
             return steps;
         }
         let mut then = |act, at| steps.push(Step { at, process, act });
-        if dice.percent(65) {
+        if dice.percent(*kills_percent) {
             then(Act::Kill, at);
             at += dice.millis(0..150);
             then(Act::Start, at);
@@ -60,7 +84,7 @@ fn one(dice: &mut Dice, process: usize, length: Duration) -> Vec<Step> {
         then(Act::Stop, at);
         // Most are stopped for longer than their lease, some for a moment.
         at += if dice.percent(75) { dice.millis(700..1300) } else { dice.millis(1..300) };
-        if dice.percent(75) {
+        if dice.percent(*continues_percent) {
             then(Act::Continue, at);
         } else {
             then(Act::Kill, at);
@@ -75,11 +99,22 @@ mod tests {
     use std::collections::BTreeMap;
 
     const LENGTH: Duration = Duration::from_secs(3);
+    const FIVE: [Habit; 5] = [const { Habit::ROUND }; 5];
 
     #[test]
     fn a_seed_always_draws_the_same_steps_and_another_one_draws_others() {
-        assert_eq!(draw(7, 5, LENGTH), draw(7, 5, LENGTH));
-        assert_ne!(draw(7, 5, LENGTH), draw(8, 5, LENGTH));
+        assert_eq!(draw(7, &FIVE, LENGTH), draw(7, &FIVE, LENGTH));
+        assert_ne!(draw(7, &FIVE, LENGTH), draw(8, &FIVE, LENGTH));
+    }
+
+    #[test]
+    fn whoever_is_never_to_be_killed_is_only_stopped() {
+        let spared = Habit { kills_percent: 0, continues_percent: 100, ..Habit::ROUND };
+        let steps = draw(7, &[Habit::ROUND, spared], LENGTH);
+        let of_spared: Vec<Act> =
+            steps.iter().filter(|step| step.process == 1).map(|step| step.act).collect();
+        assert!(of_spared.contains(&Act::Stop), "{steps:?}");
+        assert!(!of_spared.contains(&Act::Kill), "{steps:?}");
     }
 
     #[test]
@@ -99,7 +134,7 @@ mod tests {
     #[test]
     fn every_plan_kills_and_stops_and_leaves_everybody_running() {
         for seed in 0..100 {
-            let steps = draw(seed, 5, LENGTH);
+            let steps = draw(seed, &FIVE, LENGTH);
             assert!(steps.is_sorted_by_key(|step| step.at), "{steps:?}");
             let mut last = BTreeMap::new();
             for step in &steps {

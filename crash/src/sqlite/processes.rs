@@ -27,6 +27,7 @@ pub(crate) struct Process {
     index: usize,
     lives: u64,
     child: Option<Child>,
+    born: Instant,
     round: Round,
 }
 
@@ -37,6 +38,9 @@ pub(crate) struct Round {
     pub(crate) folder: PathBuf,
     #[arg(long)]
     pub(crate) seed: u64,
+    /// Messages a second of each producer; as many as it can if not said
+    #[arg(long)]
+    pub(crate) rate: Option<u64>,
     /// The process that starts them, and without which they end
     #[arg(long)]
     driver: u32,
@@ -45,7 +49,7 @@ pub(crate) struct Round {
 impl Round {
     /// A round of this process.
     pub(crate) fn new(folder: &Path, seed: u64) -> Self {
-        Self { folder: folder.to_owned(), seed, driver: std::process::id() }
+        Self { folder: folder.to_owned(), seed, rate: None, driver: std::process::id() }
     }
 
     /// From here on the driver's death is this process's too, also while it is stopped.
@@ -66,7 +70,7 @@ impl Round {
 
 impl Process {
     pub(crate) fn new(role: Role, index: usize, round: Round) -> Self {
-        Self { role, index, lives: 0, child: None, round }
+        Self { role, index, lives: 0, child: None, born: Instant::now(), round }
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -89,7 +93,7 @@ impl Process {
 
     fn start(&mut self) -> io::Result<()> {
         let mut command = Command::new(std::env::current_exe()?);
-        let Round { folder, seed, driver } = &self.round;
+        let Round { folder, seed, rate, driver } = &self.round;
         command.arg("sqlite").arg(match self.role {
             Role::Producer => "produce",
             Role::Consumer => "consume",
@@ -97,6 +101,9 @@ impl Process {
         });
         command.arg(folder);
         command.args(["--seed", &seed.to_string(), "--driver", &driver.to_string()]);
+        if let Some(rate) = rate {
+            command.args(["--rate", &rate.to_string()]);
+        }
         if self.role == Role::Producer {
             command.args([self.index.to_string(), self.lives.to_string()]);
         }
@@ -104,7 +111,13 @@ impl Process {
         self.lives += 1;
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
         self.child = Some(child);
+        self.born = Instant::now();
         Ok(())
+    }
+
+    /// When its present life began, and the id that it has in it.
+    pub(crate) fn alive(&self) -> Option<(Instant, u32)> {
+        Some((self.born, self.child.as_ref()?.id()))
     }
 
     fn log(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! A process that publishes until it is killed.
 
-use super::consumer::{ENDPOINTS_OF_PLACED, open};
+use super::consumer::{ENDPOINTS_OF_PLACED, FILE, open};
 use super::dice::Dice;
 use super::journal::Journal;
 use super::message::{Placed, first_number};
@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tramline::core::clock::{Clock, SystemClock, Timestamp};
+use tramline::sqlite::{Db, SqliteWriter};
 use tramline::{Bus, Draft};
 
 /// Each publishes one batch after the other.
@@ -17,6 +19,11 @@ const TASKS: u64 = 4;
 const KEYS_OF_A_TASK: u64 = 3;
 const BATCH_MAX: u64 = 4;
 const PAUSE_MS_MAX: u64 = 20;
+/// How many batches in a hundred are published in a transaction.
+const WRITTEN_PERCENT: u64 = 20;
+/// How many messages in a hundred are not to be handled at once.
+const SCHEDULED_PERCENT: u64 = 5;
+const DELAY_MS_MAX: u64 = 1500;
 /// Consumers start at the same time; until they have subscribed, nobody would get anything.
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -34,8 +41,8 @@ pub(crate) struct Producer {
 impl Producer {
     pub(crate) async fn run(&self) -> Result<(), String> {
         let Round { folder, seed, .. } = &self.round;
-        let sqlite = open(folder, *seed).await?;
-        let bus = Bus::builder(sqlite).publishes::<Placed>().start();
+        let sqlite = open(&self.round, FILE).await?;
+        let bus = Bus::builder(sqlite.clone()).publishes::<Placed>().start();
         let bus = bus.await.map_err(|error| error.to_string())?;
         wait_for_subscribers(&bus).await?;
         let numbers = Arc::new(AtomicU64::new(first_number(self.index, self.life)));
@@ -46,6 +53,8 @@ impl Producer {
                 journal: open_journal(folder, &name)?,
                 name,
                 bus: bus.clone(),
+                store: bus.store(&sqlite),
+                pause_millis_max: self.pause_millis_max(),
                 numbers: numbers.clone(),
                 dice: Dice::new(seed ^ first_number(self.index, self.life) ^ (task << 56)),
             };
@@ -55,6 +64,13 @@ impl Producer {
             ended.map_err(|error| error.to_string())??;
         }
         Ok(())
+    }
+}
+
+impl Producer {
+    fn pause_millis_max(&self) -> u64 {
+        // A batch has half of `BATCH_MAX` and a half; pauses are half as long as they may be.
+        self.round.rate.map_or(PAUSE_MS_MAX, |rate| (BATCH_MAX + 1) * TASKS * 1000 / rate.max(1))
     }
 }
 
@@ -85,41 +101,87 @@ struct Line {
     name: String,
     journal: Journal,
     bus: Bus,
+    store: SqliteWriter,
+    pause_millis_max: u64,
     numbers: Arc<AtomicU64>,
     dice: Dice,
+}
+
+/// A message, and the moment that it is scheduled for.
+struct Draw {
+    placed: Placed,
+    due: Option<Timestamp>,
+}
+
+impl Draw {
+    fn draft(&self) -> Draft<'_, Placed> {
+        let draft = Draft::of(&self.placed).key(self.placed.key.clone());
+        self.due.into_iter().fold(draft, Draft::at)
+    }
 }
 
 impl Line {
     async fn publish_for_ever(mut self) -> Result<(), String> {
         loop {
-            let batch = self.batch();
-            let drafts: Vec<_> = batch.iter().map(|m| Draft::of(m).key(m.key.clone())).collect();
-            let receipts = self.bus.publish_all(drafts).await;
-            let mut confirmed = Vec::with_capacity(batch.len());
-            for (message, receipt) in batch.iter().zip(receipts) {
-                match receipt {
-                    Ok(receipt) if receipt.routed == Some(false) => {
-                        return Err(format!("{} was published into the void", message.number));
-                    }
-                    Ok(_) => confirmed.push(message.number),
-                    Err(error) => tracing::warn!(%error, message.number, "not confirmed"),
-                }
-            }
+            let batch: Arc<[Draw]> = self.batch().into();
+            let confirmed = if self.dice.percent(WRITTEN_PERCENT) {
+                self.write(batch).await
+            } else {
+                self.publish(&batch).await?
+            };
             // What a full disk keeps out of the journal counts as never confirmed.
             if let Err(error) = self.journal.confirmed(&confirmed) {
                 tracing::warn!(%error, "confirmed and not written down");
             }
-            tokio::time::sleep(self.dice.millis(0..PAUSE_MS_MAX)).await;
+            tokio::time::sleep(self.dice.millis(0..self.pause_millis_max)).await;
         }
     }
 
-    fn batch(&mut self) -> Vec<Placed> {
+    /// Publishes each by itself. Answers the numbers of those that were confirmed.
+    async fn publish(&self, batch: &[Draw]) -> Result<Vec<u64>, String> {
+        let receipts = self.bus.publish_all(batch.iter().map(Draw::draft)).await;
+        let mut confirmed = Vec::with_capacity(batch.len());
+        for (Draw { placed, .. }, receipt) in batch.iter().zip(receipts) {
+            match receipt {
+                Ok(receipt) if receipt.routed == Some(false) => {
+                    return Err(format!("{} was published into the void", placed.number));
+                }
+                Ok(_) => confirmed.push(placed.number),
+                Err(error) => tracing::warn!(%error, placed.number, "not confirmed"),
+            }
+        }
+        Ok(confirmed)
+    }
+
+    /// Publishes all of them in one transaction.
+    async fn write(&self, batch: Arc<[Draw]>) -> Vec<u64> {
+        let numbers = batch.iter().map(|draw| draw.placed.number).collect();
+        let publish = move |db: &Db<'_>| batch.iter().try_for_each(|draw| db.publish(draw.draft()));
+        match self.store.write(publish).await {
+            Ok(()) => numbers,
+            Err(error) => {
+                tracing::warn!(%error, ?numbers, "not confirmed");
+                Vec::new()
+            }
+        }
+    }
+
+    fn batch(&mut self) -> Vec<Draw> {
         let size = 1 + self.dice.below(BATCH_MAX);
-        let mut message = || {
-            let key = format!("{}-{}", self.name, self.dice.below(KEYS_OF_A_TASK));
-            // Of one counter for all tasks: within each key they grow.
-            Placed { number: self.numbers.fetch_add(1, Ordering::Relaxed), key }
+        (0..size).map(|_| self.draw()).collect()
+    }
+
+    fn draw(&mut self) -> Draw {
+        // Of one counter for all tasks: within each key they grow.
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let now = SystemClock.now();
+        let scheduled = self.dice.percent(SCHEDULED_PERCENT);
+        let due = scheduled.then(|| now.after(self.dice.millis(1..DELAY_MS_MAX)));
+        let key = match due {
+            // Alone in its key: it takes its place there when it is due.
+            Some(_) => format!("{}-{number}", self.name),
+            None => format!("{}-{}", self.name, self.dice.below(KEYS_OF_A_TASK)),
         };
-        (0..size).map(|_| message()).collect()
+        Draw { placed: Placed { number, key, since: due.unwrap_or(now).as_micros() }, due }
     }
 }

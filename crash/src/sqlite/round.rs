@@ -3,7 +3,7 @@
 use super::consumer::FILE;
 use super::evidence::{Evidence, Onlooker};
 use super::judge::judge;
-use super::plan::{self, Act, Step};
+use super::plan::{self, Act, Habit, Step};
 use super::processes::{Process, Role, Round};
 use std::fmt;
 use std::fs;
@@ -11,13 +11,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const PRODUCERS: usize = 2;
-const CONSUMERS: usize = 3;
+pub(crate) const PRODUCERS: usize = 2;
+pub(crate) const CONSUMERS: usize = 3;
 /// How long processes are killed and stopped.
 const LENGTH: Duration = Duration::from_millis(1800);
 /// How long the consumers may take for what is left when nobody disturbs them any more.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
-const END_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const END_WITHIN: Duration = Duration::from_secs(30);
 /// How often the driver looks.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long the log may be when nobody is stopped.
@@ -40,12 +40,8 @@ pub(crate) struct Figures {
 
 /// Runs one round in `folder`, which is empty.
 pub(crate) fn run(folder: &Path, seed: u64) -> Result<Figures, String> {
-    let steps = plan::draw(seed, PRODUCERS + CONSUMERS, LENGTH);
-    let round = Round::new(folder, seed);
-    let mut processes: Vec<Process> = (0..PRODUCERS)
-        .map(|index| Process::new(Role::Producer, index, round.clone()))
-        .chain((0..CONSUMERS).map(|index| Process::new(Role::Consumer, index, round.clone())))
-        .collect();
+    let steps = plan::draw(seed, &[const { Habit::ROUND }; PRODUCERS + CONSUMERS], LENGTH);
+    let mut processes = processes(&Round::new(folder, seed));
     let mut wal_bytes_max = 0;
     for process in &mut processes {
         process.does(Act::Start)?;
@@ -75,6 +71,13 @@ pub(crate) fn run(folder: &Path, seed: u64) -> Result<Figures, String> {
     }
 }
 
+/// Those of a round, the producers first, none of them started.
+pub(crate) fn processes(round: &Round) -> Vec<Process> {
+    let process = |role| move |index| Process::new(role, index, round.clone());
+    let producers = (0..PRODUCERS).map(process(Role::Producer));
+    producers.chain((0..CONSUMERS).map(process(Role::Consumer))).collect()
+}
+
 fn disturb(
     processes: &mut [Process],
     steps: &[Step],
@@ -94,7 +97,7 @@ fn disturb(
 }
 
 /// Waits until every message is handled or dead, while the consumers run undisturbed.
-fn wait_until_quiet(
+pub(crate) fn wait_until_quiet(
     folder: &Path,
     processes: &mut [Process],
     mut look: impl FnMut(),
@@ -137,7 +140,7 @@ fn figures(evidence: &Evidence, steps: &[Step], wal_bytes_max: u64) -> Figures {
     }
 }
 
-fn list(faults: Vec<String>) -> String {
+pub(crate) fn list(faults: Vec<String>) -> String {
     const SHOWN: usize = 20;
     let more = faults.len().saturating_sub(SHOWN);
     let shown = faults.into_iter().take(SHOWN).collect::<Vec<_>>().join("\n  ");
