@@ -1,6 +1,7 @@
 //! What operators read when a transport or a store could not do its work.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -22,6 +23,13 @@ pub enum ErrorKind {
     NotFound,
     /// Something of that name exists and differs.
     Conflict,
+    /// This program is too old for what it works on: a newer one has changed that for good, and
+    /// nothing that this process asks for is done any more. A bus that meets it stops.
+    ///
+    /// For drivers: a database says it when its tables are newer, Kafka when its brokers no longer
+    /// speak the client's protocol. A queue that only differs, as on RabbitMQ, is a
+    /// [`Conflict`](Self::Conflict).
+    Outdated,
     /// This transport cannot do that. Nothing was done.
     Unsupported,
     /// A URL, an option or an environment is wrong.
@@ -38,12 +46,13 @@ pub enum ErrorKind {
 
 /// An operation that failed: what was being done, on what, and why.
 ///
-/// Its text reads "failed to …: cause". [`Error::kind`] says what to do about it.
-#[derive(Debug)]
+/// Its text reads "failed to …: cause". [`Error::kind`] says what to do about it. Clones share the
+/// cause: one failure can be told to many.
+#[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
     doing: String,
-    source: Option<BoxError>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -55,7 +64,7 @@ impl Error {
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<BoxError>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(source.into().into());
         self
     }
 

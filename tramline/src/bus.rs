@@ -2,6 +2,7 @@
 
 use crate::dead_letters::DeadLetters;
 use crate::relay::Unsent;
+use crate::stopping::Stopping;
 use crate::unrouted::Unrouted;
 use std::fmt;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub(crate) struct Running {
     /// The databases whose outboxes this bus relays.
     pub(crate) relayed: Vec<DatabaseId>,
     pub(crate) unrouted: Arc<Unrouted>,
-    pub(crate) stopping: CancellationToken,
+    pub(crate) stopping: Stopping,
     pub(crate) killed: CancellationToken,
     /// Receivers and relays.
     pub(crate) loops: TaskTracker,
@@ -103,21 +104,35 @@ impl Bus {
         Ok(DeadLetters::of(self.0.transport.clone(), name))
     }
 
-    /// Whether the bus was told to stop.
+    /// Whether the bus stops: it was told to, or this program is outdated.
     pub fn is_stopping(&self) -> bool {
-        self.0.stopping.is_cancelled()
+        self.0.stopping.has_begun()
+    }
+
+    /// Ends when the bus begins to stop: `Ok` if it was told to. For applications that do not
+    /// [`run`](Self::run) the bus and must not outlive it; what is at work then is finished by
+    /// [`Bus::drain`]. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Outdated`]: the bus stops by itself, because a newer program has changed what
+    /// this one works on. It takes nothing more, publishes nothing more, and says so once in the
+    /// log. A bus that has nothing to do notices that when it has.
+    pub async fn stopping(&self) -> Result<()> {
+        self.0.stopping.begun().await;
+        self.0.stopping.why().map_or(Ok(()), |outdated| Err(outdated.clone()))
     }
 
     /// Stops gracefully: takes nothing new, finishes what runs within `limit`, settles it, returns
     /// the rest to its queues, and closes the transport. A second call waits for the same end.
     ///
     /// # Errors
-    /// The transport could not be closed cleanly; nothing is lost, unsettled messages come back.
+    /// [`ErrorKind::Outdated`]: the bus had stopped by itself, see [`Bus::stopping`]. Else the
+    /// transport could not be closed cleanly. Nothing is lost, unsettled messages come back.
     pub async fn drain(&self, limit: Duration) -> Result<Drained> {
         let running = &*self.0;
         let clock = &running.composer.clock;
         let deadline = Deadline::after(clock.now(), limit);
-        running.stopping.cancel();
+        running.stopping.begin();
         running.loops.close();
         let finished = async {
             running.loops.wait().await;
@@ -142,18 +157,21 @@ impl Bus {
                 }
             }
         }
-        running.transport.close_dyn(grace).await?;
+        let closed = running.transport.close_dyn(grace).await;
+        // Where that is why, a transport that could not be closed says nothing new.
+        running.stopping.why().map_or(closed, |outdated| Err(outdated.clone()))?;
         Ok(drained)
     }
 
-    /// Runs until SIGTERM, ctrl-c or a [`Bus::drain`] elsewhere, then drains within `limit`.
+    /// Runs until SIGTERM, ctrl-c, a [`Bus::drain`] elsewhere or a stop by itself, then drains
+    /// within `limit`.
     ///
     /// # Errors
     /// As [`Bus::drain`]; or the signals cannot be listened to.
     pub async fn run(&self, limit: Duration) -> Result<Drained> {
         let signalled = tokio::select! {
             signalled = stop_signal() => signalled,
-            () = self.0.stopping.cancelled() => Ok(()),
+            () = self.0.stopping.begun() => Ok(()),
         };
         signalled.map_err(|error| {
             Error::new(ErrorKind::Unavailable, "listen for SIGTERM and ctrl-c").because(error)
@@ -178,9 +196,11 @@ impl Bus {
         &self.0.unrouted
     }
 
-    /// Publishing goes on while handlers finish, and ends with the drain.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.0.killed.is_cancelled()
+    /// Why nothing is sent any more. Publishing goes on while handlers finish, and ends with the
+    /// drain; an outdated program has nothing to say at once.
+    pub(crate) fn closed(&self) -> Option<Error> {
+        let drained = || self.0.killed.is_cancelled().then(|| Error::closed("the bus"));
+        self.0.stopping.why().cloned().or_else(drained)
     }
 
     pub(crate) fn send_deadline(&self) -> Deadline {

@@ -34,6 +34,7 @@ pub mod publish;
 mod relay;
 mod retry;
 mod start;
+mod stopping;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod unrouted;

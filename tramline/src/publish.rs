@@ -112,8 +112,8 @@ impl Bus {
     }
 
     async fn send_one(&self, outgoing: &Outgoing) -> Result<Receipt> {
-        if self.is_closed() {
-            return Err(Error::closed("the bus"));
+        if let Some(error) = self.closed() {
+            return Err(error);
         }
         let one = std::slice::from_ref(outgoing);
         let sent = self.sender().send_dyn(one, self.send_deadline()).await;
@@ -125,8 +125,8 @@ impl Bus {
         if batch.is_empty() {
             return Vec::new();
         }
-        if self.is_closed() {
-            return batch.iter().map(|_| Err(Error::closed("the bus"))).collect();
+        if let Some(error) = self.closed() {
+            return batch.iter().map(|_| Err(error.clone())).collect();
         }
         let sent = self.sender().send_dyn(&batch, self.send_deadline()).await;
         let answers = batch.iter().zip(sent);
@@ -136,7 +136,10 @@ impl Bus {
     fn receipt(&self, outgoing: &Outgoing, sent: Sent) -> Result<Receipt> {
         let routed = match sent {
             Sent::Accepted { routed } => routed,
-            Sent::Refused(error) | Sent::Unknown(error) => return Err(error),
+            Sent::Refused(error) | Sent::Unknown(error) => {
+                self.inner().stopping.heed(&error);
+                return Err(error);
+            }
         };
         if routed == Some(false) {
             self.unrouted().count(&outgoing.to);

@@ -15,6 +15,7 @@ use crate::pipeline::layers::{
     CatchPanic, CleanSlate, Metrics, RetryInPlace, TimeLimit, Trace, Transaction,
 };
 use crate::pipeline::{Pipeline, PoisonLane, Stack, States, Surroundings};
+use crate::stopping::Stopping;
 use check::Checked;
 use std::fmt;
 use std::sync::Arc;
@@ -212,7 +213,7 @@ impl<T: Transport> BusBuilder<T> {
             send_limit: self.send_limit,
             relayed: self.stores.iter().map(|store| store.database_dyn()).collect(),
             unrouted: Arc::default(),
-            stopping: CancellationToken::new(),
+            stopping: Stopping::default(),
             killed: CancellationToken::new(),
             loops: TaskTracker::new(),
             at_work: TaskTracker::new(),

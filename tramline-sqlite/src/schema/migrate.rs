@@ -33,7 +33,7 @@ pub(crate) fn unknown_version(connection: &Connection) -> rusqlite::Result<Optio
 /// What whoever wants to do `doing` to a file of that version is told.
 pub(crate) fn too_new(doing: &str, path: &Path, version: u32) -> Error {
     let doing = format!("{doing} {}", path.display());
-    Error::new(ErrorKind::Conflict, doing).because(format!(
+    Error::new(ErrorKind::Outdated, doing).because(format!(
         "its tables have version {version} and this program knows versions up to {}; \
          a newer program has written them: start that one instead",
         STEPS.len()
@@ -116,7 +116,7 @@ mod tests {
         assert!(topology(&connection) > before, "nobody would look");
         assert_eq!(unknown_version(&connection).unwrap(), Some(version));
         let told = too_new("write to", path, version).to_string();
-        assert_eq!(check(&connection, path).unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(check(&connection, path).unwrap_err().kind(), ErrorKind::Outdated);
         assert!(told.contains("write to bus.db: its tables have version"), "{told}");
     }
 

@@ -22,7 +22,7 @@ fn migrate(place: &Place) {
 
 fn assert_tells(error: &Error) {
     let text = error.to_string();
-    assert_eq!(error.kind(), ErrorKind::Conflict, "{text}");
+    assert_eq!(error.kind(), ErrorKind::Outdated, "{text}");
     for part in ["bus.db", "version 999", "up to 1", "newer program"] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }

@@ -22,7 +22,7 @@ async fn a_file_of_a_newer_version_is_refused_and_left_as_it_was() {
 
     let error = Sqlite::open(place.path()).await.unwrap_err();
     let text = error.to_string();
-    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(error.kind(), ErrorKind::Outdated);
     assert!(text.contains("bus.db") && text.contains("999") && text.contains("up to 1"), "{text}");
     assert_eq!(fs::read(place.path()).unwrap(), before);
 }

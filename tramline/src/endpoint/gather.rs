@@ -53,7 +53,7 @@ pub(crate) async fn gather<R: Receiver>(
                 biased;
                 next = receiver.next() => next,
                 () = &mut late => break,
-                () = shared.surroundings.stopping.cancelled() => break,
+                () = shared.surroundings.stopping.begun() => break,
             },
         };
         match next {
@@ -202,6 +202,11 @@ async fn run<D: Delivery>(
     };
     if let Err(failure) = outcome {
         cx.end_run();
+        if shared.surroundings.stopping.heed_failure(&failure) {
+            cx.report(&failure);
+            settle_all(shared, group, || Ending::Abandoned).await;
+            return Vec::new();
+        }
         if group.len() > 1 {
             let rest = group.split_off(group.len() / 2);
             return vec![rest, group];

@@ -2,10 +2,10 @@
 
 use crate::endpoint::lanes::Lanes;
 use crate::endpoint::placed::Placed;
+use crate::endpoint::settle::return_all;
 use std::sync::Arc;
 use tramline_core::name::QueueRef;
-use tramline_core::settlement::Settlement;
-use tramline_core::transport::{Delivery, Receiver};
+use tramline_core::transport::Receiver;
 use tramline_core::{Error, ErrorKind, Result};
 
 /// A receiver behind the lanes of its endpoint; without lanes it is the receiver itself.
@@ -57,20 +57,13 @@ impl<R: Receiver> Intake<R> {
         let mut prefetched = Vec::new();
         let ended = loop {
             match self.receiver.next().await {
-                Ok(Some(delivery)) => {
-                    let first = self.place(delivery);
-                    prefetched.extend(first.map(|first| first.settle(Settlement::Return)));
-                }
+                Ok(Some(delivery)) => prefetched.extend(self.place(delivery)),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
         };
-        // Together, so that they can share a commit. There are no more than the prefetch.
-        for returned in futures_util::future::join_all(prefetched).await {
-            if let Err(error) = returned {
-                tracing::warn!(%error, "a message could not be returned at once");
-            }
-        }
+        // There are no more than the prefetch.
+        return_all(prefetched).await;
         ended
     }
 

@@ -5,6 +5,7 @@
 //! its lane: it comes again, and whatever is behind it must not overtake it.
 
 use crate::endpoint::placed::{Course, Place, Placed};
+use crate::endpoint::settle::return_all;
 use crate::pipeline::Surroundings;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
@@ -14,7 +15,6 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tramline_core::capabilities::Ordering;
 use tramline_core::envelope::Envelope;
-use tramline_core::settlement::Settlement;
 use tramline_core::transport::Delivery;
 
 /// The lanes of one endpoint in this process. They outlive its receivers: what one of these has
@@ -127,7 +127,7 @@ impl<D: Delivery> Lanes<D> {
     /// Gives back what waits in broken lanes, in order, and forgets these.
     pub(crate) async fn give_back_broken(&self) {
         let broken = self.state.lock().take_broken();
-        give_back(broken).await;
+        return_all(broken).await;
     }
 
     /// Gives back everything that waits, what is behind a delivery at work after that has ended.
@@ -139,7 +139,7 @@ impl<D: Delivery> Lanes<D> {
                 idle.extend(state.take_broken());
                 (idle, state.lanes.is_empty())
             };
-            give_back(idle).await;
+            return_all(idle).await;
             if is_empty {
                 return;
             }
@@ -177,15 +177,5 @@ impl<D> State<D> {
             taken.extend(line.map(|standing| standing.delivery));
         }
         taken
-    }
-}
-
-/// Together, so that they can share a commit; each is begun after the one before.
-async fn give_back<D: Delivery>(deliveries: Vec<D>) {
-    let returned = deliveries.into_iter().map(|delivery| delivery.settle(Settlement::Return));
-    for returned in futures_util::future::join_all(returned).await {
-        if let Err(error) = returned {
-            tracing::warn!(%error, "a message that waited for its turn could not be returned at once");
-        }
     }
 }

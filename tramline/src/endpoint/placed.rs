@@ -135,7 +135,7 @@ impl<D: Delivery> Placed<D> {
         place.lanes.at_work.clone().spawn(async move {
             tokio::select! {
                 biased;
-                () = surroundings.stopping.cancelled() => {}
+                () = surroundings.stopping.begun() => {}
                 () = delivery.lost() => {}
                 () = over => return place.stand_again(delivery, course),
             }

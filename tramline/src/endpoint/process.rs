@@ -379,6 +379,9 @@ async fn ending(shared: &Shared, cx: &mut Context, outcome: Outcome) -> Ending {
         Err(failure) => {
             cx.end_run();
             cx.report(&failure);
+            if shared.surroundings.stopping.heed_failure(&failure) {
+                return Ending::Abandoned;
+            }
             Ending::Failed(failure)
         }
         Ok(()) => match std::mem::take(&mut cx.disposition) {

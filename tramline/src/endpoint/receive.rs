@@ -28,7 +28,7 @@ pub(crate) struct Reception {
 }
 
 /// Receives until the bus stops. A receiver that fails is replaced after a pause, for ever: only
-/// stopping ends it.
+/// stopping ends it. An outdated program's receivers stop the bus.
 pub(crate) async fn receive<T: Transport>(
     reception: Reception,
     transport: Arc<T>,
@@ -60,6 +60,9 @@ async fn receive_all<T: Transport>(
             Ok(()) => return,
             Err(error) => error,
         };
+        if reception.shared.surroundings.stopping.heed(&error) {
+            return;
+        }
         broken = u32::saturating_add(broken, 1);
         let endpoint = &*reception.shared.surroundings.name;
         tracing::error!(endpoint, %error, "receiving failed; beginning again after a pause");
@@ -92,16 +95,17 @@ async fn begin_again<T: Transport>(
             pause_before_receiving_again(*broken, shared.surroundings.composer.entropy.fraction());
         tokio::select! {
             biased;
-            () = shared.surroundings.stopping.cancelled() => return None,
+            () = shared.surroundings.stopping.begun() => return None,
             () = clock.sleep_until(clock.now().after(pause)) => {}
         }
         let receiver = tokio::select! {
             biased;
-            () = shared.surroundings.stopping.cancelled() => return None,
+            () = shared.surroundings.stopping.begun() => return None,
             receiver = transport.receiver(&reception.source) => receiver,
         };
         match receiver {
             Ok(receiver) => return Some(receiver),
+            Err(error) if shared.surroundings.stopping.heed(&error) => return None,
             Err(error) => {
                 tracing::error!(endpoint = &*shared.surroundings.name, %error, "cannot receive");
                 *broken = broken.saturating_add(1);
@@ -131,13 +135,13 @@ async fn take_all<R: Receiver>(
     loop {
         let slot = tokio::select! {
             biased;
-            () = stopping.cancelled() => break,
+            () = stopping.begun() => break,
             slot = slots.clone().acquire_owned() => slot,
         };
         let Ok(slot) = slot else { break };
         let next = tokio::select! {
             biased;
-            () = stopping.cancelled() => break,
+            () = stopping.begun() => break,
             next = receiver.next() => next?,
         };
         let Some(delivery) = next else {

@@ -51,6 +51,8 @@ pub(crate) async fn settle<D: Delivery>(
         Ok(Settled::LeaseLost) => {
             tracing::debug!(endpoint = &*shared.surroundings.name, id = ?envelope.id, "the lease was lost");
         }
+        // The log says so once, and needs no line for each message.
+        Err(error) if shared.surroundings.stopping.heed(&error) => {}
         Err(error) => {
             tracing::error!(
                 endpoint = &*shared.surroundings.name, id = ?envelope.id, %error,
@@ -59,6 +61,17 @@ pub(crate) async fn settle<D: Delivery>(
         }
     }
     None
+}
+
+/// Gives back what nobody has worked on, together, so that they can share a commit; each is begun
+/// after the one before. Those that cannot be returned come back when their leases end.
+pub(crate) async fn return_all<D: Delivery>(deliveries: Vec<D>) {
+    let returned = deliveries.into_iter().map(|delivery| delivery.settle(Settlement::Return));
+    let returned = futures_util::future::join_all(returned).await;
+    let errors: Vec<_> = returned.into_iter().filter_map(Result::err).collect();
+    if let Some(error) = errors.first() {
+        tracing::warn!(messages = errors.len(), %error, "messages could not be returned at once");
+    }
 }
 
 async fn carry_out<D: Delivery>(shared: &Shared, delivery: D, how: Settlement) -> Result<Settled> {
@@ -103,10 +116,13 @@ async fn send_copy<D: Delivery>(shared: &Shared, delivery: &D, copy: &[Outgoing]
         tries += 1;
         let fraction = 0.5 + shared.surroundings.composer.entropy.fraction() / 2.0;
         let Some(pause) = pauses.pause(tries, fraction) else { return Err(error) };
+        if shared.surroundings.stopping.heed(&error) {
+            return Err(error);
+        }
         tracing::warn!(endpoint = &*shared.surroundings.name, %error, tries, "a copy could not be sent");
         tokio::select! {
             biased;
-            () = shared.surroundings.stopping.cancelled() => return Err(error),
+            () = shared.surroundings.stopping.begun() => return Err(error),
             () = delivery.lost() => return Err(error),
             () = clock.sleep_until(clock.now().after(pause)) => {}
         }

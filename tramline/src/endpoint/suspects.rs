@@ -64,7 +64,7 @@ pub(crate) async fn begin_trial<D: Delivery>(
         biased;
         begun = enter_alone(shared, delivery, message) => begun?,
         () = delivery.lost() => return Err(Ending::LeaseLost),
-        () = shared.surroundings.stopping.cancelled() => return Err(Ending::Abandoned),
+        () = shared.surroundings.stopping.begun() => return Err(Ending::Abandoned),
     };
     let marks = delivery.marks();
     let marked = tokio::select! {

@@ -4,6 +4,7 @@ use crate::dead_letters::{FailureReport, Hooks};
 use crate::handler::Versions;
 use crate::pipeline::{Incoming, States};
 use crate::retry::Retries;
+use crate::stopping::Stopping;
 use crate::{Failure, Message};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -21,8 +22,7 @@ pub(crate) struct Surroundings {
     pub(crate) versions: Versions,
     pub(crate) retries: Retries,
     pub(crate) hooks: Hooks,
-    /// The bus stops: nothing new is taken, pauses end.
-    pub(crate) stopping: CancellationToken,
+    pub(crate) stopping: Stopping,
     /// The limit for stopping is over: what still runs is dropped and returned.
     pub(crate) killed: CancellationToken,
 }

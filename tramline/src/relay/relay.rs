@@ -3,10 +3,10 @@
 use crate::relay::held::Held;
 use crate::relay::waves::waves;
 use crate::retry::Retry;
+use crate::stopping::Stopping;
 use crate::unrouted::Unrouted;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 use tramline_core::clock::{Deadline, Timestamp};
 use tramline_core::compose::Composer;
 use tramline_core::erased::{DynSender, DynStore};
@@ -21,7 +21,7 @@ pub(crate) struct Relay {
     pub(crate) composer: Arc<Composer>,
     pub(crate) send_limit: Duration,
     pub(crate) unrouted: Arc<Unrouted>,
-    pub(crate) stopping: CancellationToken,
+    pub(crate) stopping: Stopping,
     /// Waves in a row that the transport could not take.
     pub(crate) unavailable: u32,
 }
@@ -42,10 +42,11 @@ const ATTEMPTS_MAX: u32 = 10;
 /// Dies the process between a confirm and the removal of its row, the row is sent again under the
 /// same id: the consumer's inbox knows it.
 pub(crate) async fn relay(mut relay: Relay) {
-    while !relay.stopping.is_cancelled() {
+    while !relay.stopping.has_begun() {
         match relay.pass().await {
             Ok(true) => {}
             Ok(false) => relay.wait().await,
+            Err(error) if relay.stopping.heed(&error) => return,
             Err(error) => {
                 tracing::error!(%error, "the relay failed; going on after a pause");
                 relay.pause().await;
@@ -116,11 +117,16 @@ impl Relay {
         noted
     }
 
-    /// Later, or never without an operator. A transport that is down, or a queue that is full, says
-    /// nothing about the row: such failures do not bring it closer to being parked.
+    /// Later, or never without an operator. A transport that is down, a queue that is full, or one
+    /// that this program is too old for says nothing about the row: such failures do not bring it
+    /// closer to being parked.
     async fn failed(&self, row: &OutboxRow, error: &Error, held: &mut Held) -> Result<()> {
         let (id, to) = (&row.outgoing.envelope.id, &row.outgoing.to);
         let (token, text) = (row.token, error.to_string());
+        if self.stopping.heed(error) {
+            held.back.push((token, self.now()));
+            return Err(error.clone());
+        }
         if may_pass(error) {
             tracing::warn!(?id, %to, %error, "the relay could not send");
             let until = self.later(self.unavailable);
@@ -173,7 +179,7 @@ impl Relay {
         };
         tokio::select! {
             biased;
-            () = self.stopping.cancelled() => {}
+            () = self.stopping.begun() => {}
             () = self.store.outbox_dyn().appended() => {}
             () = clock.sleep_until(due) => {}
         }
@@ -184,7 +190,7 @@ impl Relay {
         let clock = &self.composer.clock;
         tokio::select! {
             biased;
-            () = self.stopping.cancelled() => {}
+            () = self.stopping.begun() => {}
             () = clock.sleep_until(clock.now().after(POLL)) => {}
         }
     }

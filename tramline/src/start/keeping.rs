@@ -3,6 +3,7 @@
 use crate::bus::{Bus, publishing};
 use crate::endpoint::Shared;
 use crate::relay::{Relay, relay};
+use crate::stopping::Stopping;
 use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::ErrorKind;
@@ -68,8 +69,13 @@ fn start_relay(bus: &Bus, store: Arc<dyn DynStore>) {
 fn start_pruning(bus: &Bus, store: Arc<dyn DynStore>, endpoint: Arc<str>, retention: Duration) {
     let running = bus.inner();
     let (composer, stopping) = (running.composer.clone(), running.stopping.clone());
-    let prune = async move { prune_inbox(&*store, &endpoint, &composer, retention).await };
-    running.loops.spawn(async move { stopping.run_until_cancelled_owned(prune).await });
+    running.loops.spawn(async move {
+        tokio::select! {
+            biased;
+            () = stopping.begun() => {}
+            () = prune_inbox(&*store, &endpoint, &composer, retention, &stopping) => {}
+        }
+    });
 }
 
 /// Forgets what is older than `retention`, a little at a time, for ever.
@@ -78,6 +84,7 @@ async fn prune_inbox(
     endpoint: &str,
     composer: &Composer,
     retention: Duration,
+    stopping: &Stopping,
 ) {
     const EVERY: Duration = Duration::from_secs(60);
     const ROWS_AT_ONCE: u32 = 1000;
@@ -86,6 +93,7 @@ async fn prune_inbox(
         match store.prune_inbox_dyn(endpoint, now.before(retention), ROWS_AT_ONCE).await {
             Ok(pruned) if pruned >= u64::from(ROWS_AT_ONCE) => continue,
             Ok(_) => {}
+            Err(error) if stopping.heed(&error) => return,
             Err(error) => tracing::warn!(%error, endpoint, "the inbox could not be pruned"),
         }
         composer.clock.sleep_until(now.after(EVERY)).await;

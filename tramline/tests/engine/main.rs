@@ -12,6 +12,7 @@ mod ids;
 mod lanes;
 mod layers;
 mod measuring;
+mod outdated;
 mod publishing;
 mod receiving;
 mod relaying;

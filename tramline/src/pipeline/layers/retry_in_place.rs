@@ -30,14 +30,14 @@ impl RetryInPlace {
         if pause.is_zero() {
             // A handler that fails without ever waiting must not keep its thread from others.
             tokio::task::yield_now().await;
-            return if surroundings.stopping.is_cancelled() { Slept::MustNot } else { Slept::Done };
+            return if surroundings.stopping.has_begun() { Slept::MustNot } else { Slept::Done };
         }
         let Ok(_place) = self.sleepers.try_acquire() else { return Slept::MustNot };
         let clock = &surroundings.composer.clock;
         let awake = clock.sleep_until(clock.now().after(pause));
         tokio::select! {
             biased;
-            () = surroundings.stopping.cancelled() => Slept::MustNot,
+            () = surroundings.stopping.begun() => Slept::MustNot,
             () = awake => Slept::Done,
         }
     }
@@ -83,7 +83,7 @@ impl Layer for RetryInPlace {
 
 /// The pause before the next run; `None` if there is none or it is not ours to give.
 fn pause(cx: &Context, failure: &Failure) -> Option<Duration> {
-    if *failure.verdict() != Verdict::Retry {
+    if *failure.verdict() != Verdict::Retry || cx.surroundings.stopping.heed_failure(failure) {
         return None;
     }
     let fraction = cx.surroundings.composer.entropy.fraction();

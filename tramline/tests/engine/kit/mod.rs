@@ -12,6 +12,6 @@ pub(crate) use alone::alone;
 pub(crate) use counters::Counters;
 pub(crate) use messages::{Log, Order, Paid, Ping, Renamed};
 pub(crate) use store::{Commit, Watched};
-pub(crate) use transport::{Answer, Rigged};
+pub(crate) use transport::{Answer, Rigged, outdated};
 pub(crate) use world::{SECOND, World, at_once, idle};
 pub(crate) use written::Written;

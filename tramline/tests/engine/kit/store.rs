@@ -1,10 +1,11 @@
 //! A memory as a store that is watched, and that answers commits as it is told.
 
+use super::transport::outdated;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tramline::Memory;
 use tramline::core::clock::Timestamp;
@@ -29,6 +30,8 @@ pub(crate) struct Watched {
     pub(crate) claims: Arc<AtomicUsize>,
     /// So many removals of rows that were sent fail.
     pub(crate) failing_removals: Arc<AtomicUsize>,
+    /// Whatever writes is refused, because a newer program was here.
+    pub(crate) is_outdated: Arc<AtomicBool>,
     /// Wound while the outbox is asked when something is due, as if the database took so long.
     pub(crate) slow_due: Arc<Mutex<Option<(tramline::core::clock::ManualClock, Duration)>>>,
 }
@@ -61,6 +64,7 @@ impl Watched {
             failing_claims: Arc::default(),
             claims: Arc::default(),
             failing_removals: Arc::default(),
+            is_outdated: Arc::default(),
             slow_due: Arc::default(),
         }
     }
@@ -116,6 +120,9 @@ impl Store for Watched {
         buffered: Vec<Outgoing>,
     ) -> Result<Committed, CommitError> {
         let told = self.commits.lock().pop_front();
+        if self.is_outdated.load(SeqCst) {
+            return Err(CommitError::Store(outdated("commit")));
+        }
         let lost = || Error::new(ErrorKind::TimedOut, "hear whether it was committed");
         match told {
             None => self.memory.commit(tx.close(), conditions, buffered).await,
@@ -144,6 +151,9 @@ impl Store for Watched {
         self.memory.admitted(sightings).await
     }
     async fn prune_inbox(&self, endpoint: &str, before: Timestamp, limit: u32) -> Result<u64> {
+        if self.is_outdated.load(SeqCst) {
+            return Err(outdated("prune an inbox"));
+        }
         self.memory.prune_inbox(endpoint, before, limit).await
     }
     fn outbox(&self) -> &dyn Outbox {
@@ -159,6 +169,10 @@ impl Outbox for Watched {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>>> {
         self.claims.fetch_add(1, SeqCst);
+        if self.is_outdated.load(SeqCst) {
+            let refused = Err(outdated("claim rows of the outbox"));
+            return Box::pin(std::future::ready(refused));
+        }
         let fails = self.failing_claims.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
         if fails.is_ok() {
             let error = Error::new(ErrorKind::Unavailable, "claim rows of the outbox");

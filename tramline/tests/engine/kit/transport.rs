@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tramline::Memory;
 use tramline::core::capabilities::{Capabilities, FilterSupport, Support};
 use tramline::core::clock::Deadline;
@@ -61,6 +62,8 @@ pub(crate) struct Rig {
     pub(crate) filters_nothing: AtomicBool,
     /// So many returns fail.
     pub(crate) failing_returns: AtomicU32,
+    /// Cancelled, everything that is asked of it is refused, because a newer program was here.
+    pub(crate) outdated: CancellationToken,
     pub(crate) receivers_made: AtomicU32,
     /// `send` and `settle`, in order.
     pub(crate) log: Log,
@@ -86,6 +89,17 @@ pub(crate) enum Answer {
 
 fn counted_down(counter: &AtomicU32) -> bool {
     counter.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+impl Rig {
+    fn refuses_the_outdated(&self, doing: &str) -> Result<()> {
+        if self.outdated.is_cancelled() { Err(outdated(doing)) } else { Ok(()) }
+    }
+}
+
+/// What an older program is told.
+pub(crate) fn outdated(doing: &str) -> Error {
+    Error::new(ErrorKind::Outdated, doing).because("a newer program was here")
 }
 
 impl Rigged {
@@ -130,6 +144,7 @@ impl Transport for Rigged {
         if counted_down(&self.rig.refused_receivers) {
             return Err(Error::new(ErrorKind::Unavailable, "receive"));
         }
+        self.rig.refuses_the_outdated("begin to receive")?;
         let inner = self.memory.receiver(source).await?;
         let buffer = VecDeque::new();
         Ok(RiggedReceiver { inner, rig: self.rig.clone(), buffer, broken: false })
@@ -151,6 +166,9 @@ impl Sender for RiggedSender {
     async fn send(&self, batch: &[Outgoing], deadline: Deadline) -> Vec<Sent> {
         let answer = self.rig.answers.lock().pop_front().unwrap_or(Answer::Accept);
         self.rig.log.add(format!("send {} {answer:?}", batch.len()));
+        if self.rig.outdated.is_cancelled() {
+            return batch.iter().map(|_| Sent::Refused(outdated("send"))).collect();
+        }
         let came_by_topic = |outgoing: &Outgoing| outgoing.envelope.via.is_some();
         let mut copies = batch.iter().filter(|outgoing| outgoing.copy.is_some());
         assert!(!copies.any(came_by_topic), "a copy goes to the queue and never to the topic");
@@ -200,7 +218,12 @@ impl Receiver for RiggedReceiver {
             return Ok(None);
         }
         if self.buffer.is_empty() {
-            let Some(first) = self.inner.next().await? else { return Ok(None) };
+            let first = tokio::select! {
+                biased;
+                () = self.rig.outdated.cancelled() => return Err(outdated("receive")),
+                first = self.inner.next() => first?,
+            };
+            let Some(first) = first else { return Ok(None) };
             self.buffer.push_back(first);
             while self.rig.prefetches.load(SeqCst)
                 && let Some(Ok(Some(more))) =
@@ -279,6 +302,7 @@ impl Delivery for RiggedDelivery {
             self.rig.returned.add(self.inner.envelope().id.as_ref().unwrap().to_string());
         }
         self.rig.log.add(word);
+        self.rig.refuses_the_outdated(word)?;
         self.inner.settle(how).await
     }
     fn settled_by_store(self) {
