@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::process::ExitCode;
+use tramline::ErrorKind;
 
 /// A reason to end.
 #[derive(Debug)]
@@ -21,10 +22,21 @@ impl Trouble {
         Self::Broken(text.to_string())
     }
 
+    /// Why a bus stopped. To an outdated program no other start can help.
+    pub(crate) fn of_bus(error: tramline::Error) -> Self {
+        match error.kind() {
+            ErrorKind::Outdated => Self::misuse(error),
+            _ => Self::broken(error),
+        }
+    }
+
+    /// What a process ends with that should not be started again as it is.
+    pub(crate) const MISUSE: u8 = 2;
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Broken(_) => ExitCode::FAILURE,
-            Self::Misuse(_) => ExitCode::from(2),
+            Self::Misuse(_) => ExitCode::from(Self::MISUSE),
         }
     }
 }

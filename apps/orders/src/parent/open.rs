@@ -95,7 +95,7 @@ impl Opened {
         if let Some(supervisor) = site.supervisor {
             supervisor.stop().await;
         }
-        let _drained = site.bus.drain(DRAIN_LIMIT).await.map_err(Trouble::broken)?;
+        let _drained = site.bus.drain(DRAIN_LIMIT).await.map_err(Trouble::of_bus)?;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::cli::{CommandLine, Workers};
 use crate::clock::SharedClock;
 use crate::data;
 use crate::data_dir::DataDir;
-use crate::run::{Site, failed};
+use crate::run::Site;
 use crate::terminal::{note, say};
 use crate::trouble::Trouble;
 
@@ -42,7 +42,7 @@ pub(crate) async fn parent(
         invite(site).await?;
         tokio::select! {
             () = stopped.wait() => {}
-            trouble = failed(&mut site.supervisor) => ended = Err(trouble),
+            trouble = site.failed() => ended = Err(trouble),
         }
     }
     opened.close().await?;

@@ -9,4 +9,4 @@ mod stillness;
 
 pub(crate) use look::look;
 pub(crate) use refill::refill;
-pub(crate) use run::{Run, Site, failed};
+pub(crate) use run::{Run, Site};

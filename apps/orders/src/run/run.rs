@@ -51,6 +51,23 @@ const BACKLOG_MAX: u64 = 4_000;
 /// How many idle looks in a row are the end; see [`look`].
 const IDLE_LOOKS: u32 = 2;
 
+impl Site {
+    /// Ends when workers cannot be kept running, or the bus stops by itself; never while all goes
+    /// well. Cancel-safe.
+    pub(crate) async fn failed(&mut self) -> Trouble {
+        let workers = async {
+            match &mut self.supervisor {
+                Some(supervisor) => supervisor.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            trouble = workers => trouble,
+            Err(error) = self.bus.stopping() => Trouble::of_bus(error),
+        }
+    }
+}
+
 impl<'a> Run<'a> {
     /// Begins to place `orders`, of `total` that there are in all, and to kill workers as planned.
     pub(crate) async fn begin(
@@ -86,7 +103,7 @@ impl<'a> Run<'a> {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 posted = poster.finished(), if !poster.is_finished() => posted?,
-                trouble = failed(&mut site.supervisor) => return Err(trouble),
+                trouble = site.failed() => return Err(trouble),
             }
         }
         self.see().await
@@ -120,13 +137,5 @@ impl<'a> Run<'a> {
         let worker = kill.worker as i64;
         let record = KillRecord { run: self.number, killed_at, worker, process };
         self.site.database.record_kill(record).await.map_err(Trouble::broken)
-    }
-}
-
-/// Ends when workers cannot be kept running.
-pub(crate) async fn failed(supervisor: &mut Option<Supervisor>) -> Trouble {
-    match supervisor {
-        Some(supervisor) => supervisor.failed().await,
-        None => std::future::pending().await,
     }
 }

@@ -1,6 +1,7 @@
 //! One worker process, as its parent sees it.
 
 use super::words::{DRAIN, READY};
+use crate::trouble::Trouble;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -78,6 +79,13 @@ impl WorkerProcess {
     /// Waits until it has ended. Cancel-safe.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
+    }
+
+    /// Whether it has ended, and said that another start cannot help. Asked once it is heard no
+    /// more.
+    pub(super) fn is_hopeless(&mut self) -> bool {
+        let ended = self.child.try_wait().ok().flatten();
+        ended.and_then(|status| status.code()) == Some(Trouble::MISUSE.into())
     }
 
     /// SIGKILL: the process does nothing more. Answers which one it was, once it is gone.

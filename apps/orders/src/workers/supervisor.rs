@@ -119,6 +119,7 @@ impl Keeper {
                         }
                     }
                 }
+                Err(why) if worker.is_hopeless() => return Err(self.hopeless(&why)),
                 Err(why) => why,
             };
             failed_starts += 1;
@@ -135,6 +136,9 @@ impl Keeper {
         let killed = tokio::select! {
             ended = worker.ended() => {
                 let status = ended.map_err(|error| self.trouble(&error.to_string()))?;
+                if worker.is_hopeless() {
+                    return Err(self.hopeless(&format!("it ended with {status}")));
+                }
                 tracing::warn!(worker = self.number, %status, "a worker died; starting another");
                 return Ok(End::Died);
             }
@@ -149,6 +153,11 @@ impl Keeper {
         // Whoever wanted to know may have gone meanwhile.
         let _ = tell.send(process);
         Ok(End::Killed)
+    }
+
+    /// Another start would end in the same way.
+    fn hopeless(&self, why: &str) -> Trouble {
+        Trouble::misuse(format!("worker {} cannot go on: {why}; see its words above", self.number))
     }
 
     fn trouble(&self, why: &str) -> Trouble {
@@ -172,6 +181,18 @@ mod tests {
     async fn a_worker_that_is_never_ready_is_given_up_with_its_status() {
         let trouble = Supervisor::start(2, &WorkerCommand::of_shell("exit 3")).await.unwrap_err();
         assert!(trouble.to_string().contains("exit status: 3, 5 times in a row"), "{trouble}");
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_says_that_it_cannot_be_helped_is_not_started_again() {
+        let hopeless = WorkerCommand::of_shell("exit 2");
+        let trouble = Supervisor::start(1, &hopeless).await.unwrap_err();
+        let text = trouble.to_string();
+        assert!(text.contains("worker 0 cannot go on: it ended with exit status: 2;"), "{text}");
+        let becomes_so = WorkerCommand::of_shell("echo ready; exit 2");
+        let mut supervisor = Supervisor::start(1, &becomes_so).await.unwrap();
+        let text = supervisor.failed().await.to_string();
+        assert!(text.contains("worker 0 cannot go on: it ended with exit status: 2;"), "{text}");
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 /// How long handlers may take to finish when the worker is to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs the endpoints until the parent says to drain, or SIGTERM does.
+/// Runs the endpoints until the parent says to drain, or SIGTERM does, or the bus stops by itself.
 pub(crate) async fn work(broker: &str, database: &str, clock: SharedClock) -> Result<(), Trouble> {
     let drain = listen_to_parent().map_err(Trouble::broken)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::broken)?;
@@ -28,8 +28,10 @@ pub(crate) async fn work(broker: &str, database: &str, clock: SharedClock) -> Re
     tokio::select! {
         _ = drain => {}
         _ = terminate.recv() => {}
+        // Why it stops by itself, the drain says.
+        _ = bus.stopping() => {}
     }
-    let _drained = bus.drain(DRAIN_LIMIT).await.map_err(Trouble::broken)?;
+    let _drained = bus.drain(DRAIN_LIMIT).await.map_err(Trouble::of_bus)?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod bad_input;
 mod crash;
 mod exchange;
 mod orders;
+mod outdated;
 mod processes;
 mod program;
 mod refused;
