@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// How long a writer waits for its turn before it gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a connection sleeps before it tries again.
+pub(crate) const PAUSE: Duration = Duration::from_micros(500);
+
 thread_local! {
     static WAIT: Cell<(Duration, Option<Instant>)> = const { Cell::new((PATIENCE, None)) };
 }
@@ -17,7 +20,6 @@ thread_local! {
 /// others starve; short and even pauses let all of them go on.
 pub(crate) fn wait_a_moment(tries: i32) -> bool {
     const FIRST_PAUSE: Duration = Duration::from_micros(100);
-    const PAUSE: Duration = Duration::from_micros(500);
     let (patience, since) = WAIT.get();
     let since = match since {
         Some(since) if tries > 0 => since,

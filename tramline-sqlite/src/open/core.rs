@@ -5,6 +5,7 @@ use crate::deliver::returned::Returned;
 use crate::options::Settings;
 use crate::processes::checkpoint::Checkpoints;
 use crate::processes::hub::Hub;
+use crate::processes::reading::Reading;
 use crate::processes::{Neighbours, lock::LockFile, watch};
 use crate::queue::routes::Routes;
 use crate::queue::unrouted::Unrouted;
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) routes: RwLock<Arc<Routes>>,
     pub(crate) returned: Returned,
     pub(crate) unrouted: Unrouted,
+    pub(crate) reading: Arc<Reading>,
     /// How often this process has entered the file. Deliveries from before the last time are lost.
     pub(crate) entries: tokio::sync::watch::Sender<u64>,
     pub(crate) lock: LockFile,
@@ -95,6 +97,7 @@ impl Shared {
             routes: RwLock::new(Arc::new(routes)),
             returned: Returned::default(),
             unrouted: Unrouted::default(),
+            reading: Arc::default(),
             entries: tokio::sync::watch::Sender::new(0),
             lock,
         })

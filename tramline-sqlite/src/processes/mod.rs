@@ -5,6 +5,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod hub;
 pub(crate) mod lock;
 mod neighbours;
+pub(crate) mod reading;
 pub(crate) mod reap;
 pub(crate) mod watch;
 

@@ -3,6 +3,7 @@
 use crate::error::{failed, failed_on};
 use crate::open::connection;
 use crate::open::core::{Core, Shared};
+use crate::processes::reading::Reading;
 use crate::writer::Guard;
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -18,6 +19,7 @@ const READERS_MAX: usize = 4;
 /// The readers of one file.
 pub(crate) struct Readers {
     path: PathBuf,
+    reading: Arc<Reading>,
     /// Of users' closures, and of the bus's own looks: a slow closure must not hold up the bus.
     users: Arc<Semaphore>,
     own: Arc<Semaphore>,
@@ -48,6 +50,7 @@ impl Readers {
     pub(crate) fn new(shared: &Shared) -> Self {
         Self {
             path: shared.path.clone(),
+            reading: shared.reading.clone(),
             users: Arc::new(Semaphore::new(READERS_MAX)),
             own: Arc::new(Semaphore::new(READERS_MAX)),
             idle: Arc::default(),
@@ -79,11 +82,15 @@ impl Readers {
         let permit =
             permit.map_err(|error| Error::new(ErrorKind::Closed, doing()).because(error))?;
         let (idle, path) = (self.idle.clone(), self.path.clone());
+        let reading = self.reading.clone();
         let read = move || {
+            let on_file = |error| failed_on("read", &path, error);
             let reader = idle.lock().pop().map_or_else(|| Reader::open(&path), Ok);
-            let reader = reader.map_err(|error| failed_on("read", &path, error))?;
+            let reader = reader.map_err(on_file)?;
+            let reading = reading.begin();
             let answer = reader.snapshot(limit, f);
-            let answer = answer.map_err(|error| failed_on("read", &path, error))?;
+            drop(reading);
+            let answer = answer.map_err(on_file)?;
             // A connection on which something panicked or failed is not used again.
             idle.lock().push(reader);
             drop(permit);

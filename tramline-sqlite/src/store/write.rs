@@ -91,7 +91,8 @@ impl Sqlite {
 
     /// Runs `f` on the file as it is now, on a connection that cannot write. At most 5 s: its SQL is
     /// stopped then, and a closure that does other things for longer fails when it ends. While it
-    /// runs, the write-ahead log cannot begin anew and grows.
+    /// runs, the write-ahead log cannot begin anew and grows; before it runs, it waits for up to half
+    /// a second if the log is about to.
     ///
     /// Dropped, `f` may still run to its end, for nobody.
     ///

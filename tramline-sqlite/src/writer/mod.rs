@@ -8,6 +8,7 @@ mod guard;
 mod job;
 mod log;
 mod member;
+mod restart;
 mod submit;
 mod thread;
 mod tokens;
