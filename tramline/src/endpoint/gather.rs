@@ -222,6 +222,7 @@ async fn run<D: Delivery>(
         Disposition::SettledByStore => settle_all(shared, group, || Ending::SettledByStore).await,
         Disposition::Unknown => settle_all(shared, group, || Ending::Unanswered).await,
         Disposition::Refused(refusals) => return drop_refused(shared, group, &refusals).await,
+        Disposition::Expired => return drop_expired(shared, group).await,
     }
     Vec::new()
 }
@@ -254,6 +255,15 @@ async fn drop_refused<D: Delivery>(
         }
     }
     finish_members(shared, dropped).await;
+    vec![rest]
+}
+
+/// What has expired while the batch was gathered, or waited for its turn, drops out; the others run.
+async fn drop_expired<D: Delivery>(shared: &Shared, group: Group<D>) -> Vec<Group<D>> {
+    let now = shared.now();
+    let is_late = |member: &Member<D>| member.incoming.envelope.is_expired(now);
+    let (late, rest): (Group<D>, Group<D>) = group.into_iter().partition(is_late);
+    finish_members(shared, late.into_iter().map(|member| (member, Ending::Expired))).await;
     vec![rest]
 }
 

@@ -243,10 +243,6 @@ pub(crate) async fn admitted<D: Delivery>(
 
 /// From the first layer to the last message published.
 async fn handle(shared: &Shared, pipeline: &EndpointPipeline, cx: &mut Context) -> Ending {
-    // It may have waited long since it was admitted: for a duplicate, or for its trial.
-    if cx.is_expired() {
-        return Ending::Expired;
-    }
     let outcome = caught(pipeline.run(cx)).await;
     ending(shared, cx, outcome).await
 }
@@ -388,6 +384,7 @@ async fn ending(shared: &Shared, cx: &mut Context, outcome: Outcome) -> Ending {
             Disposition::Open => Ending::Handled,
             Disposition::SettledByStore => Ending::SettledByStore,
             Disposition::Unknown => Ending::Unanswered,
+            Disposition::Expired => Ending::Expired,
             Disposition::Refused(refusals) => match refusals.first() {
                 Some((_, refusal)) => refused(*refusal),
                 // The store does not say why: later, and uncharged.

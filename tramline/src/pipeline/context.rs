@@ -49,6 +49,8 @@ pub(crate) enum Disposition {
     Refused(Vec<(usize, tramline_core::store::Refusal)>),
     /// Nobody knows whether it was committed.
     Unknown,
+    /// No handler has begun: some of the messages have expired while they waited for their turn.
+    Expired,
 }
 
 impl Context {
@@ -172,10 +174,12 @@ impl Context {
         self.cancel();
     }
 
-    /// Whether the message has lost its meaning; of a batch, the first.
+    /// Whether the message has lost its meaning; of a batch, any.
     pub(crate) fn is_expired(&self) -> bool {
-        let envelope = &self.message.envelope;
-        envelope.expires_at.is_some() && envelope.is_expired(self.surroundings.composer.clock.now())
+        let clock = &self.surroundings.composer.clock;
+        self.messages().any(|Incoming { envelope, .. }| {
+            envelope.expires_at.is_some() && envelope.is_expired(clock.now())
+        })
     }
 
     /// Tells the error callback that this run failed, once.

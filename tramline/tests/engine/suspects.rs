@@ -131,6 +131,25 @@ fn a_suspect_waits_for_those_at_work_and_everybody_else_for_it() {
 }
 
 #[test]
+fn what_expires_while_it_waits_for_a_suspect_is_not_handled() {
+    let (world, log, gate) = (World::new(), Log::default(), Gate::new());
+    accuse(&world, &[1]);
+    let process = Process::start(&world, &log, &gate, endpoint());
+    process.run(async {
+        idle().await;
+        process.bus.send("q", &Ping { n: 2 }).ttl(SECOND).await.unwrap();
+        idle().await;
+        world.wind(SECOND).await;
+        gate.0.add_permits(1);
+        idle().await;
+        assert_eq!(log.lines(), ["begin 1", "end 1"]);
+        let dead = world.dead("q").await;
+        assert_eq!(dead[0].death.as_ref().unwrap().reason.as_str(), "expired");
+        assert_eq!(world.depth("q").await, [0, 0, 0, 1]);
+    });
+}
+
+#[test]
 fn a_suspect_does_not_begin_before_those_at_work_have_ended() {
     let (world, log, gate) = (World::new(), Log::default(), Gate::new());
     let other = World::new();
@@ -295,6 +314,33 @@ fn suspects_of_a_batch_are_batches_of_one_and_alone() {
     let reasons: Vec<_> =
         dead.iter().map(|dead| dead.death.as_ref().unwrap().reason.to_string()).collect();
     assert_eq!(reasons, ["poison"]);
+}
+
+#[test]
+fn what_expires_while_its_batch_waits_for_a_suspect_drops_out_of_it() {
+    async fn batch(items: Vec<Item<Ping>>, State(log): State<Log>, State(gate): State<Gate>) {
+        let numbers: Vec<_> = items.iter().map(|item| item.message.n).collect();
+        log.add(format!("begin {numbers:?}"));
+        gate.pass().await;
+    }
+    let (world, log, gate) = (World::new(), Log::default(), Gate::new());
+    accuse(&world, &[1]);
+    let endpoint = Endpoint::new("q").concurrency(2).batch(2, SECOND / 10).handle_batch(batch);
+    let process = Process::start(&world, &log, &gate, endpoint);
+    process.run(async {
+        world.wind(SECOND).await;
+        assert_eq!(log.lines(), ["begin [1]"], "the suspect is alone");
+        process.bus.send("q", &Ping { n: 2 }).ttl(SECOND).await.unwrap();
+        process.bus.send("q", &Ping { n: 3 }).await.unwrap();
+        idle().await;
+        world.wind(SECOND).await;
+        gate.0.add_permits(2);
+        idle().await;
+        assert_eq!(log.lines(), ["begin [1]", "begin [3]"]);
+        let dead = world.dead("q").await;
+        assert_eq!(dead[0].death.as_ref().unwrap().reason.as_str(), "expired");
+        assert_eq!(world.depth("q").await, [0, 0, 0, 1]);
+    });
 }
 
 #[test]

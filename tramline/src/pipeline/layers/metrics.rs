@@ -1,6 +1,6 @@
 //! Counts and times, through the `metrics` facade: the application picks the recorder.
 
-use crate::pipeline::{Context, Layer, Outcome, Step};
+use crate::pipeline::{Context, Disposition, Layer, Outcome, Step};
 use metrics::{Counter, Histogram};
 use std::sync::Arc;
 use tramline_core::clock::Clock;
@@ -36,6 +36,9 @@ impl Layer for Metrics {
     async fn around<N: Step>(&self, cx: &mut Context, next: &N) -> Outcome {
         let began = self.clock.now();
         let outcome = next.run(cx).await;
+        if cx.disposition == Disposition::Expired {
+            return outcome;
+        }
         self.seconds.record(self.clock.now().since(began));
         let counter = if outcome.is_ok() { &self.succeeded } else { &self.failed };
         counter.increment(cx.batch_len() as u64);

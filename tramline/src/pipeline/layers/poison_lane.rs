@@ -1,6 +1,6 @@
 //! While a suspect runs, nobody else does.
 
-use crate::pipeline::{Context, Layer, Outcome, PoisonLane, Step};
+use crate::pipeline::{Context, Disposition, Layer, Outcome, PoisonLane, Step};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ impl Layer for PoisonLane {
     async fn around<N: Step>(&self, cx: &mut Context, next: &N) -> Outcome {
         let Some(trial) = cx.trial.clone() else {
             let _beside_others = self.beside_others().await;
-            return next.run(cx).await;
+            return unless_expired(cx, next).await;
         };
         let (clock, endpoint) =
             (cx.surroundings.composer.clock.clone(), cx.surroundings.name.clone());
-        let mut run = pin!(next.run(cx));
+        let mut run = pin!(unless_expired(cx, next));
         tokio::select! {
             biased;
             outcome = &mut run => return outcome,
@@ -26,4 +26,14 @@ impl Layer for PoisonLane {
         trial.end();
         run.await
     }
+}
+
+/// Whoever has its turn may have waited long since it was admitted: for a duplicate, for the rest
+/// of its batch, or for the lane.
+async fn unless_expired<N: Step>(cx: &mut Context, next: &N) -> Outcome {
+    if cx.is_expired() {
+        cx.disposition = Disposition::Expired;
+        return Ok(());
+    }
+    next.run(cx).await
 }
