@@ -30,6 +30,8 @@ pub(crate) enum What {
     Called { call: Call, nth: u32, fault: Option<Fault> },
     Confirmed(String),
     Unconfirmed(String),
+    Acted(&'static str),
+    FailsToAct(&'static str, String),
     Handled(String),
     Drains,
     Drained,
@@ -76,6 +78,10 @@ impl fmt::Display for Step {
             }
             What::Confirmed(message) => write!(f, "{message} is confirmed to its sender"),
             What::Unconfirmed(message) => write!(f, "{message} is not confirmed to its sender"),
+            What::Acted(what) => write!(f, "`{what}` is done"),
+            What::FailsToAct(what, why) => {
+                write!(f, "`{what}` is not done: {}", why.replace('\n', " "))
+            }
             What::Handled(message) => write!(f, "{message} is handled"),
             What::Drains => f.write_str("is told to stop"),
             What::Drained => f.write_str("has stopped"),

@@ -2,8 +2,10 @@
 
 use crate::messages::{Order, Paid};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tramline::core::{Error, ErrorKind};
 use tramline::testing::faults::Faults;
 use tramline::testing::{Aftermath, Scenario, Simulation};
 use tramline::{Endpoint, Failure, Memory, Outbox, State, Tx};
@@ -265,4 +267,48 @@ fn a_process_that_its_handler_kills_starts_again_and_the_message_comes_again() {
     });
     let survived = simulation.seeds(0..50).run().unwrap();
     assert!(survived.lives >= 2 * 50, "{survived}");
+}
+
+#[test]
+fn what_an_operator_does_is_done_again_until_it_succeeds() {
+    #[derive(Clone, Default)]
+    struct Mended(Arc<AtomicBool>);
+    async fn charge(_: Order, State(mended): State<Mended>) -> Result<(), Failure> {
+        if mended.0.load(SeqCst) { Ok(()) } else { Err(Failure::permanent("it is broken")) }
+    }
+    let simulation = Simulation::of(|_| {
+        let mended = Mended::default();
+        let (outside, operator) = (mended.clone(), mended);
+        Scenario::new(move |life| {
+            let payment = Endpoint::new("payment").handle(charge);
+            life.bus().state(outside.clone()).endpoint(payment)
+        })
+        .send("payment", Order { n: 1 })
+        .send("payment", Order { n: 2 })
+        .act("redrive", move |bus| {
+            let operator = operator.clone();
+            async move {
+                let letters = bus.dead_letters("payment")?;
+                if !operator.0.load(SeqCst) && letters.peek(None, 2).await?.len() < 2 {
+                    let doing = "redrive: not all are dead yet";
+                    return Err(Error::new(ErrorKind::Unavailable, doing));
+                }
+                operator.0.store(true, SeqCst);
+                letters.redrive_all().await.map(drop)
+            }
+        })
+        .always("nothing is both waiting and dead", |after| {
+            let waits = after.queued("payment").into_iter().map(|queued| queued.position);
+            let dead: Vec<i64> = after.dead_letters("payment").map(|dead| dead.position).collect();
+            let both: Vec<i64> = waits.filter(|position| dead.contains(position)).collect();
+            if both.is_empty() { Ok(()) } else { Err(format!("{both:?}")) }
+        })
+        .finally("nothing is dead any more", |after| {
+            match after.dead_letters("payment").next() {
+                Some(letter) => Err(format!("{letter:?}")),
+                None => Ok(()),
+            }
+        })
+    });
+    simulation.seeds(0..200).run().unwrap();
 }

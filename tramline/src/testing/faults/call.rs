@@ -52,6 +52,9 @@ pub(crate) enum Call {
     GiveBack,
     Park,
     NextDue,
+    Redrive,
+    Purge,
+    Unsubscribe,
     /// A call of the application's own fakes.
     Outside(&'static str),
 }
@@ -78,6 +81,9 @@ impl Call {
             Self::GiveBack => "outbox.give_back",
             Self::Park => "outbox.park",
             Self::NextDue => "outbox.next_due",
+            Self::Redrive => "operate.redrive",
+            Self::Purge => "operate.purge",
+            Self::Unsubscribe => "operate.unsubscribe",
             Self::Outside(name) => name,
         }
     }

@@ -10,6 +10,7 @@ mod draw;
 #[expect(clippy::module_inception, reason = "the handle itself, beside what it is used by")]
 mod faults;
 mod faulty;
+mod operate;
 mod outbox;
 mod receiver;
 mod sender;

@@ -7,16 +7,6 @@ use tramline_core::clock::Timestamp;
 use tramline_core::store::{Outbox, OutboxRow, OutboxToken, ParkedRow, Store};
 use tramline_core::{BoxFuture, Result};
 
-impl<S: Store> Faulty<S> {
-    fn through<'a, T: Send + 'a>(
-        &'a self,
-        call: Call,
-        effect: BoxFuture<'a, Result<T>>,
-    ) -> BoxFuture<'a, Result<T>> {
-        Box::pin(async move { self.faults.through(call, effect).await.heard() })
-    }
-}
-
 impl<S: Store> Outbox for Faulty<S> {
     fn claim(
         &self,

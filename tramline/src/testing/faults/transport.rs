@@ -49,7 +49,7 @@ impl<T: Transport> Transport for Faulty<T> {
     }
 
     fn operate(&self) -> Option<&dyn Operate> {
-        self.inner.operate()
+        self.inner.operate().is_some().then_some(self)
     }
 
     async fn close(&self, deadline: Deadline) -> Result<()> {

@@ -1,4 +1,5 @@
-//! Sends a scenario's messages, as an application's clients do: again, until they are confirmed.
+//! Sends a scenario's messages, and does what its operators do, as they would: again, until it is
+//! confirmed.
 
 use crate::publish::Receipt;
 use crate::testing::faults::LifeId;
@@ -10,19 +11,23 @@ use std::time::Duration;
 use tramline_core::clock::{Clock, ManualClock};
 use tramline_core::{BoxFuture, Result};
 
-/// One message to be sent.
-pub(crate) struct Job {
-    pub(crate) name: &'static str,
-    pub(crate) send: Box<Send>,
+/// One thing to be done.
+pub(crate) enum Job {
+    /// A message of this name is to be sent.
+    Send { name: &'static str, send: Box<Send> },
+    /// An operator does what is called this.
+    Act { name: &'static str, act: Box<Act> },
 }
 
 type Send =
     dyn for<'a> Fn(&'a Bus, MessageId) -> BoxFuture<'a, Confirmed> + std::marker::Send + Sync;
 
+type Act = dyn Fn(Bus) -> BoxFuture<'static, Result<()>> + std::marker::Send + Sync;
+
 /// The bus's answer.
 pub(crate) type Confirmed = Result<Receipt>;
 
-/// The messages of a run, and how many of them are confirmed; outlives the processes.
+/// What is to be done in a run, and how much of it is confirmed; outlives the processes.
 #[derive(Clone)]
 pub(crate) struct Client {
     jobs: Arc<Vec<(MessageId, Job)>>,
@@ -30,7 +35,7 @@ pub(crate) struct Client {
     clock: ManualClock,
 }
 
-/// How long it waits before it sends again.
+/// How long it waits before it tries again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 impl Client {
@@ -42,21 +47,29 @@ impl Client {
         *self.confirmed.lock() == self.jobs.len()
     }
 
-    /// Sends what is not confirmed yet.
+    /// Does what is not confirmed yet.
     pub(crate) async fn run(self, bus: Bus, life: LifeId, trace: Trace) {
         loop {
             let next = *self.confirmed.lock();
             let Some((id, job)) = self.jobs.get(next) else { return };
-            let message = || format!("{} {id}", job.name);
-            match (job.send)(&bus, id.clone()).await {
-                Ok(_) => {
-                    *self.confirmed.lock() = next + 1;
-                    trace.add(life, What::Confirmed(message()));
+            let (is_done, what) = match job {
+                Job::Send { name, send } => {
+                    let is_sent = send(&bus, id.clone()).await.is_ok();
+                    let message = format!("{name} {id}");
+                    let what = if is_sent { What::Confirmed } else { What::Unconfirmed };
+                    (is_sent, what(message))
                 }
-                Err(_) => {
-                    trace.add(life, What::Unconfirmed(message()));
-                    self.clock.sleep_until(self.clock.now().after(PAUSE)).await;
-                }
+                Job::Act { name, act } => match act(bus.clone()).await {
+                    Ok(()) => (true, What::Acted(name)),
+                    Err(error) => (false, What::FailsToAct(name, error.to_string())),
+                },
+            };
+            if is_done {
+                *self.confirmed.lock() = next + 1;
+            }
+            trace.add(life, what);
+            if !is_done {
+                self.clock.sleep_until(self.clock.now().after(PAUSE)).await;
             }
         }
     }

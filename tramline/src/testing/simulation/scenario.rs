@@ -9,8 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 use tramline_core::Message;
 use tramline_core::draft::Draft;
-use tramline_core::name::QueueName;
-use tramline_core::operate::Peeked;
+use tramline_core::name::{QueueName, QueueRef};
+use tramline_core::operate::{Operate, Peeked};
 use tramline_memory::store::Db;
 use tramline_memory::{Memory, MemoryOptions};
 
@@ -101,6 +101,18 @@ impl Scenario {
         })
     }
 
+    /// The first process does `act` once everything that is given before is confirmed, and does it
+    /// again until it answers `Ok`: what operators do, such as a redrive. It may die in the middle,
+    /// and the next of its lives begins from the beginning.
+    pub fn act<F: Future<Output = tramline_core::Result<()>> + Send + 'static>(
+        mut self,
+        name: &'static str,
+        act: impl Fn(Bus) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.jobs.push(Job::Act { name, act: Box::new(move |bus| Box::pin(act(bus))) });
+        self
+    }
+
     /// What must hold when nothing is left to do. Answer an `Err` that says how it does not.
     pub fn finally(
         self,
@@ -135,7 +147,7 @@ impl Scenario {
         + Sync
         + 'static,
     ) -> Self {
-        self.jobs.push(Job { name: M::NAME, send: Box::new(send) });
+        self.jobs.push(Job::Send { name: M::NAME, send: Box::new(send) });
         self
     }
 
@@ -147,8 +159,8 @@ impl Scenario {
 
 impl fmt::Debug for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (processes, messages) = (self.processes.len(), self.jobs.len());
-        write!(f, "Scenario({processes} processes, {messages} messages)")
+        let (processes, jobs) = (self.processes.len(), self.jobs.len());
+        write!(f, "Scenario({processes} processes, {jobs} messages and acts)")
     }
 }
 
@@ -169,6 +181,14 @@ impl Aftermath {
     /// Looks at the tables of the store that is another database than the transport.
     pub fn read_elsewhere<T>(&self, look: impl FnOnce(&Db<'_>) -> T) -> T {
         read(&self.elsewhere, look)
+    }
+
+    /// What is in `queue`, in its order: what waits, whatever for, and what is at work.
+    pub fn queued(&self, queue: &str) -> Vec<Peeked> {
+        let queue = QueueRef::Main(QueueName::foreign(queue));
+        let there = self.memory.peek(&queue, None, u32::MAX).now_or_never();
+        // Nothing is in a queue that was not declared yet.
+        there.expect("a memory never waits").unwrap_or_default()
     }
 
     /// The dead letters of `queue`.
