@@ -4,7 +4,7 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use tramline::memory::store::Db;
 use tramline::testing::Aftermath;
-use tramline::{Failure, Memory, Tx};
+use tramline::{Envelope, Failure, Memory, Tx};
 
 /// Adds 1 to the count of `what`, in the handler's transaction.
 pub(super) fn count(tx: &Tx<Memory>, what: String) -> Result<(), Failure> {
@@ -31,15 +31,24 @@ pub(super) fn dead_of(
     queue: &str,
     reason: impl Fn(&str) -> bool,
 ) -> BTreeSet<u32> {
+    let letters = after.dead_letters(queue);
+    let letters = letters
+        .filter(|letter| letter.death.as_ref().is_some_and(|death| reason(death.reason.as_str())));
+    letters.filter_map(|letter| number(&letter.envelope)).collect()
+}
+
+/// The numbers of the messages that wait in `queue` or are at work.
+pub(super) fn queued(after: &Aftermath, queue: &str) -> BTreeSet<u32> {
+    after.queued(queue).iter().filter_map(|queued| number(&queued.envelope)).collect()
+}
+
+/// The number of a message.
+pub(super) fn number(envelope: &Envelope) -> Option<u32> {
     #[derive(Deserialize)]
     struct Numbered {
         n: u32,
     }
-    let letters = after.dead_letters(queue);
-    let letters = letters
-        .filter(|letter| letter.death.as_ref().is_some_and(|death| reason(death.reason.as_str())));
-    let bodies = letters.map(|letter| letter.envelope.body.clone());
-    bodies.filter_map(|body| Some(serde_json::from_slice::<Numbered>(&body).ok()?.n)).collect()
+    Some(serde_json::from_slice::<Numbered>(&envelope.body).ok()?.n)
 }
 
 /// Each of the orders was counted once as `what`, or is dead in `queue`, and none more often.

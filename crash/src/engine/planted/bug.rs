@@ -11,6 +11,22 @@ pub(super) enum Bug {
     AcksWhatIsReturned,
     /// One wake-up of a receiver is lost.
     LosesAWakeUp,
+    /// When a message expires is forgotten on its way.
+    ForgetsExpiry,
+    /// A message that has expired is acked instead of dead-lettered.
+    AcksWhatHasExpired,
+    /// A publish goes into one queue after the other, until one is full.
+    PublishesQueueByQueue,
+    /// What a full queue refuses is said to be accepted.
+    ConfirmsWhatIsRefused,
+    /// Nobody remembers what was sent before, although that was asked for.
+    IgnoresTheWindow,
+    /// A copy counts as sent before.
+    DropsCopies,
+    /// Redriven messages are taken from the dead letters before they are in their queue.
+    RedrivesInTwoSteps,
+    /// Whoever was tried once is never acquitted.
+    AcquitsNobody,
 }
 
 /// What a store does wrong.

@@ -4,18 +4,19 @@ use super::bug::Bug;
 use futures_util::FutureExt;
 use std::sync::Arc;
 use tramline::Memory;
-use tramline::core::Result;
 use tramline::core::capabilities::Capabilities;
 use tramline::core::clock::Deadline;
-use tramline::core::dead::FailureNote;
+use tramline::core::dead::{FailureNote, Reason};
 use tramline::core::envelope::Envelope;
+use tramline::core::name::QueueRef;
 use tramline::core::operate::Operate;
 use tramline::core::settlement::{Marks, Settled, Settlement};
 use tramline::core::store::DatabaseId;
-use tramline::core::topology::{QueueSpec, Topology};
+use tramline::core::topology::{QueueSpec, Subscription, Topology};
 use tramline::core::transport::{
-    Delivery, Outgoing, Receiver, Sender, Sent, Source, Ticket, Transport,
+    Delivery, Destination, Outgoing, Receiver, Sender, Sent, Source, Ticket, Transport,
 };
+use tramline::core::{ErrorKind, Result};
 use tramline::testing::faults::Faulty;
 
 type Inner = Faulty<Memory>;
@@ -40,17 +41,22 @@ impl Transport for Planted {
         Transport::database(&self.inner)
     }
     async fn declare(&self, topology: &Topology) -> Result<()> {
-        self.inner.declare(topology).await
+        let mut topology = topology.clone();
+        if self.bug == Bug::IgnoresTheWindow {
+            topology.queues.iter_mut().for_each(|queue| queue.dedup_window = None);
+        }
+        self.inner.declare(&topology).await
     }
     async fn sender(&self) -> Result<PlantedSender> {
-        Ok(PlantedSender { inner: Arc::new(self.inner.sender().await?), bug: self.bug })
+        let inner = Arc::new(self.inner.sender().await?);
+        Ok(PlantedSender { inner, transport: self.inner.clone(), bug: self.bug })
     }
     async fn receiver(&self, source: &Source) -> Result<PlantedReceiver> {
         let inner = self.inner.receiver(source).await?;
         Ok(PlantedReceiver { inner, bug: self.bug, delivered: 0 })
     }
     fn operate(&self) -> Option<&dyn Operate> {
-        self.inner.operate()
+        Some(self)
     }
     async fn close(&self, deadline: Deadline) -> Result<()> {
         self.inner.close(deadline).await
@@ -59,18 +65,64 @@ impl Transport for Planted {
 
 pub(super) struct PlantedSender {
     inner: Arc<<Inner as Transport>::Sender>,
+    transport: Inner,
     bug: Bug,
 }
+
+const ACCEPTED: Sent = Sent::Accepted { routed: Some(true) };
 
 impl Sender for PlantedSender {
     async fn send(&self, batch: &[Outgoing], deadline: Deadline) -> Vec<Sent> {
         let is_copy = batch.iter().any(|outgoing| outgoing.copy.is_some());
-        if self.bug != Bug::ConfirmsCopiesEarly || !is_copy {
-            return self.inner.send(batch, deadline).await;
+        match self.bug {
+            Bug::ConfirmsCopiesEarly if is_copy => {
+                let (inner, later) = (self.inner.clone(), batch.to_vec());
+                tokio::spawn(async move { inner.send(&later, deadline).await });
+                batch.iter().map(|_| ACCEPTED).collect()
+            }
+            Bug::ConfirmsWhatIsRefused => {
+                let confirmed = |sent| match sent {
+                    Sent::Refused(error) if error.kind() == ErrorKind::Full => ACCEPTED,
+                    sent => sent,
+                };
+                self.inner.send(batch, deadline).await.into_iter().map(confirmed).collect()
+            }
+            Bug::DropsCopies if is_copy => {
+                let plain = batch.iter().map(|copy| Outgoing { copy: None, ..copy.clone() });
+                self.inner.send(&plain.collect::<Vec<_>>(), deadline).await
+            }
+            Bug::PublishesQueueByQueue => {
+                let mut sent = Vec::with_capacity(batch.len());
+                for outgoing in batch {
+                    sent.push(self.send_queue_by_queue(outgoing, deadline).await);
+                }
+                sent
+            }
+            _ => self.inner.send(batch, deadline).await,
         }
-        let (inner, later) = (self.inner.clone(), batch.to_vec());
-        tokio::spawn(async move { inner.send(&later, deadline).await });
-        batch.iter().map(|_| Sent::Accepted { routed: Some(true) }).collect()
+    }
+}
+
+impl PlantedSender {
+    async fn send_queue_by_queue(&self, outgoing: &Outgoing, deadline: Deadline) -> Sent {
+        let mut queues = vec![outgoing.to.clone()];
+        if let (Destination::Topic { subject, .. }, Some(operate)) =
+            (&outgoing.to, self.transport.operate())
+        {
+            let there = operate.subscriptions().await.unwrap_or_default().into_iter();
+            // These ask for one subject each, without a filter.
+            let wanted = |to: &Subscription| to.rules.iter().any(|rule| rule.subject == **subject);
+            let queue = |to: Subscription| Destination::Queue(QueueRef::Main(to.queue));
+            queues = there.filter(wanted).map(queue).collect();
+        }
+        for to in queues {
+            let copy = Outgoing { to, ..outgoing.clone() };
+            match self.inner.send(&[copy], deadline).await.pop() {
+                Some(Sent::Accepted { .. }) | None => {}
+                Some(refused) => return refused,
+            }
+        }
+        ACCEPTED
     }
 }
 
@@ -94,16 +146,17 @@ impl Receiver for PlantedReceiver {
         };
         let Some(inner) = next else { return Ok(None) };
         self.delivered += 1;
-        if self.bug != Bug::AcksOnDelivery {
-            return Ok(Some(PlantedDelivery {
-                acked: inner.envelope().clone(),
-                inner: Some(inner),
-                bug: self.bug,
-            }));
+        let mut envelope = inner.envelope().clone();
+        if self.bug == Bug::ForgetsExpiry {
+            Arc::make_mut(&mut envelope).expires_at = None;
         }
-        let acked = inner.envelope().clone();
-        inner.settle(Settlement::Ack).await?;
-        Ok(Some(PlantedDelivery { acked, inner: None, bug: self.bug }))
+        let mut inner = Some(inner);
+        if self.bug == Bug::AcksOnDelivery
+            && let Some(delivery) = inner.take()
+        {
+            delivery.settle(Settlement::Ack).await?;
+        }
+        Ok(Some(PlantedDelivery { envelope, inner, bug: self.bug }))
     }
     async fn stop(&mut self) -> Result<()> {
         self.inner.stop().await
@@ -113,13 +166,13 @@ impl Receiver for PlantedReceiver {
 /// Without `inner` it was acked already, and settling it does nothing.
 pub(super) struct PlantedDelivery {
     inner: Option<InnerDelivery>,
-    acked: Arc<Envelope>,
+    envelope: Arc<Envelope>,
     bug: Bug,
 }
 
 impl Delivery for PlantedDelivery {
     fn envelope(&self) -> &Arc<Envelope> {
-        &self.acked
+        &self.envelope
     }
     fn failures(&self) -> u32 {
         self.inner.as_ref().map_or(0, Delivery::failures)
@@ -148,9 +201,17 @@ impl Delivery for PlantedDelivery {
             None => std::future::pending().await,
         }
     }
-    async fn settle(self, how: Settlement) -> Result<Settled> {
-        let is_acked = self.bug == Bug::AcksWhatIsReturned && how == Settlement::Return;
-        let how = if is_acked { Settlement::Ack } else { how };
+    async fn settle(self, mut how: Settlement) -> Result<Settled> {
+        match (self.bug, &mut how) {
+            (Bug::AcksWhatIsReturned, Settlement::Return)
+            | (Bug::AcksWhatHasExpired, Settlement::DeadLetter { reason: Reason::Expired, .. }) => {
+                how = Settlement::Ack
+            }
+            (Bug::AcquitsNobody, Settlement::Retry { marks, .. }) => {
+                marks.trials = self.marks().trials;
+            }
+            _ => {}
+        }
         match self.inner {
             Some(inner) => inner.settle(how).await,
             None => Ok(Settled::Done),

@@ -1,12 +1,15 @@
 //! Which seed is which world.
 
-use super::{batches, by_bus, duplicates, elsewhere, fan_out, keys, poison, relayed_keys, shared};
+use super::{
+    batches, by_bus, deduplication, duplicates, elsewhere, expiry, fan_out, full, keys, poison,
+    redrive, relayed_keys, shared,
+};
 use tramline::testing::Scenario;
 
 type World = (&'static str, fn() -> Scenario);
 
 /// The worlds, in turn.
-const WORLDS: [World; 11] = [
+const WORLDS: [World; 16] = [
     ("acks in the handlers' transactions", shared::shared),
     ("a store elsewhere", elsewhere::elsewhere),
     ("retries and dead letters by the bus", by_bus::by_bus),
@@ -18,6 +21,11 @@ const WORLDS: [World; 11] = [
     ("order by key where no broker locks it", keys::lanes),
     ("order by key through an outbox", relayed_keys::relayed_keys),
     ("a message that kills", poison::poison),
+    ("messages that expire", expiry::expiry),
+    ("messages that expire, where no broker looks", expiry::expiry_by_bus),
+    ("full queues", full::full),
+    ("queues that drop what was sent before", deduplication::deduplication),
+    ("dead letters that are put back", redrive::redrive),
 ];
 
 pub(crate) fn of_seed(seed: u64) -> Scenario {
