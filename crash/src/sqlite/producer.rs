@@ -179,7 +179,7 @@ impl Line {
         let due = scheduled.then(|| now.after(self.dice.millis(1..DELAY_MS_MAX)));
         let key = match due {
             // Alone in its key: it takes its place there when it is due.
-            Some(_) => format!("{}-{number}", self.name),
+            Some(_) => format!("{}-at-{number}", self.name),
             None => format!("{}-{}", self.name, self.dice.below(KEYS_OF_A_TASK)),
         };
         Draw { placed: Placed { number, key, since: due.unwrap_or(now).as_micros() }, due }
