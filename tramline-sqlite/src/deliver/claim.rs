@@ -85,7 +85,7 @@ impl Job for Claim {
         let found = if self.dead {
             take_dead(work, self.queue, process, limit)
         } else {
-            promote(work, self.queue).and_then(|()| take_ready(work, self.queue, process, limit))
+            take_due_and_ready(work, self.queue, process, limit)
         };
         self.found = found?;
         self.found.entry = *work.shared.entries.borrow();
@@ -117,6 +117,17 @@ impl Job for Claim {
         // A receiver that is gone drops what it would have got, and so returns it.
         let _ = reply.send(answer);
     }
+}
+
+fn take_due_and_ready(work: &Work<'_>, queue: i64, process: i64, limit: usize) -> Result<Found> {
+    let promoted = promote(work, queue)?;
+    let found = take_ready(work, queue, process, limit)?;
+    // Nobody is woken for what is taken here and now: under many due times, each would cost
+    // everybody a claim for nothing.
+    if promoted && !found.emptied {
+        work.wake(queue);
+    }
+    Ok(found)
 }
 
 fn take_ready(work: &Work<'_>, queue: i64, process: i64, limit: usize) -> Result<Found> {

@@ -25,7 +25,10 @@ pub(super) fn step(work: &Work<'_>, queue: i64, dead: bool, last: i64) -> Result
     let gone = match dead {
         true => dead_letters(work, queue, last),
         false => {
-            promote(work, queue)?;
+            if promote(work, queue)? {
+                // Those behind `last` stay.
+                work.wake(queue);
+            }
             // What waits behind others goes first: it must not become ready by their going.
             behind(work, queue, last).and_then(|gone| match gone {
                 0 => ready(work, queue, last),

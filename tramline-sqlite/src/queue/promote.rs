@@ -9,22 +9,20 @@ use rusqlite::{OptionalExtension, params};
 use tramline_core::Result;
 use tramline_core::clock::Timestamp;
 
-/// How many at most: a claim is short even when very many are due at once. It is woken again for
-/// the rest.
+/// How many at most: a claim is short even when very many are due at once. The rest is due at once
+/// for the next one.
 const PROMOTED_MAX: i64 = 1000;
 
 /// Moves delayed messages whose time has come to the others that can be taken, or behind the one
-/// that is out of their lane.
-pub(crate) fn promote(work: &Work<'_>, queue: i64) -> Result<()> {
+/// that is out of their lane. Answers whether there were any: whoever leaves them there has to wake
+/// others.
+pub(crate) fn promote(work: &Work<'_>, queue: i64) -> Result<bool> {
     let now = work.now();
     let moved = match work.particular(queue) {
         Some(queue) => place_due(work, &queue, now),
         None => move_due(work, queue, now),
     };
-    if moved.map_err(|error| failed("make delayed messages ready", error))? > 0 {
-        work.wake(queue);
-    }
-    Ok(())
+    Ok(moved.map_err(|error| failed("make delayed messages ready", error))? > 0)
 }
 
 /// The same for a message that is to line up now: what was due before it stands before it, whether
