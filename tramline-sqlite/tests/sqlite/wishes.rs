@@ -368,6 +368,8 @@ async fn a_redrive_with_a_rate_goes_by_the_clock_and_ends_where_it_is_dropped() 
     }
     redrive.abort();
     assert!((&mut redrive).await.unwrap_err().is_cancelled());
+    // The step that was on its way to the writer is in or was taken back once this is.
+    sqlite.write(|_| Ok(())).await.unwrap();
     let moved = ready().await;
     assert!((20..=24).contains(&moved), "it has ended: {moved}");
     let counted = Redrive { dry_run: true, ..what };
