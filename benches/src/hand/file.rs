@@ -5,6 +5,7 @@ use super::rows;
 use crate::Result;
 use crate::message::{OrderPaid, OrderPlaced};
 use rusqlite::Connection;
+use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tramline::{Bus, Endpoint, Sqlite};
@@ -50,7 +51,8 @@ async fn has_left(path: &Path) -> Result<()> {
     Err("ours did not leave the file".into())
 }
 
-/// Puts a backlog into the queue of orders. `flags` say how they came.
+/// Puts a backlog into the queue of orders, and onto the disk: the first sync of a consumer would
+/// otherwise have gigabytes to write that are none of its own. `flags` say how they came.
 pub(crate) fn fill(path: &Path, messages: u64, flags: i64) -> Result<()> {
     const AT_ONCE: u64 = 100_000;
     let db = Connection::open(path)?;
@@ -63,6 +65,9 @@ pub(crate) fn fill(path: &Path, messages: u64, flags: i64) -> Result<()> {
         }
         db.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
     }
+    // Not before this connection is gone: to close a file undoes its process's locks on it.
+    drop(db);
+    File::open(path)?.sync_all()?;
     Ok(())
 }
 
