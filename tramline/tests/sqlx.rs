@@ -143,3 +143,28 @@ async fn a_transaction_on_another_file_is_refused_by_name() {
     let text = error.to_string();
     assert!(text.contains("other.db") && text.contains("shop.db"), "{text}");
 }
+
+#[tokio::test]
+async fn an_older_program_appends_nothing_to_a_file_that_a_newer_one_has_migrated() {
+    // Its tables may be as they were, or not.
+    for change in ["", "ALTER TABLE tramline_outbox DROP COLUMN tried;"] {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = Shop::open(&folder.path().join("shop.db"), true).await;
+        let writer = shop.bus.store(&shop.store);
+        let mut transaction = shop.pool.begin().await.unwrap();
+        let mut outbox = writer.outbox(&mut transaction).await.unwrap();
+        let migration = "UPDATE tramline_schema SET version = 999;
+             UPDATE tramline_counter SET value = value + 1 WHERE name = 'topology';";
+        let migration =
+            sqlx::AssertSqlSafe(format!("BEGIN IMMEDIATE; {migration} {change} COMMIT"));
+        sqlx::raw_sql(migration).execute(&shop.pool).await.unwrap();
+        let failure = outbox.publish(&OrderPlaced { order_id: 1 }).await.unwrap_err();
+        let error = failure.find::<tramline::Error>().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Outdated, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("shop.db") && text.contains("version 999"), "{text}");
+        transaction.commit().await.unwrap();
+        let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM tramline_outbox");
+        assert_eq!(rows.fetch_one(&shop.pool).await.unwrap(), 0, "whoever commits all the same");
+    }
+}

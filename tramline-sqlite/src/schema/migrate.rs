@@ -9,6 +9,11 @@ use tramline_core::{Error, ErrorKind, Result};
 /// changed, only followed by others.
 const STEPS: &[&str] = &[include_str!("v1.sql")];
 
+/// The newest version that this program knows.
+pub(crate) const NEWEST: u32 = STEPS.len() as u32;
+/// Asks a file for its version.
+pub(crate) const VERSION: &str = "SELECT version FROM tramline_schema";
+
 /// Reads only: refuses a file that this crate must not touch, before anything in it is changed.
 pub(crate) fn check(connection: &Connection, path: &Path) -> Result<()> {
     version(STEPS, connection, path).map(|_| ())
@@ -25,18 +30,16 @@ pub(crate) fn migrate(connection: &Connection, path: &Path) -> Result<()> {
 ///
 /// Every migration counts the topology up, so that nobody has to ask before that has changed.
 pub(crate) fn unknown_version(connection: &Connection) -> rusqlite::Result<Option<u32>> {
-    let version: u32 =
-        connection.query_row("SELECT version FROM tramline_schema", [], |row| row.get(0))?;
-    Ok((version as usize > STEPS.len()).then_some(version))
+    let version: u32 = connection.query_row(VERSION, [], |row| row.get(0))?;
+    Ok((version > NEWEST).then_some(version))
 }
 
 /// What whoever wants to do `doing` to a file of that version is told.
 pub(crate) fn too_new(doing: &str, path: &Path, version: u32) -> Error {
     let doing = format!("{doing} {}", path.display());
     Error::new(ErrorKind::Outdated, doing).because(format!(
-        "its tables have version {version} and this program knows versions up to {}; \
-         a newer program has written them: start that one instead",
-        STEPS.len()
+        "its tables have version {version} and this program knows versions up to {NEWEST}; \
+         a newer program has written them: start that one instead"
     ))
 }
 
@@ -73,9 +76,7 @@ fn version(steps: &[&str], connection: &Connection, path: &Path) -> Result<usize
     if has_tables.is_none() {
         return Ok(0);
     }
-    let version: u32 = connection
-        .query_row("SELECT version FROM tramline_schema", [], |row| row.get(0))
-        .map_err(on_file)?;
+    let version: u32 = connection.query_row(VERSION, [], |row| row.get(0)).map_err(on_file)?;
     match version as usize {
         known if known <= steps.len() => Ok(known),
         _ => Err(too_new("open", path, version)),

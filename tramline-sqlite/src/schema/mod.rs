@@ -2,4 +2,6 @@
 
 mod migrate;
 
+#[cfg(feature = "sqlx")]
+pub(crate) use migrate::{NEWEST, VERSION};
 pub(crate) use migrate::{check, migrate, too_new, unknown_version};

@@ -3,6 +3,8 @@
 use super::outbox::Written;
 use super::write::SqliteWriter;
 use crate::processes::hub::OUTBOX;
+use crate::schema;
+use crate::sqlite::Sqlite;
 use sqlx::Row;
 use std::fmt;
 use std::path::Path;
@@ -61,7 +63,8 @@ impl SqliteWriter {
             let doing = format!("{doing}: it is on {file:?}, and the outbox in {}", ours.display());
             return Err(Error::new(ErrorKind::Misconfigured, doing));
         }
-        Ok(TransactionOutbox { connection, scope: self.scope().clone() })
+        let (sqlite, scope) = (self.sqlite().clone(), self.scope().clone());
+        Ok(TransactionOutbox { connection, sqlite, scope })
     }
 
     /// Tells the relay that a transaction with messages in its [`outbox`](Self::outbox) is
@@ -74,6 +77,7 @@ impl SqliteWriter {
 /// The outbox inside of a transaction of `sqlx`: [`SqliteWriter::outbox`] answers one.
 pub struct TransactionOutbox<'t> {
     connection: &'t mut sqlx::SqliteConnection,
+    sqlite: Sqlite,
     scope: Scope,
 }
 
@@ -84,7 +88,8 @@ impl TransactionOutbox<'_> {
     ///
     /// # Errors
     /// A permanent failure if the message cannot be encoded; a retryable one if the database
-    /// failed. The transaction is as `sqlx` leaves it after a failed statement.
+    /// failed, or if a newer program has migrated it ([`ErrorKind::Outdated`]): then nothing is
+    /// appended. The transaction is as `sqlx` leaves it after a failed statement.
     pub async fn publish<'m>(&mut self, message: impl IntoDraft<'m>) -> Result<(), Failure> {
         let outgoing = self.scope.compose(message, Target::Subscribers)?;
         self.append(outgoing).await
@@ -110,19 +115,37 @@ impl TransactionOutbox<'_> {
     async fn append(&mut self, mut outgoing: Outgoing) -> Result<(), Failure> {
         self.scope.number(&mut outgoing, &mut 0);
         let row = Written::of(&outgoing, self.scope.composer.clock.now())?;
-        sqlx::query(Written::INSERT)
+        let appended = sqlx::query(Written::INSERT_UNLESS_NEWER)
             .bind(row.key)
             .bind(row.hold_until)
             .bind(row.destination)
             .bind(row.envelope)
             .bind(row.body)
+            .bind(schema::NEWEST)
             .execute(&mut *self.connection)
-            .await
-            .map(drop)
-            .map_err(|error| {
+            .await;
+        match appended {
+            Ok(done) if done.rows_affected() > 0 => Ok(()),
+            // Newer tables take no row, or do not have its columns any more.
+            Ok(_) => Err(self.refused(&outgoing, sqlx::Error::RowNotFound).await),
+            Err(error) => Err(self.refused(&outgoing, error).await),
+        }
+    }
+
+    /// Why nothing was appended: because of the version of the tables, or of `error`.
+    async fn refused(&mut self, outgoing: &Outgoing, error: sqlx::Error) -> Failure {
+        let version = sqlx::query_scalar::<_, u32>(schema::VERSION);
+        let version = version.fetch_one(&mut *self.connection).await;
+        Failure::retryable(match version {
+            Ok(version) if version > schema::NEWEST => {
+                let path = &self.sqlite.core.shared.path;
+                schema::too_new("append to the outbox in", path, version)
+            }
+            _ => {
                 let doing = format!("append to the outbox what goes to {}", outgoing.to);
-                Failure::retryable(Error::new(ErrorKind::Unavailable, doing).because(error))
-            })
+                Error::new(ErrorKind::Unavailable, doing).because(error)
+            }
+        })
     }
 }
 

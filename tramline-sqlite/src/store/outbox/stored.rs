@@ -32,6 +32,15 @@ pub(super) struct Stored {
     body: Bytes,
 }
 
+/// Where a message goes, as far as whoever appends it says. A literal, for `concat!`.
+macro_rules! into_outbox {
+    () => {
+        "INSERT INTO tramline_outbox
+             (key, hold_until, attempts, lease, lease_until, process, tried,
+              destination, envelope, body) "
+    };
+}
+
 /// What is written down for a message.
 pub(in crate::store) struct Written<'a> {
     pub(in crate::store) key: Option<&'a str>,
@@ -45,10 +54,18 @@ pub(in crate::store) struct Written<'a> {
 
 impl<'a> Written<'a> {
     /// Binds the fields in their order.
-    pub(in crate::store) const INSERT: &'static str = "INSERT INTO tramline_outbox
-             (key, hold_until, attempts, lease, lease_until, process, tried,
-              destination, envelope, body)
-         VALUES (?1, ?2, 0, 0, 0, 0, 0, ?3, ?4, ?5)";
+    pub(in crate::store) const INSERT: &'static str =
+        concat!(into_outbox!(), "VALUES (?1, ?2, 0, 0, 0, 0, 0, ?3, ?4, ?5)");
+
+    /// As [`INSERT`](Self::INSERT), and does nothing to tables that are newer than the version that
+    /// is bound last. Like every statement that writes, it has the file's write lock when it reads
+    /// the version.
+    #[cfg(feature = "sqlx")]
+    pub(in crate::store) const INSERT_UNLESS_NEWER: &'static str = concat!(
+        into_outbox!(),
+        "SELECT ?1, ?2, 0, 0, 0, 0, 0, ?3, ?4, ?5
+         WHERE (SELECT version FROM tramline_schema) <= ?6"
+    );
 
     /// `outgoing`, written down.
     ///
