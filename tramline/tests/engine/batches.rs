@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 use tramline::core::name::QueueName;
 use tramline::core::store::Refusal;
-use tramline::{Bus, Endpoint, Envelope, Failure, Item, MessageId, Retry, State, Tx};
+use tramline::{Bus, Draft, Endpoint, Envelope, Failure, Item, MessageId, Retry, State, Tx};
 
 /// Writes down the numbers of each batch, and fails with those that hold a 13.
 async fn keep(items: Vec<Item<Ping>>, State(log): State<Log>) -> Result<(), Failure> {
@@ -354,6 +354,24 @@ async fn a_store_that_refuses_without_saying_what_brings_the_batch_back_uncharge
         world.wind(SECOND).await;
         assert_eq!(written(&world).await, ["1", "2"].map(|n| (n.to_owned(), 1)), "{commit:?}");
     }
+}
+
+#[tokio::test]
+async fn what_was_handled_before_does_not_reach_the_handler_of_a_batch() {
+    let (world, log) = (World::new(), Log::default());
+    let store = Watched::on(world.other_memory());
+    let bus = world.bus_on(world.rigged()).store(store).state(log.clone());
+    let endpoint = one_by_one().transactional().batch(10, Duration::ZERO).handle_batch(keep);
+    let bus = bus.endpoint(endpoint).start().await.unwrap();
+    let first = send(&bus, [1]).await.remove(0);
+    idle().await;
+    let pings = pings([2, 1, 3]);
+    let mut drafts: Vec<_> = pings.iter().map(Draft::of).collect();
+    drafts[1] = Draft::of(&pings[1]).id(first);
+    assert!(bus.send_all("q", drafts).await.iter().all(Result::is_ok));
+    idle().await;
+    assert_eq!(log.lines(), ["1", "2 3"]);
+    assert_eq!(world.depth("q").await, [0, 0, 0, 0]);
 }
 
 #[tokio::test]

@@ -28,7 +28,9 @@ const FAILING: std::ops::Range<u64> = 100..200;
 /// Numbers that never succeed.
 const HOPELESS: std::ops::Range<u64> = 200..300;
 /// Numbers that wait at the gate.
-const GATED: std::ops::Range<u64> = 300..400;
+const GATED: std::ops::Range<u64> = 300..500;
+/// Numbers that fail in their first run, once they are through the gate.
+const FAILING_ONCE: std::ops::Range<u64> = 400..500;
 
 async fn work(
     ping: Ping,
@@ -41,7 +43,9 @@ async fn work(
         gate.0.acquire().await?.forget();
         log.add(format!("{} ends", ping.n));
     }
-    if HOPELESS.contains(&ping.n) || FAILING.contains(&ping.n) && attempt < 3 {
+    let fails =
+        FAILING.contains(&ping.n) && attempt < 3 || FAILING_ONCE.contains(&ping.n) && attempt < 2;
+    if HOPELESS.contains(&ping.n) || fails {
         return Err(Failure::retryable(format!("failure {attempt}")));
     }
     Ok(())
@@ -392,4 +396,62 @@ async fn what_was_taken_by_a_receiver_that_failed_stays_before_what_the_next_one
     bench.wind(1).await;
     assert_eq!(bench.log.take(), ["300 ends", "1 1", "2 1"]);
     assert_eq!(bench.depth().await, [0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_suspect_in_a_lane_is_handled_alone_and_its_key_goes_on_when_it_is_poison() {
+    let bench = Bench::new();
+    let bus = bench.start(endpoint()).await;
+    send(&bus, "a", [300, 1]).await;
+    for _ in 0..5 {
+        // Nobody hears the end of it.
+        assert_eq!(bench.log.take(), ["300 1"]);
+        bench.lose_leases();
+        bench.wind(1).await;
+    }
+    let death = bench.world.dead("q").await[0].death.clone().unwrap();
+    assert_eq!((death.reason.as_str(), death.failures), ("poison", 0));
+    assert_eq!(bench.log.take(), ["1 1"]);
+    assert_eq!(bench.depth().await, [0, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_suspect_that_fails_in_its_lane_is_acquitted_there() {
+    let bench = Bench::new();
+    let bus = bench.start(endpoint()).await;
+    send(&bus, "a", [400, 1]).await;
+    for _ in 0..2 {
+        assert_eq!(bench.log.take(), ["400 1"]);
+        bench.lose_leases();
+        bench.wind(1).await;
+    }
+    send(&bus, "b", [301]).await;
+    assert_eq!(bench.log.take(), ["400 1"], "nothing runs beside a suspect");
+    bench.gate.open();
+    idle().await;
+    assert_eq!(bench.log.take(), ["400 ends", "301 1"], "while it pauses, others are at work");
+    bench.wind(10).await;
+    assert_eq!(bench.log.take(), ["400 2"], "and it runs beside them");
+    bench.gate.open();
+    bench.gate.open();
+    bench.wind(1).await;
+    let mut lines = bench.log.take();
+    lines.sort();
+    assert_eq!(lines, ["1 1", "301 ends", "400 ends"]);
+    assert_eq!(bench.depth().await, [0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn where_the_broker_locks_keys_it_holds_them_and_there_are_no_lanes() {
+    let world = World::new();
+    let rigged = world.rigged();
+    let bench = Bench { world, rigged, log: Log::default(), gate: Gate::shut() };
+    let bus = bench.start(endpoint()).await;
+    send(&bus, "a", [100, 1]).await;
+    assert_eq!(bench.log.take(), ["100 1"]);
+    let settled = bench.rigged.rig.log.lines().into_iter().filter(|line| line == "retry");
+    assert_eq!((settled.count(), bench.depth().await[1]), (1, 0), "nothing is held unsettled");
+    bench.wind(10).await;
+    bench.wind(10).await;
+    assert_eq!(bench.log.take(), ["100 2", "100 3", "1 1"]);
 }

@@ -2,6 +2,7 @@
 
 use crate::kit::{Answer, Log, Paid, Rigged, SECOND, Watched, World, idle};
 use std::sync::atomic::Ordering::SeqCst;
+use tramline::core::clock::Clock;
 use tramline::core::operate::Peeked;
 use tramline::core::store::Store;
 use tramline::core::topology::{Rule, Subscription, Topology};
@@ -267,6 +268,25 @@ async fn what_waits_behind_a_refused_message_of_its_key_is_not_charged() {
     }
     assert_eq!(log.lines(), ["paid 2"], "all its attempts were left");
     assert_eq!(unsent.depth().await.unwrap(), UnsentDepth { waiting: 0, parked: 0 });
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_refused_message_of_its_key_is_given_back_with_it() {
+    let (world, log) = (World::new(), Log::default());
+    let (rigged, store) = (world.rigged(), Watched::on(world.other_memory()));
+    let bus = start(&world, &rigged, &store, &log).await;
+    rigged.rig.answers.lock().extend([Answer::Hang, Answer::Refuse]);
+    publish(&bus, &store, &[(0, None)]).await;
+    idle().await;
+    // While the first is on its way, those of one key gather for one batch.
+    publish(&bus, &store, &[(1, Some("a")), (2, Some("a")), (3, Some("a"))]).await;
+    rigged.rig.release.notify_one();
+    idle().await;
+    let _drained = bus.drain(SECOND).await.unwrap();
+    // Long before the lease of the batch ends.
+    world.clock.advance(10 * SECOND);
+    let rows = store.memory.outbox().claim(10, SECOND, world.clock.now()).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.attempts).collect::<Vec<_>>(), [1, 0, 0]);
 }
 
 #[tokio::test]

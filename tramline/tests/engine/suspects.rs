@@ -401,3 +401,25 @@ async fn a_trial_of_which_nobody_knows_whether_it_was_recorded_does_not_count() 
     idle().await;
     assert_eq!(log.lines(), ["begin 1", "begin 2"], "no suspect any more");
 }
+
+#[tokio::test]
+async fn nothing_begins_beside_a_suspect_before_its_settlement_is_answered() {
+    let (world, log, gate) = (World::new(), Log::default(), Gate::new());
+    gate.0.add_permits(10);
+    std::thread::scope(|scope| {
+        scope.spawn(|| accuse(&world, &[1]));
+    });
+    let rigged = world.rigged();
+    rigged.rig.hanging_acks.store(1, SeqCst);
+    let bus = world.bus_on(rigged.clone()).state(log.clone()).state(gate.clone());
+    let bus = bus.endpoint(endpoint()).start().await.unwrap();
+    idle().await;
+    bus.send("q", &Ping { n: 2 }).await.unwrap();
+    idle().await;
+    // Died the process now, the suspect would come again, and nobody else with it.
+    assert_eq!(log.lines(), ["begin 1", "end 1"]);
+    rigged.rig.release.notify_one();
+    idle().await;
+    assert_eq!(log.lines(), ["begin 1", "end 1", "begin 2", "end 2"]);
+    assert_eq!(world.depth("q").await, [0, 0, 0, 0]);
+}
