@@ -2,7 +2,7 @@
 
 use crate::messages::{Order, Paid};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tramline::core::{Error, ErrorKind};
@@ -147,6 +147,26 @@ fn a_process_that_cannot_start_is_told_and_not_tried_for_ever() {
     let found = simulation.run().unwrap_err();
     assert_eq!(found.invariant(), "a process starts");
     assert!(found.what().contains("which is not registered"), "{found}");
+}
+
+#[test]
+fn what_does_not_happen_again_under_the_same_faults_is_said_to_depend_on_more_than_the_seed() {
+    async fn take(_: Order) {}
+    let told = |fails: fn(u32) -> bool| {
+        let runs = Arc::new(AtomicU32::new(0));
+        let simulation = Simulation::of(move |_| {
+            let run = runs.fetch_add(1, SeqCst);
+            Scenario::new(|life| life.bus().endpoint(Endpoint::new("payment").handle(take)))
+                .send("payment", Order { n: 1 })
+                .finally("it holds", move |_| match fails(run) {
+                    true => Err("it does not".to_owned()),
+                    false => Ok(()),
+                })
+        });
+        simulation.seed(0).run().unwrap_err().to_string()
+    };
+    assert!(told(|run| run == 0).contains("depends on more than the seed"));
+    assert!(!told(|_| true).contains("depends on more than the seed"));
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(crate) struct Finding {
     pub(crate) script: Script,
     /// How much went wrong at first.
     pub(crate) faults_at_first: usize,
+    /// The same goes wrong whenever this does.
+    pub(crate) is_repeated: bool,
     pub(crate) steps: Vec<String>,
 }
 
@@ -57,13 +59,21 @@ impl Found {
     }
 }
 
+/// What follows is then not what happened.
+const NOT_REPEATED: &str = "it did not happen again under the same faults: something depends on \
+    more than the seed, such as another clock, thread or source of chance, or what an earlier run \
+    has left; the faults and steps below are those of a run that held";
+
 /// More of a run is not read by anybody.
 const STEPS_SHOWN_MAX: usize = 60;
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { seed, violation, script, faults_at_first, steps } = &*self.0;
+        let Finding { seed, violation, script, faults_at_first, is_repeated, steps } = &*self.0;
         writeln!(f, "seed {seed}: {}: {}", violation.invariant, violation.what)?;
+        if !is_repeated {
+            writeln!(f, "{NOT_REPEATED}")?;
+        }
         writeln!(f, "it takes {} of the {faults_at_first} faults of this seed:", script.len())?;
         write!(f, "{script}")?;
         writeln!(f, "what happens then:")?;

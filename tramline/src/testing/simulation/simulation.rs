@@ -168,8 +168,12 @@ impl Simulation {
         };
         let (script, violation) =
             shrink(run.script, violation, |script| again(script).verdict.err());
-        let steps = again(&script).trace.telling();
-        Found(Box::new(Finding { seed, violation, script, faults_at_first, steps }))
+        let last = again(&script);
+        let is_repeated =
+            last.verdict.is_err_and(|violated| violated.invariant == violation.invariant);
+        let steps = last.trace.telling();
+        let finding = Finding { seed, violation, script, faults_at_first, is_repeated, steps };
+        Found(Box::new(finding))
     }
 }
 
