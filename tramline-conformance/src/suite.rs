@@ -112,6 +112,7 @@ macro_rules! transport_suite {
                 a_dead_letter_does_not_come_back_to_its_queue,
                 a_dead_letter_that_is_not_native_is_refused_and_loses_nothing,
                 a_returned_dead_letter_stays_one_and_an_acked_one_is_gone,
+                a_native_dead_letter_is_refused_a_pause_and_stays_what_it_is,
                 a_dead_letter_does_not_expire,
                 a_message_that_expired_at_the_broker_is_a_dead_letter_or_dropped,
                 dead_letters_are_counted_by_name_and_reason,

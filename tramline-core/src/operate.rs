@@ -139,7 +139,9 @@ pub trait Operate: Send + Sync {
     /// How much is in `queue`.
     fn depth<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<Depth>>;
 
-    /// Up to `limit` messages that stand behind `after`, in order. Nothing is taken.
+    /// Up to `limit` messages that stand behind `after`, in order. Nothing is taken. Dead letters
+    /// stand in the order in which they died, or in which they had come, as the transport keeps
+    /// them.
     fn peek<'a>(
         &'a self,
         queue: &'a QueueRef,
@@ -165,7 +167,8 @@ pub trait Operate: Send + Sync {
     fn purge<'a>(&'a self, queue: &'a QueueRef) -> BoxFuture<'a, Result<u64>>;
 
     /// Up to `limit` handled messages that stand behind `after`, in the order in which they were
-    /// handled, of a queue that [keeps them](crate::topology::QueueSpec::keep_completed).
+    /// handled, of a queue that [keeps them](crate::topology::QueueSpec::keep_completed). What it
+    /// has kept for long enough is not among them.
     fn completed<'a>(
         &'a self,
         queue: &'a QueueName,

@@ -15,7 +15,8 @@ pub enum Settlement {
     Return,
     /// Back to its queue after a pause.
     Retry {
-        /// The pause.
+        /// The pause. Where dead letters are native they have none: with a pause it is refused as
+        /// unsupported, and the dead letter given back.
         after: Duration,
         /// The new total of failures.
         failures: u32,

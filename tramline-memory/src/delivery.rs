@@ -3,6 +3,7 @@
 use crate::lease::Lease;
 use crate::row::Row;
 use std::sync::Arc;
+use tramline_core::capabilities::Support;
 use tramline_core::dead::FailureNote;
 use tramline_core::envelope::Envelope;
 use tramline_core::settlement::{Marks, Settled, Settlement};
@@ -30,8 +31,13 @@ impl MemoryDelivery {
     /// Restricted modes refuse what other brokers cannot do; see [`crate::MemoryOptions`].
     fn check(&self, how: &Settlement) -> Result<()> {
         let options = &self.lease.consumer().shared.options;
+        let queue = self.lease.claim().queue;
+        let is_letter = options.dead_letter.is_native() && queue == queue.dead();
         let (native, what) = match how {
             Settlement::Ack | Settlement::Return => return Ok(()),
+            Settlement::Retry { after, .. } if is_letter && !after.is_zero() => {
+                (Support::No, "a retry of dead letters after a pause")
+            }
             Settlement::Retry { .. } => (options.delayed_retry, "native retry"),
             Settlement::DeadLetter { .. } => (options.dead_letter, "native dead letters"),
         };

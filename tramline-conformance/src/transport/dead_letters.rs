@@ -100,6 +100,25 @@ pub async fn a_returned_dead_letter_stays_one_and_an_acked_one_is_gone<H: Transp
     scene.consumer(WORK, 1).await.ack_all(&["end"]).await;
 }
 
+pub async fn a_native_dead_letter_is_refused_a_pause_and_stays_what_it_is<H: TransportHarness>(
+    harness: H,
+) {
+    let scene = Scene::fresh(&harness).await;
+    let can = scene.can(WORK);
+    if !can.dead_letter.is_native() || !can.delayed_retry.is_native() {
+        return;
+    }
+    kill(&scene, &["a"]).await;
+    let dead = scene.undertaker(WORK).await.next_is("a").await;
+    let Failed { failures, notes, marks } = Failed::again(2);
+    let after = Duration::from_secs(1);
+    let refused = dead.settle(Settlement::Retry { after, failures, notes, marks }).await;
+    assert_kind(&refused.expect_err("expected a pause to be refused"), ErrorKind::Unsupported);
+    let dead = scene.undertaker(WORK).await.next_is("a").await;
+    assert_eq!(dead.failures(), 1, "nothing is charged");
+    ack(dead).await;
+}
+
 /// Expiry is about handling; a dead letter is evidence.
 pub async fn a_dead_letter_does_not_expire<H: TransportHarness>(harness: H) {
     let scene = Scene::fresh(&harness).await;

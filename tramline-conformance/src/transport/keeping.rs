@@ -80,6 +80,7 @@ pub async fn what_was_handled_is_forgotten_after_its_time<H: TransportHarness>(h
     let mut consumer = scene.consumer(WORK, 1).await;
     consumer.ack_all(&["old"]).await;
     until(now().after(TIME + Duration::from_millis(1))).await;
+    assert_eq!(completed(&scene, None, 10).await, [], "its time is over, whatever happens then");
     let last = consumer.next_is("new").await;
     ack(last).await;
     let handled = now();

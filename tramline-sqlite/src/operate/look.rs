@@ -5,7 +5,7 @@ use std::time::Duration;
 use tramline_core::clock::Timestamp;
 use tramline_core::name::{QueueName, TopicName};
 use tramline_core::operate::{DeadGroup, Depth, Figure};
-use tramline_core::topology::Subscription;
+use tramline_core::topology::{QueueSpec, Subscription};
 
 pub(super) fn queues(connection: &Connection) -> rusqlite::Result<Vec<QueueName>> {
     let mut queues = connection.prepare_cached("SELECT name FROM tramline_queue ORDER BY name")?;
@@ -31,6 +31,16 @@ pub(super) fn subscriptions(
         })
     })?;
     rows.collect()
+}
+
+/// For how long a queue keeps what was handled.
+pub(super) fn keeps_completed(
+    connection: &Connection,
+    queue: i64,
+) -> rusqlite::Result<Option<Duration>> {
+    let mut spec = connection.prepare_cached("SELECT spec FROM tramline_queue WHERE id = ?1")?;
+    let spec: String = spec.query_row([queue], |row| row.get(0))?;
+    Ok(serde_json::from_str::<QueueSpec>(&spec).ok().and_then(|spec| spec.keep_completed))
 }
 
 /// What is due counts as ready: whoever asks for it gets it. So does what waits for its turn.

@@ -94,11 +94,12 @@ impl Operate for Sqlite {
         after: Option<i64>,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<Completed>>> {
-        Box::pin(
-            self.look_at(queue, move |connection, id| {
-                peek::completed(connection, id, after, limit)
-            }),
-        )
+        let now = self.core.shared.settings.clock.now();
+        Box::pin(self.look_at(queue, move |connection, id| {
+            let keep = look::keeps_completed(connection, id)?;
+            let since = keep.map(|keep| now.before(keep));
+            peek::completed(connection, id, since, after, limit)
+        }))
     }
 
     fn orphans(&self) -> BoxFuture<'_, Result<Vec<Subscription>>> {

@@ -138,18 +138,21 @@ pub(super) fn dead_letters(
     rows.collect()
 }
 
-/// Up to `limit` handled messages behind `after`, in the order in which they were handled.
+/// Up to `limit` messages behind `after` that were handled after `since`, in the order in which
+/// they were. Those before wait to be forgotten.
 pub(super) fn completed(
     connection: &Connection,
     queue: i64,
+    since: Option<Timestamp>,
     after: Option<i64>,
     limit: u32,
 ) -> rusqlite::Result<Vec<Completed>> {
     const COMPLETED: &str = "SELECT c.place, c.flags, c.failures, c.at, b.envelope, b.body
          FROM tramline_completed c CROSS JOIN tramline_body b ON b.id = c.seq
-         WHERE c.queue = ?1 AND c.place > ?2 ORDER BY c.place LIMIT ?3 + 0";
+         WHERE c.queue = ?1 AND c.place > ?2 AND c.at > ?3 ORDER BY c.place LIMIT ?4 + 0";
     let mut completed = connection.prepare_cached(COMPLETED)?;
-    let rows = completed.query_map((queue, after.unwrap_or(i64::MIN), limit), |row| {
+    let since = since.map_or(i64::MIN, Timestamp::as_micros);
+    let rows = completed.query_map((queue, after.unwrap_or(i64::MIN), since, limit), |row| {
         Ok(Completed {
             position: row.get(0)?,
             envelope: Arc::new(envelope(row, 4, row.get::<_, i64>(1)? & DIRECT != 0)?),
