@@ -102,6 +102,7 @@ impl Scope {
         target: Target,
     ) -> Result<Outgoing, Failure> {
         let Draft { message, options, .. } = draft.into_draft();
+        let options = options.map_or_else(Options::default, |options| *options);
         check_headers(&options)?;
         let now = self.composer.clock.now();
         let due = options.due.map(|due| match due {
@@ -186,9 +187,9 @@ fn destination<M: Message>(
         Target::Subscribers => Destination::Topic {
             name: match &options.topic {
                 Some(topic) => topic.clone(),
-                None => TopicName::new(M::topic()).map_err(Failure::permanent)?,
+                None => TopicName::of::<M>().map_err(Failure::permanent)?,
             },
-            subject: options.subject.as_deref().unwrap_or(M::NAME).into(),
+            subject: options.subject.clone().map_or(Text::Borrowed(M::NAME), Text::Owned),
         },
         Target::Queue(queue) => Destination::Queue(QueueRef::Main(queue)),
         Target::Foreign { exchange, routing_key } => Destination::Foreign { exchange, routing_key },

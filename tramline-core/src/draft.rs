@@ -26,7 +26,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Draft<'a, M, Via = ()> {
     pub(crate) message: &'a M,
-    pub(crate) options: Options,
+    /// Made when something is said: most messages have none, and a draft moves often on its way.
+    pub(crate) options: Option<Box<Options>>,
     via: Via,
 }
 
@@ -56,86 +57,90 @@ pub(crate) enum Due {
 impl<'a, M: Message> Draft<'a, M> {
     /// `message` without options.
     pub fn of(message: &'a M) -> Self {
-        Self { message, options: Options::default(), via: () }
+        Self { message, options: None, via: () }
     }
 }
 
 impl<'a, M, Via> Draft<'a, M, Via> {
     /// Sets a header. Names that begin with `tramline_` are refused when the message is sent.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<HeaderValue>) -> Self {
-        self.options.headers.insert(name, value);
+        self.options().headers.insert(name, value);
         self
     }
 
     /// Keeps this message in order with others of the same key.
     pub fn key(mut self, key: impl Into<String>) -> Self {
-        self.options.key = Some(key.into());
+        self.options().key = Some(key.into());
         self
     }
 
     /// Makes consumers with an inbox handle this once, however often it is sent under this key.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
-        self.options.idempotency_key = Some(key.into());
+        self.options().idempotency_key = Some(key.into());
         self
     }
 
     /// Names the business operation; what handlers send on carries it too.
     pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
-        self.options.correlation_id = Some(id.into());
+        self.options().correlation_id = Some(id.into());
         self
     }
 
     /// Where an answer goes.
     pub fn reply_to(mut self, address: impl Into<String>) -> Self {
-        self.options.reply_to = Some(address.into());
+        self.options().reply_to = Some(address.into());
         self
     }
 
     /// The message loses its meaning this long after it is due.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.options.ttl = Some(ttl);
+        self.options().ttl = Some(ttl);
         self
     }
 
     /// The message arrives after a delay. Needs the capability `delay`.
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.options.due = Some(Due::After(delay));
+        self.options().due = Some(Due::After(delay));
         self
     }
 
     /// The message arrives at a moment. Needs the capability `delay`.
     pub fn at(mut self, due: Timestamp) -> Self {
-        self.options.due = Some(Due::At(due));
+        self.options().due = Some(Due::At(due));
         self
     }
 
     /// Larger is sooner, where the queue has priorities.
     pub fn priority(mut self, priority: u8) -> Self {
-        self.options.priority = Some(priority);
+        self.options().priority = Some(priority);
         self
     }
 
     /// Publishes to another topic than the message's own.
     pub fn topic(mut self, topic: TopicName) -> Self {
-        self.options.topic = Some(topic);
+        self.options().topic = Some(topic);
         self
     }
 
     /// Publishes under another subject than the message's name.
     pub fn subject(mut self, subject: impl Into<String>) -> Self {
-        self.options.subject = Some(subject.into());
+        self.options().subject = Some(subject.into());
         self
     }
 
     /// Uses this id instead of a new one: for a producer that keeps its own.
     pub fn id(mut self, id: MessageId) -> Self {
-        self.options.id = Some(id);
+        self.options().id = Some(id);
         self
     }
 
     /// The same draft, to be sent by `via`.
     pub fn through<Other>(self, via: Other) -> Draft<'a, M, Other> {
         Draft { message: self.message, options: self.options, via }
+    }
+
+    fn options(&mut self) -> &mut Options {
+        self.options.get_or_insert_default()
     }
 
     /// The draft, and what it was to be sent by.

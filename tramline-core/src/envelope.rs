@@ -6,7 +6,7 @@ use crate::id::MessageId;
 use crate::name::TopicName;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 /// A short text that is often a constant.
 pub type Text = Cow<'static, str>;
@@ -76,7 +76,7 @@ pub struct Via {
     /// The topic that fanned the message out.
     pub topic: TopicName,
     /// What subject filters looked at.
-    pub subject: Arc<str>,
+    pub subject: Text,
 }
 
 /// Bodies without a version are of version 1, which is not worth writing down.

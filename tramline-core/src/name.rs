@@ -1,5 +1,7 @@
 //! Names of queues and topics: ours follow one grammar that every broker accepts.
 
+use crate::envelope::Text;
+use crate::message::Message;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
@@ -45,11 +47,11 @@ pub fn check(what: &'static str, name: &str) -> Result<(), BadName> {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $Name:ident, $what:literal) => {
+    ($(#[$doc:meta])* $Name:ident($Held:ty), $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $Name(Arc<str>);
+        pub struct $Name($Held);
 
         impl $Name {
             #[doc = concat!("A ", $what, " of ours.")]
@@ -58,12 +60,12 @@ macro_rules! name {
             /// The name must match `[a-z0-9][a-z0-9.-]{0,119}` and not end in `-dlq`.
             pub fn new(name: impl AsRef<str>) -> Result<Self, BadName> {
                 check($what, name.as_ref())?;
-                Ok(Self(name.as_ref().into()))
+                Ok(Self::foreign(name))
             }
 
             #[doc = concat!("A ", $what, " that exists elsewhere: its name is taken as it is.")]
             pub fn foreign(name: impl AsRef<str>) -> Self {
-                Self(name.as_ref().into())
+                Self(name.as_ref().to_owned().into())
             }
 
             /// The name as text.
@@ -100,11 +102,22 @@ macro_rules! name {
 
 name! {
     /// The name of a queue: work for one logical consumer.
-    QueueName, "queue"
+    QueueName(Arc<str>), "queue"
 }
 name! {
     /// The name of a topic: every subscribed queue gets a copy.
-    TopicName, "topic"
+    TopicName(Text), "topic"
+}
+
+impl TopicName {
+    /// The topic that events of type `M` are published to.
+    ///
+    /// # Errors
+    /// The name must match `[a-z0-9][a-z0-9.-]{0,119}` and not end in `-dlq`.
+    pub fn of<M: Message>() -> Result<Self, BadName> {
+        check("topic", M::topic())?;
+        Ok(Self(Text::Borrowed(M::topic())))
+    }
 }
 
 /// A queue, or the dead letters of one.

@@ -3,7 +3,7 @@
 use crate::capabilities::Capabilities;
 use crate::clock::{Deadline, Timestamp};
 use crate::dead::{FailureNote, History, Reason};
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Text};
 use crate::name::{QueueRef, TopicName};
 use crate::operate::Operate;
 use crate::settlement::{Marks, Settled, Settlement};
@@ -113,7 +113,7 @@ pub enum Destination {
         /// The topic.
         name: TopicName,
         /// What subject filters look at.
-        subject: Arc<str>,
+        subject: Text,
     },
     /// An exchange that this bus does not own.
     Foreign {

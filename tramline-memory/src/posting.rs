@@ -6,9 +6,9 @@ use crate::shared::Shared;
 use crate::window::Known;
 use std::sync::Arc;
 use tramline_core::clock::Timestamp;
-use tramline_core::envelope::{Envelope, Via};
+use tramline_core::envelope::{Envelope, Text, Via};
 use tramline_core::id::MessageId;
-use tramline_core::name::QueueRef;
+use tramline_core::name::{QueueRef, TopicName};
 use tramline_core::transport::{CopyOf, Destination, Outgoing};
 use tramline_core::{Error, Result};
 
@@ -22,6 +22,9 @@ pub(crate) struct Post {
     /// What its queue remembers it by; decided at its admission.
     pub(crate) known: Option<Known>,
 }
+
+/// Topic and subject.
+type Way<'a> = (&'a TopicName, &'a Text);
 
 /// Where messages come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +57,7 @@ impl<'a> Posting<'a> {
                 Ok(vec![self.post(to, self.row(outgoing, None), outgoing)])
             }
             Destination::Topic { name, subject } => {
-                let via = Via { topic: name.clone(), subject: subject.clone() };
-                let row = self.row(outgoing, Some(via));
+                let row = self.row(outgoing, Some((name, subject)));
                 let subscribers = self.routes.subscribers(name, subject, &outgoing.envelope);
                 Ok(subscribers.map(|to| self.post(to, row.clone(), outgoing)).collect())
             }
@@ -81,7 +83,7 @@ impl<'a> Posting<'a> {
         Post { to, row, due, is_copy: outgoing.copy.is_some(), known: None }
     }
 
-    fn row(&self, outgoing: &Outgoing, via: Option<Via>) -> Row {
+    fn row(&self, outgoing: &Outgoing, via: Option<Way<'_>>) -> Row {
         let copy = outgoing.copy.as_ref();
         let record = copy.map_or_else(Record::default, |copy| Record::of_copy(copy, self.now));
         let envelope = self.envelope(&outgoing.envelope, via);
@@ -91,12 +93,13 @@ impl<'a> Posting<'a> {
 
     /// The envelope as it was sent, except for what only the broker knows: the way it came, and an
     /// id where the sender gave none. It is copied only if it differs.
-    fn envelope(&self, sent: &Arc<Envelope>, via: Option<Via>) -> Arc<Envelope> {
-        if sent.id.is_some() && sent.via == via {
+    fn envelope(&self, sent: &Arc<Envelope>, via: Option<Way<'_>>) -> Arc<Envelope> {
+        if sent.id.is_some() && sent.via.as_ref().map(|via| (&via.topic, &via.subject)) == via {
             return sent.clone();
         }
         let mut envelope = Envelope::clone(sent);
-        envelope.via = via;
+        envelope.via =
+            via.map(|(topic, subject)| Via { topic: topic.clone(), subject: subject.clone() });
         let entropy = &self.shared.options.entropy;
         envelope.id.get_or_insert_with(|| MessageId::new(self.now, entropy.bits()));
         Arc::new(envelope)

@@ -3,7 +3,6 @@
 use crate::Result;
 use crate::message::{OrderPaid, OrderPlaced};
 use bytes::Bytes;
-use std::sync::Arc;
 use tramline::core::clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 use tramline::core::envelope::Via;
 use tramline::core::name::TopicName;
@@ -63,7 +62,7 @@ fn addressed<M: Message>(now: Timestamp) -> Result<Envelope> {
         version: M::VERSION,
         content_type: Some("application/json".into()),
         sent_at: Some(now),
-        via: Some(Via { topic: TopicName::new(M::topic())?, subject: Arc::from(M::NAME) }),
+        via: Some(Via { topic: TopicName::new(M::topic())?, subject: M::NAME.into() }),
         ..Envelope::default()
     })
 }

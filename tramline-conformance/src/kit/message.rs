@@ -92,7 +92,7 @@ pub(crate) fn to(queue: QueueRef, envelope: Envelope) -> Outgoing {
 
 /// `envelope`, to everybody who subscribed to `topic`. As the engine does it, `via` is set.
 pub(crate) fn to_topic(topic: &str, subject: &str, mut envelope: Envelope) -> Outgoing {
-    let (name, subject): (_, Arc<str>) = (topic_name(topic), subject.into());
+    let (name, subject): (_, Text) = (topic_name(topic), subject.to_owned().into());
     envelope.via = Some(Via { topic: name.clone(), subject: subject.clone() });
     Outgoing {
         to: Destination::Topic { name, subject },

@@ -48,7 +48,7 @@ fn order() -> OrderPlaced {
 #[test]
 fn an_event_goes_to_its_topic_under_its_name() {
     let outgoing = scope(None).compose(&order(), Target::Subscribers).unwrap();
-    let subject: Arc<str> = "orders.placed".into();
+    let subject = Text::from("orders.placed");
     let name = TopicName::new("orders").unwrap();
     assert_eq!(outgoing.to, Destination::Topic { name: name.clone(), subject: subject.clone() });
     assert_eq!(outgoing.envelope.via, Some(Via { topic: name, subject }));

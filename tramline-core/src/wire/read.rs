@@ -92,7 +92,7 @@ impl Reader {
             traceparent: self.text(names::TRACEPARENT).or(foreign.traceparent),
             via: topic.map(|topic| {
                 let subject = subject.as_deref().or(name.as_deref()).unwrap_or_default();
-                Via { topic, subject: subject.into() }
+                Via { topic, subject: Text::Owned(subject.to_owned()) }
             }),
             name: name.map(Text::Owned),
             headers: Headers::new(),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tramline_core::Failure;
 use tramline_core::clock::Timestamp;
-use tramline_core::envelope::Envelope;
+use tramline_core::envelope::{Envelope, Text};
 use tramline_core::name::{QueueRef, TopicName};
 use tramline_core::transport::{Destination, Outgoing};
 
@@ -19,7 +19,7 @@ use tramline_core::transport::{Destination, Outgoing};
 #[serde(rename_all = "snake_case")]
 enum Address {
     Queue(QueueRef),
-    Topic { name: TopicName, subject: Arc<str> },
+    Topic { name: TopicName, subject: Text },
     Foreign { exchange: String, routing_key: String },
     Reply(String),
 }
