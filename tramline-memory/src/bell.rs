@@ -42,7 +42,9 @@ impl Bell {
 /// Rings that were earned under the state's lock and are carried out after it.
 #[derive(Debug, Default)]
 pub(crate) struct Rings {
-    queues: Vec<(Arc<Bell>, Ring)>,
+    /// Most changes ring one bell, and nothing is allocated for that.
+    first: Option<(Arc<Bell>, Ring)>,
+    others: Vec<(Arc<Bell>, Ring)>,
     /// Rows were appended to the outbox.
     pub(crate) appended: bool,
 }
@@ -60,18 +62,18 @@ pub(crate) enum Ring {
 
 impl Rings {
     pub(crate) fn add(&mut self, bell: &Arc<Bell>, ring: Ring) {
-        if let Some((last, Ring::Ready(count))) = self.queues.last_mut()
-            && let Ring::Ready(more) = ring
-            && Arc::ptr_eq(last, bell)
-        {
-            *count += more;
-            return;
+        let last = self.others.last_mut().or(self.first.as_mut());
+        match (last, ring) {
+            (Some((last, Ring::Ready(count))), Ring::Ready(more)) if Arc::ptr_eq(last, bell) => {
+                *count += more;
+            }
+            (Some(_), ring) => self.others.push((bell.clone(), ring)),
+            (None, ring) => self.first = Some((bell.clone(), ring)),
         }
-        self.queues.push((bell.clone(), ring));
     }
 
     pub(crate) fn ring(self, appended: &Notify) {
-        for (bell, ring) in self.queues {
+        for (bell, ring) in self.first.into_iter().chain(self.others) {
             match ring {
                 Ring::Ready(count) => (0..count).for_each(|_| bell.arrived.notify_one()),
                 Ring::EarlierDue => bell.arrived.notify_waiters(),

@@ -57,6 +57,7 @@ mod operate;
 mod options;
 mod posting;
 mod queue;
+mod ready;
 mod receiver;
 mod redrive;
 mod routes;

@@ -4,9 +4,9 @@ use crate::bell::{Bell, Ring, Rings};
 use crate::kept::Kept;
 use crate::keys::Keys;
 use crate::memory::Handle;
+use crate::ready::Ready;
 use crate::row::Row;
 use crate::window::Window;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -17,6 +17,9 @@ use tramline_core::dead::Reason;
 use tramline_core::name::QueueName;
 use tramline_core::topology::QueueSpec;
 use tramline_core::{Error, ErrorKind, Result};
+
+/// More than those at work can take before a sender has its next turn.
+const CROWD: usize = 256;
 
 /// How many old dead letters go at once, so that nobody has to wait for all of them.
 const FORGOTTEN_AT_ONCE: usize = 1_000;
@@ -42,7 +45,7 @@ pub(crate) struct Queue {
     /// For how long dead letters stay.
     keep_dead: Option<Duration>,
     rows: BTreeMap<i64, (Row, Place)>,
-    ready: BTreeSet<(Reverse<u8>, i64)>,
+    ready: Ready,
     delayed: BTreeSet<(Timestamp, i64)>,
     keys: Keys,
 }
@@ -121,6 +124,12 @@ impl Queue {
         }
     }
 
+    /// Whether more wait than those will take soon who are at work on it.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let [ready, leased, _] = self.counts();
+        ready > CROWD && leased > 0
+    }
+
     /// Puts a row in behind all others of its key, to be taken at once or when it is due.
     pub(crate) fn put(&mut self, id: i64, row: Row, due: Option<Timestamp>, rings: &mut Rings) {
         // What was due before it stands before it, whether or not anybody has taken anything since.
@@ -149,7 +158,7 @@ impl Queue {
     /// Leases the first ready row to `holder`. A row that must not be handed out any more is
     /// answered as a [`Next::Over`] one and stays where it is.
     pub(crate) fn take(&mut self, holder: Holder, now: impl Fn() -> Timestamp) -> Next<'_> {
-        let Some(&(_, id)) = self.ready.first() else {
+        let Some(id) = self.ready.first() else {
             return Next::Nothing { due: self.delayed.first().map(|(due, _)| *due) };
         };
         let (row, place) = self.rows.get_mut(&id).expect("an index names rows of the table");
@@ -203,7 +212,7 @@ impl Queue {
     pub(crate) fn remove(&mut self, id: i64, rings: &mut Rings) -> Option<Row> {
         let (row, place) = self.rows.remove(&id)?;
         match place {
-            Place::Ready => self.ready.remove(&(Reverse(rank(&row, self.priority_max)), id)),
+            Place::Ready => self.ready.remove(rank(&row, self.priority_max), id),
             Place::Delayed(due) => self.delayed.remove(&(due, id)),
             Place::Behind | Place::Leased(_) => false,
         };
@@ -243,12 +252,13 @@ impl Queue {
         let behind = self.keys.take_behind();
         behind.iter().for_each(|id| drop(self.rows.remove(id)));
         let ready = std::mem::take(&mut self.ready);
-        for (_, id) in &ready {
-            if let Some((row, _)) = self.rows.remove(id) {
-                self.keys.leave(*id, &row);
+        let purged = ready.len() + behind.len();
+        for id in ready {
+            if let Some((row, _)) = self.rows.remove(&id) {
+                self.keys.leave(id, &row);
             }
         }
-        ready.len() + behind.len()
+        purged
     }
 
     /// All rows behind `after`, in the order of their ids.
@@ -274,7 +284,7 @@ impl Queue {
                 *place = Place::Behind;
                 if self.keys.join(id, row) {
                     *place = Place::Ready;
-                    self.ready.insert((Reverse(rank(row, self.priority_max)), id));
+                    self.ready.insert(rank(row, self.priority_max), id);
                 }
             }
         }
@@ -283,7 +293,7 @@ impl Queue {
     /// What somebody has taken stays until it is back.
     fn forget_dead(&mut self, keep: Duration, now: Timestamp) {
         for _ in 0..FORGOTTEN_AT_ONCE {
-            let Some(&(_, id)) = self.ready.first() else { return };
+            let Some(id) = self.ready.first() else { return };
             if self.rows.get(&id).is_none_or(|(row, _)| row.died_at().after(keep) > now) {
                 return;
             }
@@ -293,7 +303,7 @@ impl Queue {
     }
 
     fn make_ready(&mut self, id: i64, row: &Row, rings: &mut Rings) -> Place {
-        self.ready.insert((Reverse(rank(row, self.priority_max)), id));
+        self.ready.insert(rank(row, self.priority_max), id);
         rings.add(&self.bell, Ring::Ready(1));
         Place::Ready
     }

@@ -34,6 +34,15 @@ pub(crate) struct Claim {
     pub(crate) token: i64,
 }
 
+/// What became of a message that was put.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Posted {
+    /// Whether any queue got it, now or before.
+    pub(crate) routed: bool,
+    /// Whether any of these is [crowded](Queue::is_crowded).
+    pub(crate) is_ahead: bool,
+}
+
 /// What there was to take.
 pub(crate) enum Taken {
     /// A row, with the number of evictions that its queue has seen.
@@ -81,13 +90,13 @@ impl State {
         queue.is_some_and(|(queue, _)| queue.leased(claim.row, claim.token).is_some())
     }
 
-    /// Puts all copies of a message, or none of them. Answers whether any queue got it, now or
-    /// before.
-    pub(crate) fn post(&mut self, copies: Vec<Post>) -> Result<bool> {
+    /// Puts all copies of a message, or none of them.
+    pub(crate) fn post(&mut self, copies: Vec<Post>) -> Result<Posted> {
         let routed = !copies.is_empty();
         let admitted = Admission::new(self).judge(copies)?;
+        let is_ahead = admitted.iter().any(|post| self.look(post.to).is_crowded());
         self.put_all(admitted);
-        Ok(routed)
+        Ok(Posted { routed, is_ahead })
     }
 
     /// Puts all copies of all messages, or none of any. A row leaves each of `queues` in the same

@@ -1,6 +1,6 @@
 //! Whoever waits is woken, and no wake-up is lost.
 
-use crate::kit::{Polled, SECOND, Scene, id, message, receiver, take, work};
+use crate::kit::{Polled, SECOND, Scene, ack, id, message, receiver, take, work};
 use tramline_core::clock::Clock;
 use tramline_core::name::QueueRef;
 use tramline_core::transport::{Outgoing, Receiver, Source, Transport};
@@ -88,4 +88,19 @@ async fn what_is_given_back_wakes_a_receiver_of_another_handle() {
     drop(held);
     assert!(next.is_woken());
     next.ready("the message that was given back").unwrap();
+}
+
+#[tokio::test]
+async fn a_sender_far_ahead_of_those_at_work_gives_them_their_turn_and_nobody_else() {
+    let scene = Scene::new().await;
+    let backlog: Vec<_> = (0..1_000).map(|number| message(&number.to_string())).collect();
+    Polled::new(scene.answers(&backlog)).ready("an answer, with nobody at work");
+    let mut receiver = scene.receiver().await;
+    let at_work = take(&mut receiver).await;
+    let one = [message("one more")];
+    let mut sending = Polled::new(scene.answers(&one));
+    sending.pending("those who handle go first");
+    assert!(sending.ready("an answer")[0].is_accepted());
+    ack(at_work).await;
+    Polled::new(scene.answers(&one)).ready("an answer, with nobody at work any more");
 }
