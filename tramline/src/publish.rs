@@ -40,7 +40,12 @@ impl Dispatch for ThroughBus<'_> {
     {
         // What is boxed is small: the message as it is sent, not the draft with all its options.
         let (bus, outgoing) = (self.bus, self.bus.compose(draft, &self.to));
-        Box::pin(async move { bus.send_one(&outgoing?).await })
+        Box::pin(async move {
+            let outgoing = outgoing?;
+            let sent = bus.begin(std::slice::from_ref(&outgoing))?.await;
+            let sent = sent.into_iter().next().ok_or_else(|| Error::closed("the bus"))?;
+            bus.receipt(&outgoing, sent)
+        })
     }
 }
 
@@ -111,24 +116,22 @@ impl Bus {
         })
     }
 
-    async fn send_one(&self, outgoing: &Outgoing) -> Result<Receipt> {
+    /// Begins to send; what is answered sends.
+    fn begin<'a>(&'a self, batch: &'a [Outgoing]) -> Result<BoxFuture<'a, Vec<Sent>>> {
         if let Some(error) = self.closed() {
             return Err(error);
         }
-        let one = std::slice::from_ref(outgoing);
-        let sent = self.sender().send_dyn(one, self.send_deadline()).await;
-        let sent = sent.into_iter().next().ok_or_else(|| Error::closed("the bus"))?;
-        self.receipt(outgoing, sent)
+        Ok(self.sender().send_dyn(batch, self.send_deadline()))
     }
 
     async fn send_batch(&self, batch: Vec<Outgoing>) -> Vec<Result<Receipt>> {
         if batch.is_empty() {
             return Vec::new();
         }
-        if let Some(error) = self.closed() {
-            return batch.iter().map(|_| Err(error.clone())).collect();
-        }
-        let sent = self.sender().send_dyn(&batch, self.send_deadline()).await;
+        let sent = match self.begin(&batch) {
+            Ok(sending) => sending.await,
+            Err(error) => return batch.iter().map(|_| Err(error.clone())).collect(),
+        };
         let answers = batch.iter().zip(sent);
         answers.map(|(outgoing, sent)| self.receipt(outgoing, sent)).collect()
     }

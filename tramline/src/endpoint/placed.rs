@@ -13,7 +13,8 @@ use tramline_core::transport::{Delivery, Ticket};
 /// What an endpoint works on.
 pub(crate) struct Placed<D: Delivery> {
     delivery: D,
-    in_lane: Option<(Place<D>, Course)>,
+    /// In a box, because few deliveries are in one and all of them move often.
+    in_lane: Option<Box<(Place<D>, Course)>>,
 }
 
 /// The head of a lane, until it is settled for good; dropped before, it breaks the lane.
@@ -113,7 +114,7 @@ impl<D: Delivery> Placed<D> {
     }
 
     pub(super) fn new(delivery: D, place: Place<D>, course: Course) -> Self {
-        Self { delivery, in_lane: Some((place, course)) }
+        Self { delivery, in_lane: Some(Box::new((place, course))) }
     }
 
     /// For how long it may still wait in its lane, if it is in one and the broker lets it stay
@@ -127,7 +128,8 @@ impl<D: Delivery> Placed<D> {
     /// is given back to its old place in the queue, and what this process has charged it with is
     /// forgotten. A retry would write that down, and let others overtake it.
     pub(crate) fn hold(self, hold: Hold) {
-        let Self { delivery, in_lane: Some((place, mut course)) } = self else { return };
+        let Self { delivery, in_lane: Some(in_lane) } = self else { return };
+        let (place, mut course) = *in_lane;
         let surroundings = place.lanes.surroundings.clone();
         let clock = &surroundings.composer.clock;
         let over = clock.sleep_until(clock.now().after(hold.after));
@@ -148,7 +150,7 @@ impl<D: Delivery> Placed<D> {
     }
 
     fn course(&self) -> Option<&Course> {
-        self.in_lane.as_ref().map(|(_, course)| course)
+        self.in_lane.as_deref().map(|(_, course)| course)
     }
 }
 
@@ -179,7 +181,7 @@ impl<D: Delivery> Delivery for Placed<D> {
 
     async fn mark_trial(&mut self) -> Result<()> {
         self.delivery.mark_trial().await?;
-        if let Some((_, course)) = &mut self.in_lane {
+        if let Some((_, course)) = self.in_lane.as_deref_mut() {
             course.marks.trials = course.marks.trials.saturating_add(1);
         }
         Ok(())
@@ -191,7 +193,8 @@ impl<D: Delivery> Delivery for Placed<D> {
 
     async fn settle(self, how: Settlement) -> Result<Settled> {
         let Self { delivery, in_lane } = self;
-        let Some((place, mut course)) = in_lane else { return delivery.settle(how).await };
+        let Some(in_lane) = in_lane else { return delivery.settle(how).await };
+        let (place, mut course) = *in_lane;
         let is_final = how != Settlement::Return;
         let settled = delivery.settle(course.complete(how)).await?;
         if is_final && settled == Settled::Done {
@@ -202,8 +205,8 @@ impl<D: Delivery> Delivery for Placed<D> {
 
     fn settled_by_store(self) {
         self.delivery.settled_by_store();
-        if let Some((place, _)) = self.in_lane {
-            place.go_on();
+        if let Some(in_lane) = self.in_lane {
+            in_lane.0.go_on();
         }
     }
 }

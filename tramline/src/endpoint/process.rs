@@ -17,6 +17,7 @@ use crate::pipeline::{
 use crate::retry::Retries;
 use crate::{Failure, MessageId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tramline_core::dead::History;
@@ -120,7 +121,7 @@ pub(crate) async fn finish<D: Delivery>(
     // this message.
     drop(past);
     if let Some(dead) = dead {
-        shared.report_dead(dead).await;
+        Box::pin(shared.report_dead(dead)).await;
     }
     drop(hook_place);
 }
@@ -168,15 +169,9 @@ async fn work<D: Delivery>(
     };
     let mut cx = Context::new(shared.surroundings.clone(), incoming);
     let worked = if is_suspect(delivery) {
-        match begin_trial(shared, delivery, &cx.message).await {
-            Ok((_passage, trial)) => {
-                cx.trial = Some(trial);
-                watched(shared, delivery, handle(shared, pipeline, &mut cx)).await
-            }
-            Err(ending) => Ok(ending),
-        }
+        Box::pin(try_alone(shared, pipeline, delivery, &mut cx)).await
     } else {
-        watched(shared, delivery, run(shared, pipeline, delivery, &mut cx)).await
+        watched(shared, delivery, pin!(run(shared, pipeline, delivery, &mut cx))).await
     };
     let ending = worked.unwrap_or_else(|dropped| {
         cx.end_run();
@@ -186,7 +181,27 @@ async fn work<D: Delivery>(
     (ending, Past { failures, notes, trial: cx.trial })
 }
 
-/// How `work` ends, unless the delivery is lost or the limit of a drain is over.
+/// The work on a suspect.
+///
+/// # Errors
+/// As [`watched`].
+async fn try_alone<D: Delivery>(
+    shared: &Shared,
+    pipeline: &EndpointPipeline,
+    delivery: &mut D,
+    cx: &mut Context,
+) -> Result<Ending, Ending> {
+    match begin_trial(shared, delivery, &cx.message).await {
+        Ok((_passage, trial)) => {
+            cx.trial = Some(trial);
+            watched(shared, delivery, pin!(handle(shared, pipeline, cx))).await
+        }
+        Err(ending) => Ok(ending),
+    }
+}
+
+/// How `work` ends, unless the delivery is lost or the limit of a drain is over. `work` is pinned by
+/// the caller, because what is given by value is held twice.
 ///
 /// # Errors
 /// `work` was dropped for this reason. The message comes again: to an inbox that knows it, or to
@@ -194,7 +209,7 @@ async fn work<D: Delivery>(
 async fn watched<D: Delivery>(
     shared: &Shared,
     delivery: &D,
-    work: impl Future<Output = Ending>,
+    work: Pin<&mut impl Future<Output = Ending>>,
 ) -> Result<Ending, Ending> {
     tokio::select! {
         biased;
@@ -287,7 +302,9 @@ fn incoming<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incoming, Endi
         Some(id) => id.clone(),
         None => MessageId::new(shared.now(), shared.surroundings.composer.entropy.bits()),
     };
-    let (failures, ticket, notes) = (delivery.failures(), delivery.ticket(), History::new());
+    // Only a store's transaction takes an ack.
+    let ticket = shared.store.as_ref().and_then(|_| delivery.ticket());
+    let (failures, notes) = (delivery.failures(), History::new());
     if envelope.idempotency_key.is_none()
         && let Some(key_of) = &shared.idempotency_key
     {

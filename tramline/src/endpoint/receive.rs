@@ -7,12 +7,13 @@ use crate::endpoint::placed::Placed;
 use crate::endpoint::process::{EndpointPipeline, process};
 use crate::endpoint::shared::Shared;
 use crate::retry::Retry;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tramline_core::capabilities::Ordering;
-use tramline_core::transport::{Receiver, Source, Transport};
+use tramline_core::transport::{Delivery, Receiver, Source, Transport};
 use tramline_core::{Error, ErrorKind, Result};
 
 /// A running endpoint's way in.
@@ -132,17 +133,23 @@ async fn take_all<R: Receiver>(
     broken: &mut u32,
 ) -> Result<()> {
     let stopping = &reception.shared.surroundings.stopping;
+    let mut stopped = pin!(stopping.begun());
     loop {
+        // What is there is taken first: most of the time nobody needs to wait, nor to be told when the
+        // bus stops while he does.
         let slot = tokio::select! {
             biased;
-            () = stopping.begun() => break,
             slot = slots.clone().acquire_owned() => slot,
+            () = &mut stopped => break,
         };
         let Ok(slot) = slot else { break };
+        if stopping.has_begun() {
+            break;
+        }
         let next = tokio::select! {
             biased;
-            () = stopping.begun() => break,
             next = receiver.next() => next?,
+            () = &mut stopped => break,
         };
         let Some(delivery) = next else {
             // Only `stop` may end a receiver. An endpoint that hears nothing more must not look
@@ -151,34 +158,37 @@ async fn take_all<R: Receiver>(
             return Err(Error::new(ErrorKind::Unavailable, doing));
         };
         *broken = 0;
-        start_work(reception, receiver, delivery, slot).await?;
+        match reception.gathering {
+            None => start_work(reception, delivery, slot),
+            Some(gathering) => {
+                start_batch(reception, receiver, delivery, slot, gathering).await?;
+            }
+        }
     }
     receiver.give_back().await
 }
 
-/// Hands a message, or the batch that begins with it, to a task.
+/// Hands a message to a task.
+fn start_work<D: Delivery>(reception: &Reception, delivery: Placed<D>, slot: OwnedSemaphorePermit) {
+    let (shared, pipeline) = (reception.shared.clone(), reception.pipeline.clone());
+    // In a box it is made where it stays: a task's future is moved several times before it runs, and
+    // this one takes more than a kilobyte.
+    reception.at_work.spawn(Box::pin(process(shared, pipeline, delivery, slot)));
+}
+
+/// Hands the batch that begins with a message to a task.
 ///
 /// # Errors
 /// The receiver failed while the batch was gathered; what it delivered is at work.
-async fn start_work<R: Receiver>(
+async fn start_batch<R: Receiver>(
     reception: &Reception,
     receiver: &mut Intake<R>,
-    delivery: Placed<R::Delivery>,
+    first: Placed<R::Delivery>,
     slot: OwnedSemaphorePermit,
+    gathering: Gathering,
 ) -> Result<()> {
     let (shared, pipeline) = (reception.shared.clone(), reception.pipeline.clone());
-    match reception.gathering {
-        None => {
-            // In a box it is made where it stays: a task's future is moved several times before it
-            // runs, and this one takes more than a kilobyte.
-            reception.at_work.spawn(Box::pin(process(shared, pipeline, delivery, slot)));
-            Ok(())
-        }
-        Some(gathering) => {
-            let gathered = gather(&shared, receiver, delivery, gathering).await;
-            let Gathered { batch, error } = gathered;
-            reception.at_work.spawn(process_batch(shared, pipeline, batch, slot));
-            error.map_or(Ok(()), Err)
-        }
-    }
+    let Gathered { batch, error } = gather(&shared, receiver, first, gathering).await;
+    reception.at_work.spawn(process_batch(shared, pipeline, batch, slot));
+    error.map_or(Ok(()), Err)
 }

@@ -1,5 +1,6 @@
 //! Carries out what was decided: natively, or by a confirmed copy before the ack.
 
+use crate::MessageId;
 use crate::dead_letters::DeadLetterReport;
 use crate::endpoint::placed::Placed;
 use crate::endpoint::settlement::Action;
@@ -22,18 +23,32 @@ pub(crate) async fn settle<D: Delivery>(
     delivery: Placed<D>,
     action: Action,
 ) -> Option<DeadLetterReport> {
-    let how = match action {
-        Action::Settle(how) => how,
+    match action {
+        Action::Settle(Settlement::Ack) => {
+            let id = delivery.envelope().id.clone();
+            tell(shared, id.as_ref(), delivery.settle(Settlement::Ack).await);
+            None
+        }
+        // In a box, so that the task of a message that succeeds has no room for the rest.
+        Action::Settle(how) => Box::pin(settle_otherwise(shared, delivery, how)).await,
         Action::Taken => {
             delivery.settled_by_store();
-            return None;
+            None
         }
         Action::Hold(hold) => {
             delivery.hold(hold);
-            return None;
+            None
         }
-        Action::Forget => return None,
-    };
+        Action::Forget => None,
+    }
+}
+
+/// Settles what did not succeed.
+async fn settle_otherwise<D: Delivery>(
+    shared: &Shared,
+    delivery: Placed<D>,
+    how: Settlement,
+) -> Option<DeadLetterReport> {
     let envelope = delivery.envelope().clone();
     let death = match &how {
         Settlement::DeadLetter { reason, failures, notes } => Some(DeadLetterReport {
@@ -46,21 +61,23 @@ pub(crate) async fn settle<D: Delivery>(
         }),
         _ => None,
     };
-    match carry_out(shared, delivery, how).await {
-        Ok(Settled::Done) => return death,
-        Ok(Settled::LeaseLost) => {
-            tracing::debug!(endpoint = &*shared.surroundings.name, id = ?envelope.id, "the lease was lost");
-        }
+    let settled = carry_out(shared, delivery, how).await;
+    tell(shared, envelope.id.as_ref(), settled).then_some(death)?
+}
+
+/// Tells of a settlement that did not take place. Answers whether it did.
+fn tell(shared: &Shared, id: Option<&MessageId>, settled: Result<Settled>) -> bool {
+    let endpoint = &*shared.surroundings.name;
+    match settled {
+        Ok(Settled::Done) => return true,
+        Ok(Settled::LeaseLost) => tracing::debug!(endpoint, ?id, "the lease was lost"),
         // The log says so once, and needs no line for each message.
         Err(error) if shared.surroundings.stopping.heed(&error) => {}
         Err(error) => {
-            tracing::error!(
-                endpoint = &*shared.surroundings.name, id = ?envelope.id, %error,
-                "a message could not be settled and will come again"
-            );
+            tracing::error!(endpoint, ?id, %error, "a message could not be settled and will come again");
         }
     }
-    None
+    false
 }
 
 /// Gives back what nobody has worked on, together, so that they can share a commit; each is begun
