@@ -19,6 +19,8 @@ pub struct Topology {
 
 /// One queue and what is asked of it. What a transport cannot do is refused at `declare`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+// What a newer program has asked of a queue must not be lost on the way to an older one.
+#[serde(deny_unknown_fields)]
 pub struct QueueSpec {
     /// The name.
     pub name: QueueName,

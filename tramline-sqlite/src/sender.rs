@@ -74,6 +74,9 @@ fn answer(
             let error = Error::new(ErrorKind::NotFound, doing);
             Sent::Refused(error.because("no such queue was declared"))
         }
+        (Some(Placed::Unknown(queue)), _) => {
+            Sent::Refused(queue.unknown(format!("send to {}", outgoing.to)))
+        }
         (Some(Placed::Full(queue)), _) => Sent::Refused(full(&outgoing.to, queue)),
         (None, Err(WriteError::Unknown(error))) => Sent::Unknown(copy(error)),
         (None, Err(WriteError::Failed(error))) => Sent::Refused(copy(error)),

@@ -73,13 +73,15 @@ impl Transport for Sqlite {
     async fn receiver(&self, source: &Source) -> Result<SqliteReceiver> {
         self.refuse_when_closed()?;
         let name = source.queue.name().clone();
+        let doing = format!("receive from queue {}", source.queue);
+        let told = doing.clone();
         let consume = move |work: &Work<'_>| match work.routes().queue(name.as_str()) {
+            Some(queue) if !queue.is_known => Err(queue.unknown(told.clone())),
             Some(queue) => work.consume(queue.id).map(|()| Some(queue.id)),
             None => Ok(None),
         };
         let queue = self.core.write(Plan::passing(1), consume).await;
         let Some(queue) = queue.map_err(WriteError::into_error)? else {
-            let doing = format!("receive from queue {}", source.queue);
             let error = Error::new(ErrorKind::NotFound, doing);
             return Err(error.because("no such queue was declared"));
         };

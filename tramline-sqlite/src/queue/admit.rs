@@ -6,6 +6,7 @@ use super::parcel::Parcel;
 use super::routes::{Legs, Queue};
 use crate::writer::Work;
 use rusqlite::{OptionalExtension, params};
+use std::sync::Arc;
 use tramline_core::name::QueueName;
 
 /// What the queues of a message say.
@@ -14,6 +15,8 @@ pub(super) enum Admitted {
     By(Legs),
     /// This one has no room.
     Full(QueueName),
+    /// Nobody here knows what this one asks for.
+    Unknown(Arc<Queue>),
 }
 
 /// Asks all queues before anything is written, and makes them remember what they take.
@@ -23,6 +26,9 @@ pub(super) fn admit(work: &Work<'_>, parcel: &Parcel, legs: &Legs) -> rusqlite::
     let seen_as = seen_as(parcel);
     for leg in legs {
         if let Some(queue) = work.particular(leg.queue) {
+            if !queue.is_known {
+                return Ok(Admitted::Unknown(queue));
+            }
             if let Some(key) = seen_as.as_deref().filter(|_| queue.spec.dedup_window.is_some()) {
                 if has_seen(work, &queue, key)? {
                     continue;

@@ -8,6 +8,7 @@ use super::sql::tail;
 use super::{lane, length};
 use crate::writer::Work;
 use rusqlite::{ToSql, params};
+use std::sync::Arc;
 use tramline_core::clock::Timestamp;
 use tramline_core::dead::Reason;
 use tramline_core::name::QueueName;
@@ -15,12 +16,14 @@ use tramline_core::transport::Destination;
 use tramline_core::{Error, ErrorKind};
 
 /// What became of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Placed {
     /// So many queues have it, or have had it.
     In(usize),
     /// This queue has no room. No queue has it.
     Full(QueueName),
+    /// A newer program declared this queue. No queue has it.
+    Unknown(Arc<Queue>),
     /// The queue that it names was not declared.
     NoSuchQueue,
 }
@@ -49,6 +52,7 @@ pub(crate) fn place(
         match admit(work, parcel, legs)? {
             Admitted::By(legs) => admitted = legs,
             Admitted::Full(queue) => return Ok(Placed::Full(queue)),
+            Admitted::Unknown(queue) => return Ok(Placed::Unknown(queue)),
         }
         &admitted
     } else {

@@ -11,6 +11,7 @@ use tramline_core::filter::Facts;
 use tramline_core::name::QueueName;
 use tramline_core::topology::{CompiledRules, QueueSpec, Rule};
 use tramline_core::transport::Destination;
+use tramline_core::{Error, ErrorKind};
 
 /// What the tables of queues, subscriptions and consumers say at one version.
 #[derive(Debug, Default)]
@@ -31,7 +32,8 @@ pub(crate) struct Routes {
 pub(crate) struct Queue {
     pub(crate) id: i64,
     pub(crate) spec: QueueSpec,
-    /// False when a newer program declared it: then `spec` says no more than its name.
+    /// False when a newer program declared it: then `spec` says no more than its name, and nothing
+    /// may be sent to it or received from it.
     pub(crate) is_known: bool,
 }
 
@@ -66,7 +68,8 @@ impl Queue {
     /// Whether anything but rows has to be kept right when messages come and go.
     fn is_particular(&self) -> bool {
         let QueueSpec { ordering, length_max, dedup_window, keep_completed, .. } = &self.spec;
-        *ordering != Ordering::None
+        !self.is_known
+            || *ordering != Ordering::None
             || length_max.is_some()
             || dedup_window.is_some()
             || keep_completed.is_some()
@@ -76,6 +79,15 @@ impl Queue {
     fn is_forgetful(&self) -> bool {
         let QueueSpec { dedup_window, keep_completed, keep_dead, .. } = &self.spec;
         dedup_window.is_some() || keep_completed.is_some() || keep_dead.is_some()
+    }
+
+    /// Why nothing is done with a queue that is not known.
+    pub(crate) fn unknown(&self, doing: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Outdated, doing).because(format!(
+            "queue {} was declared by a newer program, in words unknown here: start that one \
+             instead",
+            self.spec.name
+        ))
     }
 
     /// What a message stands in line in, if it has to: its key, or for the order of the whole

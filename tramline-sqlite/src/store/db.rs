@@ -160,6 +160,9 @@ fn enqueue(work: &Work<'_>, outgoing: &Outgoing) -> Result<(), Failure> {
         }
         // There is room again once others are handled.
         Placed::Full(queue) => Err(Failure::retryable(full(&outgoing.to, &queue))),
+        Placed::Unknown(queue) => {
+            Err(Failure::retryable(queue.unknown(format!("send to {}", outgoing.to))))
+        }
         Placed::NoSuchQueue => {
             let error = Error::new(ErrorKind::NotFound, format!("send to {}", outgoing.to));
             Err(Failure::permanent(error.because("no such queue was declared")))

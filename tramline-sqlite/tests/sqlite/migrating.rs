@@ -2,9 +2,10 @@
 
 use crate::kit::{PATIENCE, Place, message, next, numbers, put, receiver, send, within, work};
 use tramline_core::clock::{Clock, Deadline, SystemClock};
+use tramline_core::name::QueueRef;
 use tramline_core::settlement::Settlement;
 use tramline_core::topology::{QueueSpec, Topology};
-use tramline_core::transport::{Delivery, Receiver, Sender, Sent, Transport};
+use tramline_core::transport::{Delivery, Receiver, Sender, Sent, Source, Start, Transport};
 use tramline_core::{Error, ErrorKind};
 use tramline_sqlite::rusqlite::Connection;
 
@@ -69,4 +70,39 @@ async fn an_older_program_does_not_open_the_migrated_file() {
     migrate(&place);
     let error = place.isolated().open().await.unwrap_err();
     assert_tells(&error);
+}
+
+#[tokio::test]
+async fn a_queue_of_which_a_newer_program_asks_more_is_not_taken_for_a_plain_one() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    let other = Connection::open(place.path()).unwrap();
+    other.busy_timeout(PATIENCE).unwrap();
+    let declared = "BEGIN IMMEDIATE;
+         UPDATE tramline_queue SET spec = json_set(spec, '$.newer', 1);
+         UPDATE tramline_counter SET value = value + 1 WHERE name = 'topology';
+         COMMIT;";
+    other.execute_batch(declared).unwrap();
+
+    let tells = |error: &Error| {
+        let text = error.to_string();
+        assert!(text.contains("queue work") && text.contains("newer program"), "{text}");
+    };
+    let deadline = Deadline::after(SystemClock.now(), PATIENCE);
+    match &sqlite.sender().await.unwrap().send(&[message("a")], deadline).await[..] {
+        [Sent::Refused(error)] => tells(error),
+        sent => panic!("{sent:?}"),
+    }
+    let spec = QueueSpec::new(work());
+    let topology = Topology { queues: vec![spec.clone()], ..Topology::default() };
+    tells(&sqlite.declare(&topology).await.unwrap_err());
+    let source = Source {
+        queue: QueueRef::Main(work()),
+        spec,
+        subscriptions: Vec::new(),
+        prefetch: 1,
+        prefetch_max: 1,
+        start: Start::default(),
+    };
+    tells(&sqlite.receiver(&source).await.map(drop).unwrap_err());
 }
