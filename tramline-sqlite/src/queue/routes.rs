@@ -81,9 +81,10 @@ impl Queue {
         dedup_window.is_some() || keep_completed.is_some() || keep_dead.is_some()
     }
 
-    /// Why nothing is done with a queue that is not known.
+    /// Why nothing is done with a queue that is not known. The rest of the file can be worked with, so
+    /// the program is not outdated as a whole.
     pub(crate) fn unknown(&self, doing: impl Into<String>) -> Error {
-        Error::new(ErrorKind::Outdated, doing).because(format!(
+        Error::new(ErrorKind::Conflict, doing).because(format!(
             "queue {} was declared by a newer program, in words unknown here: start that one \
              instead",
             self.spec.name
