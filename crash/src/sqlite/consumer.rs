@@ -58,7 +58,7 @@ impl Consumer {
             ordering: Ordering::PerKey,
             ..QueueSpec::new(QueueName::new(ORDERED).map_err(|bad| bad.to_string())?)
         };
-        let elsewhere = elsewhere::start(&self.round, sqlite.clone()).await?;
+        let elsewhere = elsewhere::start(&self.round).await?;
         let bus = Bus::builder(sqlite.clone())
             .store(sqlite.clone())
             .state(sqlite)

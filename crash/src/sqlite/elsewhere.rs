@@ -1,6 +1,6 @@
 //! An endpoint whose store is another file: its inbox keeps duplicates off, its outbox is relayed.
 
-use super::consumer::{ELSEWHERE, INBOX_RETENTION, create, effect, open};
+use super::consumer::{ELSEWHERE, FILE, INBOX_RETENTION, create, effect, open};
 use super::message::{Forwarded, Placed};
 use super::processes::Round;
 use tramline::{Bus, Draft, Endpoint, Failure, Sqlite, Tx};
@@ -8,8 +8,10 @@ use tramline::{Bus, Draft, Endpoint, Failure, Sqlite, Tx};
 /// The name of the file that is not the queues'.
 pub(crate) const STORE_FILE: &str = "elsewhere.db";
 
-/// Starts the endpoint on the queues of `transport`.
-pub(crate) async fn start(round: &Round, transport: Sqlite) -> Result<Bus, String> {
+/// Starts the endpoint on a bus of its own.
+pub(crate) async fn start(round: &Round) -> Result<Bus, String> {
+    // Not a clone of the other bus's: the first of the two that ends would close it for both.
+    let transport = open(round, FILE).await?;
     let store = open(round, STORE_FILE).await?;
     create(&store).await?;
     let endpoint = Endpoint::new(ELSEWHERE).subscribe::<Placed>().concurrency(8).transactional();
