@@ -12,11 +12,12 @@ use crate::sqlite::plan::Act;
 use crate::sqlite::processes::{Process, Role};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What was seen so far.
 pub(crate) struct Observer {
     folder: PathBuf,
+    begun: Instant,
     sample_every: Duration,
     line_every: Duration,
     /// There once something was confirmed: then the files have their tables.
@@ -35,6 +36,7 @@ impl Observer {
         const SAMPLES_MIN: u32 = 100;
         Self {
             folder: folder.to_owned(),
+            begun: Instant::now(),
             sample_every: (length / SAMPLES_MIN).min(LINE_EVERY_MAX / 12),
             line_every: (length / 4).min(LINE_EVERY_MAX),
             eyes: None,
@@ -54,7 +56,8 @@ impl Observer {
     }
 
     /// Looks whether it is time to, and prints a line when it is time for that.
-    pub(crate) fn look(&mut self, at: Duration, processes: &[Process]) -> Result<(), String> {
+    pub(crate) fn look(&mut self, processes: &[Process]) -> Result<(), String> {
+        let at = self.begun.elapsed();
         self.note_log();
         let last = self.samples.last().map_or(Duration::ZERO, |sample| sample.at);
         if at < last + self.sample_every {
@@ -67,7 +70,8 @@ impl Observer {
     }
 
     /// A last line, when everything is handled.
-    pub(crate) fn end(&mut self, at: Duration, processes: &[Process]) -> Result<(), String> {
+    pub(crate) fn end(&mut self, processes: &[Process]) -> Result<(), String> {
+        let at = self.begun.elapsed();
         let sample = self.sample(at, processes)?;
         self.line(sample)
     }

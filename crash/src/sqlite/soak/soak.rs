@@ -32,34 +32,21 @@ pub(crate) fn run(folder: &Path, soak: &Soak) -> Result<(), String> {
     let mut processes = processes(&round);
     let mut observer = Observer::new(folder, soak.length);
     report::head(soak);
-    let begun = Instant::now();
-    let ran = load(soak, &mut processes, &mut observer).and_then(|()| {
-        for process in processes.iter_mut().filter(|process| process.role() == Role::Producer) {
-            process.does(Act::Kill)?;
-        }
-        wait_until_quiet(folder, &mut processes, || observer.note_log())?;
-        observer.end(begun.elapsed(), &processes)?;
-        for process in processes.iter_mut().filter(|process| process.role() == Role::Consumer) {
-            process.end(END_WITHIN)?;
-        }
-        Ok(())
-    });
-    let mut faults: Vec<String> = ran.err().into_iter().collect();
+    load(soak, &mut processes, &mut observer)?;
+    end(folder, processes, &mut observer)?;
     let evidence = Evidence::collect(folder)?;
     let space = space::measure(folder)?;
-    if faults.is_empty() {
-        faults.extend(judge(&evidence));
-        faults.extend(growth::faults(&observer.samples, &observer.lines));
-        faults.extend(growth::log_fault(observer.log_bytes_max()));
-        faults.extend(space.iter().flat_map(space::Space::faults));
+    let mut faults = judge(&evidence);
+    faults.extend(growth::faults(&observer.samples, &observer.lines));
+    faults.extend(growth::log_fault(observer.log_bytes_max()));
+    faults.extend(space.iter().flat_map(space::Space::faults));
+    if evidence.confirmed.is_empty() {
+        faults.push("nothing was confirmed: the soak shows nothing".to_owned());
     }
     let summary = Summary::new(soak, &observer, &evidence, space);
     report::tail(&summary);
     if let Some(file) = &soak.json {
         report::write(file, &observer, &summary, &faults)?;
-    }
-    if evidence.confirmed.is_empty() {
-        faults.push("nothing was confirmed: the soak shows nothing".to_owned());
     }
     if faults.is_empty() { Ok(()) } else { Err(list(faults)) }
 }
@@ -81,8 +68,21 @@ fn load(soak: &Soak, processes: &mut [Process], observer: &mut Observer) -> Resu
         for process in &mut *processes {
             process.must_run()?;
         }
-        observer.look(begun.elapsed(), processes)?;
+        observer.look(processes)?;
         thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+/// Ends the producers, lets the consumers handle what is left, and ends them.
+fn end(folder: &Path, mut processes: Vec<Process>, observer: &mut Observer) -> Result<(), String> {
+    for process in processes.iter_mut().filter(|process| process.role() == Role::Producer) {
+        process.does(Act::Kill)?;
+    }
+    wait_until_quiet(folder, &mut processes, || observer.note_log())?;
+    observer.end(&processes)?;
+    for process in processes.iter_mut().filter(|process| process.role() == Role::Consumer) {
+        process.end(END_WITHIN)?;
     }
     Ok(())
 }
