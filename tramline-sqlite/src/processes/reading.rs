@@ -17,6 +17,7 @@ pub(crate) struct Reading {
 #[derive(Default)]
 struct State {
     readers: usize,
+    waiting: usize,
     is_held_back: bool,
 }
 
@@ -27,9 +28,21 @@ impl Reading {
     /// Begins to read, after those that the writer holds back were let go or have waited for long
     /// enough. Blocks.
     pub(crate) fn begin(&self) -> Reader<'_> {
+        self.begin_within(PATIENCE)
+    }
+
+    fn begin_within(&self, patience: Duration) -> Reader<'_> {
         let mut state = self.state.lock();
         if state.is_held_back {
-            self.let_go.wait_while_for(&mut state, |state| state.is_held_back, PATIENCE);
+            state.waiting += 1;
+            self.let_go.wait_while_for(&mut state, |state| state.is_held_back, patience);
+            state.waiting -= 1;
+            if state.is_held_back {
+                // The writer has nothing to do, and nobody else is to wait for it. With its next
+                // group it holds them back again.
+                state.is_held_back = false;
+                self.let_go.notify_all();
+            }
         }
         state.readers += 1;
         Reader(self)
@@ -58,31 +71,54 @@ impl Drop for Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::channel;
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, channel};
     use std::thread;
+    use std::time::Instant;
+
+    const BOUND: Duration = Duration::from_secs(20);
+    const FOR_EVER: Duration = Duration::from_secs(3600);
+
+    /// Starts a thread that begins to read however long it takes, and ends. Answers when it waits.
+    fn reader_that_waits(reading: &Arc<Reading>) -> Receiver<()> {
+        let (began, begins) = channel();
+        let waiting = reading.state.lock().waiting;
+        let reader = reading.clone();
+        thread::spawn(move || {
+            drop(reader.begin_within(FOR_EVER));
+            began.send(())
+        });
+        let deadline = Instant::now() + BOUND;
+        while reading.state.lock().waiting == waiting {
+            assert!(Instant::now() < deadline, "it does not wait");
+            thread::yield_now();
+        }
+        begins
+    }
 
     #[test]
-    fn a_reader_that_is_held_back_begins_when_it_is_let_go() {
-        let reading = Reading::default();
-        let first = reading.begin();
+    fn readers_that_are_held_back_begin_when_they_are_let_go() {
+        let reading = Arc::<Reading>::default();
+        let at_work = reading.begin();
         assert_eq!(reading.hold_back(), 1);
-        drop(first);
+        drop(at_work);
         assert_eq!(reading.hold_back(), 0);
-        let (began, begins) = channel();
-        thread::scope(|scope| {
-            let reading = &reading;
-            scope.spawn(move || began.send(reading.begin().0.state.lock().is_held_back));
-            reading.let_go();
-            assert_eq!(begins.recv(), Ok(false));
-        });
+        let begin = [(); 2].map(|()| reader_that_waits(&reading));
+        reading.let_go();
+        for begins in begin {
+            assert_eq!(begins.recv_timeout(BOUND), Ok(()));
+        }
         assert_eq!(reading.hold_back(), 0);
     }
 
     #[test]
-    fn a_reader_that_nobody_lets_go_begins_all_the_same() {
-        let reading = Reading::default();
+    fn a_reader_that_nobody_lets_go_begins_all_the_same_and_lets_the_others_begin() {
+        let reading = Arc::<Reading>::default();
         assert_eq!(reading.hold_back(), 0);
-        let reader = reading.begin();
+        let begins = reader_that_waits(&reading);
+        let reader = reading.begin_within(Duration::from_millis(1));
+        assert_eq!(begins.recv_timeout(BOUND), Ok(()));
+        drop(reading.begin_within(FOR_EVER));
         assert_eq!(reading.hold_back(), 1);
         drop(reader);
         assert_eq!(reading.hold_back(), 0);

@@ -69,11 +69,11 @@ impl Writer {
         let next = restart.get().next(bytes, limit, || self.hold_readers_back());
         if next == Next::Try {
             asked_at.set(bytes);
-            if self.restart_log(bytes, restart.get().patience()) {
+            if self.restart_log(bytes, restart.get().patience(Instant::now())) {
                 PAGES.set(0);
             } else {
                 let fraction = self.shared.settings.entropy.fraction();
-                restart.set(restart.get().failed(bytes, fraction));
+                restart.set(restart.get().failed(bytes, fraction, Instant::now()));
             }
         } else if bytes >= asked_at.get() + PASSIVE_BYTES {
             asked_at.set(bytes);

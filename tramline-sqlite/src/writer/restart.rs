@@ -1,18 +1,24 @@
 //! When the writer tries to begin its log anew, and how long it waits for it.
 
 use super::log::PASSIVE_BYTES;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the first try waits for readers, while everybody waits for it; each further try twice
 /// as long.
 const PATIENCE_MIN: Duration = Duration::from_millis(25);
 /// Readers that take longer let the log grow.
 const PATIENCE_MAX: Duration = Duration::from_millis(400);
+/// Where tries fail, they wait for one part in so many of the time: each process that has the file
+/// open tries by itself, and all of them wait for each.
+const TIME_PER_PATIENCE: u32 = 20;
+/// What it takes to have a turn at all beside others who write.
+const TURN: Duration = Duration::from_millis(10);
 
 /// Tries that have failed since the log began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Restart {
     failures: u32,
+    failed_at: Option<Instant>,
     /// Bytes in the log below which there is no further try.
     not_before: u64,
 }
@@ -39,15 +45,24 @@ impl Restart {
         if readers > 0 && bytes < due + PASSIVE_BYTES { Next::LetReadersEnd } else { Next::Try }
     }
 
-    pub(super) fn patience(self) -> Duration {
-        PATIENCE_MIN.saturating_mul(1 << self.failures.min(10)).min(PATIENCE_MAX)
+    /// How long a try may wait that begins `now`.
+    pub(super) fn patience(self, now: Instant) -> Duration {
+        let longer = PATIENCE_MIN.saturating_mul(1 << self.failures.min(10)).min(PATIENCE_MAX);
+        let Some(failed_at) = self.failed_at else { return longer };
+        let earned = now.saturating_duration_since(failed_at) / TIME_PER_PATIENCE;
+        earned.clamp(TURN, longer)
     }
 
-    /// After a try with `bytes` in the log. `fraction`, of 0 to 1, varies when the next one is:
-    /// readers in step with tries at even distances would meet each of them.
-    pub(super) fn failed(self, bytes: u64, fraction: f64) -> Self {
-        let distance = PASSIVE_BYTES as f64 * (0.25 + fraction);
-        Self { failures: self.failures.saturating_add(1), not_before: bytes + distance as u64 }
+    /// After a try that ended `now`, with `bytes` in the log. The longer the log, the further away
+    /// is the next: a reader that keeps it for long is met a few times only. `fraction`, of 0 to 1,
+    /// varies it: readers in step with tries at even distances would meet each of them.
+    pub(super) fn failed(self, bytes: u64, fraction: f64, now: Instant) -> Self {
+        let distance = PASSIVE_BYTES.max(bytes / 4) as f64 * (0.25 + fraction);
+        Self {
+            failures: self.failures.saturating_add(1),
+            failed_at: Some(now),
+            not_before: bytes + distance as u64,
+        }
     }
 }
 
@@ -69,16 +84,52 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failure_the_next_try_is_at_a_distance_that_varies_and_waits_longer() {
-        let failed = |fraction| Restart::default().failed(LIMIT, fraction);
-        for (fraction, quarters) in [(0.0, 1), (0.5, 3), (0.75, 4)] {
-            let due = LIMIT + PASSIVE_BYTES / 4 * quarters;
-            assert_eq!(failed(fraction).next(due - 1, LIMIT, || 0), Next::Nothing);
-            assert_eq!(failed(fraction).next(due, LIMIT, || 0), Next::Try);
+    fn after_a_failure_the_next_try_is_at_a_distance_that_varies_and_grows_with_the_log() {
+        let now = Instant::now();
+        for (bytes, distance) in [(LIMIT, PASSIVE_BYTES), (64 * PASSIVE_BYTES, 16 * PASSIVE_BYTES)]
+        {
+            for (fraction, quarters) in [(0.0, 1), (0.5, 3), (0.75, 4)] {
+                let failed = Restart::default().failed(bytes, fraction, now);
+                let due = bytes + distance / 4 * quarters;
+                assert_eq!(failed.next(due - 1, LIMIT, || 0), Next::Nothing);
+                assert_eq!(failed.next(due, LIMIT, || 0), Next::Try);
+            }
         }
-        assert_eq!(Restart::default().patience(), PATIENCE_MIN);
-        assert_eq!(failed(0.0).patience(), 2 * PATIENCE_MIN);
-        let often = (0..100).fold(Restart::default(), |restart, _| restart.failed(LIMIT, 0.0));
-        assert_eq!(often.patience(), PATIENCE_MAX);
+    }
+
+    #[test]
+    fn each_try_waits_for_longer_and_for_no_more_than_its_share_of_the_time_since_the_last() {
+        let now = Instant::now();
+        let after = |failures| {
+            (0..failures).fold(Restart::default(), |restart, _| restart.failed(LIMIT, 0.0, now))
+        };
+        assert_eq!(after(0).patience(now), PATIENCE_MIN);
+        let much_later = now + Duration::from_secs(3600);
+        assert_eq!(after(1).patience(much_later), 2 * PATIENCE_MIN);
+        assert_eq!(after(100).patience(much_later), PATIENCE_MAX);
+        assert_eq!(after(100).patience(now + Duration::from_secs(2)), PATIENCE_MAX / 4);
+        assert_eq!(after(100).patience(now), TURN);
+    }
+
+    #[test]
+    fn beside_a_reader_that_does_not_end_tries_take_a_small_share_of_the_time() {
+        const MIB: u64 = 1024 * 1024;
+        const BEGINS_AT: u64 = 64;
+        for mib_per_second in [1, 10, 100] {
+            let begun = Instant::now();
+            let (mut now, mut waited, mut restart) = (begun, Duration::ZERO, Restart::default());
+            let mut fractions = [0.1, 0.9, 0.3, 0.7].into_iter().cycle();
+            for bytes in (BEGINS_AT..32 * BEGINS_AT).map(|mib| mib * MIB) {
+                now += Duration::from_secs(1) / mib_per_second;
+                if restart.next(bytes, BEGINS_AT * MIB, || 0) == Next::Try {
+                    let patience = restart.patience(now);
+                    (now, waited) = (now + patience, waited + patience);
+                    restart = restart.failed(bytes, fractions.next().unwrap_or(0.5), now);
+                }
+                let share = waited.as_secs_f64() / (now - begun + PATIENCE_MAX).as_secs_f64();
+                assert!(share < 0.08, "{share} at {bytes} bytes, {mib_per_second} MiB/s");
+            }
+            assert!(restart.failures > 10, "{restart:?}");
+        }
     }
 }
