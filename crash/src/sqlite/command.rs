@@ -29,7 +29,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     poison: bool,
     /// Instead of rounds: one file for so long (90s, 60m, 1h) under an even load, with calm between
-    /// kills and stops, and a line each minute. Ends with an error if something grows without end
+    /// kills and stops, and a line each minute. Ends with an error if something grows without end or
+    /// stands still, which is judged from two minutes on
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["rounds", "poison"])]
     soak: Option<Duration>,
     /// Of a soak: messages a second of all producers

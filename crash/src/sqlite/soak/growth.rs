@@ -5,6 +5,11 @@
 //! time for what fills, a quarter for what leaks.
 
 use super::sample::{Line, Sample};
+use std::time::Duration;
+
+/// From this length of a soak on, growth and stalls are judged: in the few seconds of a shorter
+/// one's quarters, what is only slow looks like what does not end.
+pub(crate) const JUDGED_FROM: Duration = Duration::from_secs(120);
 
 /// What caches and an allocator's leftovers may still take: in an hour under a hundred messages a
 /// second, a leak of 50 bytes a delivery is more.
@@ -28,8 +33,12 @@ const WATCHED: [(&str, Of, u64); 5] = [
     ("the backlog", |s| s.backlog, BACKLOG_SLACK),
 ];
 
-/// What has grown, in words, and when nothing was handled although there was something.
-pub(crate) fn faults(samples: &[Sample], lines: &[Line]) -> Vec<String> {
+/// What has grown in a soak of this length, in words, and when nothing was handled although there
+/// was something.
+pub(crate) fn faults(length: Duration, samples: &[Sample], lines: &[Line]) -> Vec<String> {
+    if length < JUDGED_FROM {
+        return Vec::new();
+    }
     let grown = WATCHED.iter().filter_map(|(what, of, slack)| {
         let series: Vec<u64> = samples.iter().map(of).collect();
         let (before, after) = growth(&series)?;
@@ -63,7 +72,6 @@ fn stall(before: &Line, now: &Line) -> Option<String> {
 mod tests {
     use super::super::sample::Lateness;
     use super::*;
-    use std::time::Duration;
 
     fn line(at: u64, handled: u64, backlog: u64) -> Line {
         let at = Duration::from_secs(at);
@@ -93,7 +101,7 @@ mod tests {
                 sample
             };
             let samples: Vec<Sample> = (0..100).map(leaks).collect();
-            let text = faults(&samples, &[]).join("\n");
+            let text = faults(JUDGED_FROM, &samples, &[]).join("\n");
             assert!(text.contains(&format!("{what}, from")), "{slack}: {text}");
         }
     }
@@ -106,9 +114,19 @@ mod tests {
 
     #[test]
     fn a_time_in_which_nothing_is_handled_is_told_if_something_was_there() {
-        let told = |lines: &[Line]| faults(&[], lines).join("\n");
+        let told = |lines: &[Line]| faults(JUDGED_FROM, &[], lines).join("\n");
         assert_eq!(told(&[line(60, 5, 3), line(120, 6, 3), line(180, 6, 0)]), "");
         let text = told(&[line(60, 5, 3), line(120, 5, 4)]);
         assert_eq!(text, "nothing was handled from 60s to 120s");
+    }
+
+    #[test]
+    fn a_soak_that_is_too_short_for_it_is_not_judged_by_growth() {
+        let samples: Vec<Sample> =
+            (0..100).map(|at| Sample { backlog: at * 20, ..Sample::default() }).collect();
+        let lines = [line(1, 5, 3), line(2, 5, 4)];
+        assert_eq!(faults(JUDGED_FROM, &samples, &lines).len(), 2);
+        let too_short = JUDGED_FROM - Duration::from_secs(1);
+        assert_eq!(faults(too_short, &samples, &lines), Vec::<String>::new());
     }
 }

@@ -1,6 +1,6 @@
 //! The figures for people and for programs.
 
-use super::growth::growth;
+use super::growth::{JUDGED_FROM, growth};
 use super::observer::Observer;
 use super::sample::{Group, Lateness, Line, Sample, secs};
 use super::soak::Soak;
@@ -110,6 +110,9 @@ impl Summary {
 pub(crate) fn head(soak: &Soak) {
     let Soak { seed, length, rate, .. } = soak;
     println!("crash sqlite: a soak of {length:?} from seed {seed}, {rate} messages a second");
+    if *length < JUDGED_FROM {
+        println!("too short to judge by growth and stalls, which takes {JUDGED_FROM:?}");
+    }
     println!("late in ms; memory in MiB, of the oldest and of the largest; files in MiB\n");
     println!(
         "{:>7} {:>9} {:>9} {:>6} {:>7} {:>8} {:>8} {:>8} {:>5} {:>5} {:>15} {:>15} {:>4} {:>7} {:>6}",

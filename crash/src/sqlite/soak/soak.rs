@@ -37,7 +37,7 @@ pub(crate) fn run(folder: &Path, soak: &Soak) -> Result<(), String> {
     let evidence = Evidence::collect(folder)?;
     let space = space::measure(folder)?;
     let mut faults = judge(&evidence);
-    faults.extend(growth::faults(&observer.samples, &observer.lines));
+    faults.extend(growth::faults(soak.length, &observer.samples, &observer.lines));
     faults.extend(growth::log_fault(observer.log_bytes_max()));
     faults.extend(space.iter().flat_map(space::Space::faults));
     if evidence.confirmed.is_empty() {
