@@ -197,7 +197,7 @@ impl<T: Transport> BusBuilder<T> {
     pub async fn start(mut self) -> Result<Bus, StartError> {
         let checked = check::check(&self)?;
         let transport = Arc::new(self.transport);
-        let failed = |error: tramline_core::Error| StartError::of(vec![error.to_string()]);
+        let failed = |error: tramline_core::Error| StartError::of_transport(&error);
         transport.declare(&checked.topology).await.map_err(failed)?;
         let sender: Arc<dyn DynSender> = Arc::new(transport.sender().await.map_err(failed)?);
         let composer = Arc::new(Composer {

@@ -41,6 +41,16 @@ async fn start(world: &World, rigged: &Rigged, log: &Log, gate: &Gate) -> Bus {
 }
 
 #[tokio::test]
+async fn a_bus_that_is_outdated_before_it_starts_says_so() {
+    let (world, rigged) = (World::new(), World::new().rigged());
+    rigged.rig.outdated.cancel();
+    let bus = world.bus_on(rigged).endpoint(Endpoint::new("q").handle(ignore));
+    let error = at_once(bus.start()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Outdated, "{error}");
+    assert!(error.to_string().ends_with(": a newer program was here"), "{error}");
+}
+
+#[tokio::test]
 async fn an_outdated_receiver_stops_the_bus_and_everybody_learns_why() {
     let (world, log, gate) = (World::new(), Log::default(), Gate::shut());
     let rigged = world.rigged();

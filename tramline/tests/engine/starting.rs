@@ -4,8 +4,8 @@ use crate::kit::{Log, Order, Paid, Ping, SECOND, World, Written, alone, at_once,
 use std::time::Duration;
 use tramline::core::operate::Operate;
 use tramline::{
-    Attempt, Endpoint, Failure, Filter, HeldTooLong, Item, Memory, Ordering, QueueName, QueueSpec,
-    Retry, State, Tx,
+    Attempt, Endpoint, ErrorKind, Failure, Filter, HeldTooLong, Item, Memory, Ordering, QueueName,
+    QueueSpec, Retry, State, Tx,
 };
 
 async fn handle(_: Ping) {}
@@ -102,6 +102,7 @@ async fn everything_that_is_wrong_is_reported_at_once_and_nothing_is_declared() 
 async fn one_problem_reads_as_one_sentence() {
     let error = World::new().bus().endpoint(Endpoint::new("q")).start().await.unwrap_err();
     assert_eq!(error.to_string(), "failed to start the bus: endpoint q: it has no handler");
+    assert_eq!(error.kind(), ErrorKind::Misconfigured);
 }
 
 #[tokio::test]
@@ -156,6 +157,7 @@ async fn a_conflict_with_what_is_declared_is_told_with_the_difference() {
     let endpoint = Endpoint::new("q").queue_spec(spec).handle(handle);
     let error = world.bus().endpoint(endpoint).start().await.unwrap_err();
     assert!(error.to_string().contains("priority_max"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
 }
 
 #[tokio::test]
