@@ -5,10 +5,9 @@ use crate::database::Database;
 use crate::endpoints;
 use crate::gateway::Gateway;
 use crate::messages::OrderPlaced;
-use crate::trouble::Trouble;
 use std::time::Duration;
 use tramline::core::erased::DynTransport;
-use tramline::{Bus, BusBuilder};
+use tramline::{Bus, BusBuilder, Result};
 
 /// What a process does on the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +28,9 @@ pub(crate) async fn connect(
     database: &Database,
     clock: SharedClock,
     role: Role,
-) -> Result<BusBuilder<Box<dyn DynTransport>>, Trouble> {
+) -> Result<BusBuilder<Box<dyn DynTransport>>> {
     let mut builder = Bus::connect(broker)
-        .await
-        .map_err(Trouble::misuse)?
+        .await?
         .store(database.store().clone())
         .inbox_retention(INBOX_RETENTION)
         .publishes::<OrderPlaced>()

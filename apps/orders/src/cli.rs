@@ -8,7 +8,9 @@ use std::path::PathBuf;
 /// An order service on Tramline: it places 69,659 real orders with itself over HTTP, has them
 /// charged, packed, mailed and counted by workers, and reconciles the result to the cent.
 ///
-/// Exit code: 0 if everything reconciles, 1 if it does not, 2 if the command line is wrong.
+/// Exit code: 0 if everything reconciles; 1 if it does not, or the run ended before; 2 if the same
+/// again cannot help: the command line or what it names is wrong, or a newer program has changed
+/// the files.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "orders", version)]
 pub(crate) struct CommandLine {
@@ -70,7 +72,7 @@ impl CommandLine {
             if report.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
                 let text =
                     format!("failed to write {}: it is no file in a folder", report.display());
-                return Err(Trouble::misuse(text));
+                return Err(Trouble::permanent(text));
             }
         }
         if self.broker.as_deref() != Some("memory:") {
@@ -78,7 +80,7 @@ impl CommandLine {
         }
         for (given, option) in [(self.workers.is_some(), "--workers"), (self.chaos, "--chaos")] {
             if given {
-                return Err(Trouble::misuse(format!(
+                return Err(Trouble::permanent(format!(
                     "{option} needs worker processes, and a bus in memory reaches none: leave out \
                      {option} or --broker memory:"
                 )));
@@ -110,7 +112,7 @@ fn unknown(what: &str, url: &str, known: &str) -> Trouble {
         Some((scheme, _)) => format!("{scheme}:…"),
         None => url.to_owned(),
     };
-    Trouble::misuse(format!("--{what} {named} is not known here; known: {known}"))
+    Trouble::permanent(format!("--{what} {named} is not known here; known: {known}"))
 }
 
 #[cfg(test)]

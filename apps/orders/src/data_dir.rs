@@ -19,7 +19,7 @@ impl DataDir {
         let path = path.map_or_else(|| new_path(now), Path::to_owned);
         let failed = |error: std::io::Error| {
             let path = path.display();
-            Trouble::misuse(format!("failed to use the data directory {path}: {error}"))
+            Trouble::permanent(format!("failed to use the data directory {path}: {error}"))
         };
         std::fs::create_dir_all(&path).map_err(failed)?;
         let path = path.canonicalize().map_err(failed)?;
@@ -27,7 +27,7 @@ impl DataDir {
         let lock = options.open(path.join("orders.lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Trouble::misuse(format!(
+            Err(TryLockError::WouldBlock) => Err(Trouble::permanent(format!(
                 "another order service is at work in {}; stop it, or say another --data-dir",
                 path.display()
             ))),
@@ -44,7 +44,7 @@ impl DataDir {
         let path = self.path.join("orders.db");
         let path = path.to_str().ok_or_else(|| {
             let path = self.path.display();
-            Trouble::misuse(format!("failed to name a database in {path}: it is not UTF-8"))
+            Trouble::permanent(format!("failed to name a database in {path}: it is not UTF-8"))
         })?;
         Ok(format!("sqlite:{}", encoded(path)))
     }
@@ -79,17 +79,19 @@ mod tests {
         let now = Timestamp::from_millis(0);
         let first = DataDir::open(Some(&path), now).unwrap();
         let second = DataDir::open(Some(&path), now).unwrap_err();
-        assert!(matches!(&second, Trouble::Misuse(text) if text.contains("another order service")));
+        assert!(
+            matches!(&second, Trouble::Permanent(text) if text.contains("another order service"))
+        );
         drop(first);
         assert!(DataDir::open(Some(&path), now).is_ok());
     }
 
     #[test]
-    fn a_folder_that_cannot_be_is_a_misuse() {
+    fn a_folder_that_cannot_be_is_permanent_trouble() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let trouble =
             DataDir::open(Some(&file.path().join("x")), Timestamp::default()).unwrap_err();
-        assert!(matches!(trouble, Trouble::Misuse(_)));
+        assert!(matches!(trouble, Trouble::Permanent(_)));
     }
 
     #[test]

@@ -2,41 +2,69 @@
 
 use std::fmt;
 use std::process::ExitCode;
-use tramline::ErrorKind;
+use tramline::{Error, ErrorKind, Failure, StartError};
 
 /// A reason to end.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// The command line or what it names is wrong: whoever called must change something.
-    Misuse(String),
+    /// No other start helps until somebody changes the command line, what it names, or the
+    /// program.
+    Permanent(String),
     /// The run went wrong: nothing is lost, and it goes on when it is started again.
     Broken(String),
 }
 
 impl Trouble {
-    pub(crate) fn misuse(text: impl fmt::Display) -> Self {
-        Self::Misuse(text.to_string())
+    pub(crate) fn permanent(text: impl fmt::Display) -> Self {
+        Self::Permanent(text.to_string())
     }
 
     pub(crate) fn broken(text: impl fmt::Display) -> Self {
         Self::Broken(text.to_string())
     }
 
-    /// Why a bus stopped. To an outdated program no other start can help.
-    pub(crate) fn of_bus(error: tramline::Error) -> Self {
-        match error.kind() {
-            ErrorKind::Outdated => Self::misuse(error),
-            _ => Self::broken(error),
+    /// Why bus or tables failed, which the parent had opened before. A file that is said to be
+    /// wrong since then may be right at the next start: to a process that has too many files open,
+    /// none can be opened.
+    pub(crate) fn of(failure: impl Into<Failure>) -> Self {
+        Self::permanent_if(failure.into(), |kind| {
+            matches!(kind, ErrorKind::Outdated | ErrorKind::Unsupported)
+        })
+    }
+
+    /// Why the parent, which is the first to open them, could not open bus or tables: those that
+    /// the command line names may be wrong too.
+    pub(crate) fn of_opening(failure: impl Into<Failure>) -> Self {
+        Self::permanent_if(failure.into(), |kind| {
+            matches!(
+                kind,
+                ErrorKind::Outdated
+                    | ErrorKind::Unsupported
+                    | ErrorKind::Misconfigured
+                    | ErrorKind::Conflict
+                    | ErrorKind::Corrupt
+            )
+        })
+    }
+
+    /// An error of no kind that is known here may pass.
+    fn permanent_if(failure: Failure, is_permanent: fn(ErrorKind) -> bool) -> Self {
+        let of_start = || failure.find::<StartError>().map(StartError::kind);
+        let kind = failure.find::<Error>().map(Error::kind).or_else(of_start);
+        if kind.is_some_and(is_permanent) {
+            Self::permanent(failure)
+        } else {
+            Self::broken(failure)
         }
     }
 
     /// What a process ends with that should not be started again as it is.
-    pub(crate) const MISUSE: u8 = 2;
+    pub(crate) const PERMANENT: u8 = 2;
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Broken(_) => ExitCode::FAILURE,
-            Self::Misuse(_) => ExitCode::from(Self::MISUSE),
+            Self::Permanent(_) => ExitCode::from(Self::PERMANENT),
         }
     }
 }
@@ -44,7 +72,60 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Misuse(text) | Self::Broken(text) => f.write_str(text),
+            Self::Permanent(text) | Self::Broken(text) => f.write_str(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ErrorKind::*;
+    use tramline::{Bus, Endpoint, Memory};
+
+    fn error(kind: ErrorKind) -> Error {
+        Error::new(kind, "open orders.db").because("it says so")
+    }
+
+    #[test]
+    fn only_what_no_other_start_can_help_is_permanent() {
+        let later = [Outdated, Unsupported];
+        let at_first = [Outdated, Unsupported, Misconfigured, Conflict, Corrupt];
+        for kind in [
+            Unavailable,
+            TimedOut,
+            Refused,
+            NotFound,
+            Conflict,
+            Outdated,
+            Unsupported,
+            Misconfigured,
+            Corrupt,
+            TooLarge,
+            Full,
+            Closed,
+        ] {
+            let text = error(kind).to_string();
+            let expected = |permanent: &[ErrorKind]| match permanent.contains(&kind) {
+                true => Trouble::permanent(&text),
+                false => Trouble::broken(&text),
+            };
+            assert_eq!(Trouble::of(error(kind)), expected(&later), "{kind:?}");
+            assert_eq!(Trouble::of(Failure::from(error(kind))), expected(&later), "{kind:?}");
+            assert_eq!(Trouble::of_opening(error(kind)), expected(&at_first), "{kind:?}");
+        }
+        let unknown = || Failure::permanent("the disk is on fire");
+        assert!(matches!(Trouble::of(unknown()), Trouble::Broken(_)));
+        assert!(matches!(Trouble::of_opening(unknown()), Trouble::Broken(_)));
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_does_not_start_is_judged_by_its_kind_too() {
+        let start = || Bus::builder(Memory::new()).endpoint(Endpoint::new("q")).start();
+        let said = "failed to start the bus: endpoint q: it has no handler";
+        let broken = Trouble::of(start().await.unwrap_err());
+        assert_eq!(broken, Trouble::broken(said));
+        let permanent = Trouble::of_opening(start().await.unwrap_err());
+        assert_eq!(permanent, Trouble::permanent(said));
     }
 }

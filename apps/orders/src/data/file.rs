@@ -21,9 +21,9 @@ pub(crate) fn shipped(limit: usize) -> Result<Vec<Order>, Trouble> {
 pub(crate) fn read_file(path: &Path, limit: usize) -> Result<Vec<Order>, Trouble> {
     let name = path.display();
     let file = File::open(path).map_err(|error| {
-        Trouble::misuse(format!("failed to open the orders in {name}: {error}"))
+        Trouble::permanent(format!("failed to open the orders in {name}: {error}"))
     })?;
-    read(BufReader::new(file), limit).map_err(|why| Trouble::misuse(format!("{name}:{why}")))
+    read(BufReader::new(file), limit).map_err(|why| Trouble::permanent(format!("{name}:{why}")))
 }
 
 fn read(mut bytes: impl BufRead, limit: usize) -> Result<Vec<Order>, String> {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_a_misuse_that_names_the_file() {
+    fn what_cannot_be_read_is_permanent_trouble_that_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let bad = folder.path().join("bad.csv");
         std::fs::write(&bad, TEXT.replace("11.77", "x")).unwrap();
@@ -75,7 +75,7 @@ mod tests {
             [(bad, "bad.csv:2: `total`"), (torn, "torn.gz:"), (missing, "missing.csv")]
         {
             let trouble = read_file(&path, usize::MAX).unwrap_err();
-            assert!(matches!(trouble, Trouble::Misuse(_)));
+            assert!(matches!(trouble, Trouble::Permanent(_)));
             assert!(trouble.to_string().contains(part), "{trouble}");
         }
     }

@@ -39,14 +39,14 @@ impl Opened {
         clock: SharedClock,
     ) -> Result<Self, Trouble> {
         let listener = http::listen(line.listen).map_err(|error| {
-            Trouble::misuse(format!("failed to listen on {}: {error}", line.listen))
+            Trouble::permanent(format!("failed to listen on {}: {error}", line.listen))
         })?;
         let address = reachable(listener.local_addr().map_err(Trouble::broken)?);
         let (broker, tables) = urls(line, data_dir)?;
-        let database = Database::open(&tables).await.map_err(Trouble::misuse)?;
-        let bound = database.bind(&broker).await.map_err(Trouble::misuse)?;
+        let database = Database::open(&tables).await.map_err(Trouble::of_opening)?;
+        let bound = database.bind(&broker).await.map_err(Trouble::of_opening)?;
         let database = bound.map_err(|bound| {
-            Trouble::misuse(format!(
+            Trouble::permanent(format!(
                 "the orders in {tables} go through {bound}, and --broker says {broker}: messages \
                  may wait there; use the same broker or another --data-dir"
             ))
@@ -55,7 +55,8 @@ impl Opened {
             Workers::Here => Role::Handler,
             Workers::Processes(_) => Role::Publisher,
         };
-        let bus = bus::connect(&broker, &database, clock.clone(), role).await?;
+        let bus = bus::connect(&broker, &database, clock.clone(), role).await;
+        let bus = bus.map_err(Trouble::of_opening)?;
         let supervisor = match workers {
             Workers::Here => None,
             Workers::Processes(count) => {
@@ -63,9 +64,9 @@ impl Opened {
                 Some(Supervisor::start(count, &command).await?)
             }
         };
-        let bus = bus.start().await.map_err(Trouble::misuse)?;
+        let bus = bus.start().await.map_err(Trouble::of_opening)?;
         if workers == Workers::Here {
-            refill(&bus, &database).await.map_err(Trouble::broken)?;
+            refill(&bus, &database).await.map_err(Trouble::of)?;
         }
         let service = Service {
             bus: bus.clone(),
@@ -95,7 +96,7 @@ impl Opened {
         if let Some(supervisor) = site.supervisor {
             supervisor.stop().await;
         }
-        let _drained = site.bus.drain(DRAIN_LIMIT).await.map_err(Trouble::of_bus)?;
+        let _drained = site.bus.drain(DRAIN_LIMIT).await.map_err(Trouble::of)?;
         Ok(())
     }
 }

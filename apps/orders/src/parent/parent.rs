@@ -51,7 +51,7 @@ pub(crate) async fn parent(
 
 /// Says what to try now that the service is up.
 async fn invite(site: &Site) -> Result<(), Trouble> {
-    let known = site.database.orders().await.map_err(Trouble::broken)?;
+    let known = site.database.orders().await.map_err(Trouble::of)?;
     let order_id = known.iter().map(|known| known.order.order_id).max().unwrap_or(0);
     let (order_id, address) = (order_id.saturating_add(1), site.address);
     say(format_args!(

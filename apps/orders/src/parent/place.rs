@@ -21,7 +21,7 @@ pub(super) async fn place_and_report(
 ) -> Result<bool, Trouble> {
     let placed = place(line, site, orders).await;
     let report = Report::of(&site.bus, &site.database, orders).await;
-    let mut report = report.map_err(Trouble::broken)?;
+    let mut report = report.map_err(Trouble::of)?;
     if let Err(trouble) = placed {
         report.differences.push(trouble.to_string());
     }
@@ -36,7 +36,7 @@ pub(super) async fn place_and_report(
 }
 
 async fn place(line: &CommandLine, site: &mut Site, orders: &[Order]) -> Result<(), Trouble> {
-    let known = site.database.orders().await.map_err(Trouble::broken)?;
+    let known = site.database.orders().await.map_err(Trouble::of)?;
     let new = new_orders(orders, &known);
     if !known.is_empty() {
         let (here, left) = (known.len(), new.len());
@@ -59,7 +59,7 @@ async fn kills(line: &CommandLine, site: &Site, total: u64) -> Result<Vec<Kill>,
     let Some(supervisor) = site.supervisor.as_ref().filter(|_| line.chaos) else {
         return Ok(Vec::new());
     };
-    let done = look(&site.bus, &site.database).await.map_err(Trouble::broken)?.orders_done();
+    let done = look(&site.bus, &site.database).await.map_err(Trouble::of)?.orders_done();
     if done >= total {
         say("chaos: every order is done already, there is nothing to disturb");
         return Ok(Vec::new());

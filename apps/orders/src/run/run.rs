@@ -63,7 +63,7 @@ impl Site {
         };
         tokio::select! {
             trouble = workers => trouble,
-            Err(error) = self.bus.stopping() => Trouble::of_bus(error),
+            Err(error) = self.bus.stopping() => Trouble::of(error),
         }
     }
 }
@@ -76,7 +76,7 @@ impl<'a> Run<'a> {
         total: u64,
         kills: Vec<Kill>,
     ) -> Result<Self, Trouble> {
-        let number = site.database.begin_run(site.clock.now()).await.map_err(Trouble::broken)?;
+        let number = site.database.begin_run(site.clock.now()).await.map_err(Trouble::of)?;
         let open = watch::Sender::new(true);
         let poster = Poster::start(site.address, orders, &open.subscribe());
         let (kills, bar, seen_at) = (kills.into(), Bar::new(total), Instant::now());
@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
     }
 
     async fn look(&mut self) -> Result<Look, Trouble> {
-        let look = look(&self.site.bus, &self.site.database).await.map_err(Trouble::broken)?;
+        let look = look(&self.site.bus, &self.site.database).await.map_err(Trouble::of)?;
         self.bar.show(&look, Instant::now());
         self.open.send_replace(look.backlog() < BACKLOG_MAX);
         if self.seen_at.elapsed() >= SEE_EVERY {
@@ -122,7 +122,7 @@ impl<'a> Run<'a> {
     async fn see(&mut self) -> Result<(), Trouble> {
         self.seen_at = Instant::now();
         let now = self.site.clock.now();
-        self.site.database.see_run(self.number, now).await.map_err(Trouble::broken)
+        self.site.database.see_run(self.number, now).await.map_err(Trouble::of)
     }
 
     /// Kills a worker if it is time to. One kill a look: the next one finds another worker ready.
@@ -136,6 +136,6 @@ impl<'a> Run<'a> {
         let killed_at = self.site.clock.now();
         let worker = kill.worker as i64;
         let record = KillRecord { run: self.number, killed_at, worker, process };
-        self.site.database.record_kill(record).await.map_err(Trouble::broken)
+        self.site.database.record_kill(record).await.map_err(Trouble::of)
     }
 }

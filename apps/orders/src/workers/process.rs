@@ -83,9 +83,9 @@ impl WorkerProcess {
 
     /// Whether it has ended, and said that another start cannot help. Asked once it is heard no
     /// more.
-    pub(super) fn is_hopeless(&mut self) -> bool {
+    pub(super) fn has_failed_permanently(&mut self) -> bool {
         let ended = self.child.try_wait().ok().flatten();
-        ended.and_then(|status| status.code()) == Some(Trouble::MISUSE.into())
+        ended.and_then(|status| status.code()) == Some(Trouble::PERMANENT.into())
     }
 
     /// SIGKILL: the process does nothing more. Answers which one it was, once it is gone.

@@ -119,7 +119,9 @@ impl Keeper {
                         }
                     }
                 }
-                Err(why) if worker.is_hopeless() => return Err(self.hopeless(&why)),
+                Err(why) if worker.has_failed_permanently() => {
+                    return Err(self.permanent(&why));
+                }
                 Err(why) => why,
             };
             failed_starts += 1;
@@ -136,8 +138,8 @@ impl Keeper {
         let killed = tokio::select! {
             ended = worker.ended() => {
                 let status = ended.map_err(|error| self.trouble(&error.to_string()))?;
-                if worker.is_hopeless() {
-                    return Err(self.hopeless(&format!("it ended with {status}")));
+                if worker.has_failed_permanently() {
+                    return Err(self.permanent(&format!("it ended with {status}")));
                 }
                 tracing::warn!(worker = self.number, %status, "a worker died; starting another");
                 return Ok(End::Died);
@@ -156,8 +158,11 @@ impl Keeper {
     }
 
     /// Another start would end in the same way.
-    fn hopeless(&self, why: &str) -> Trouble {
-        Trouble::misuse(format!("worker {} cannot go on: {why}; see its words above", self.number))
+    fn permanent(&self, why: &str) -> Trouble {
+        Trouble::permanent(format!(
+            "worker {} cannot go on: {why}; see its words above",
+            self.number
+        ))
     }
 
     fn trouble(&self, why: &str) -> Trouble {

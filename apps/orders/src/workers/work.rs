@@ -21,9 +21,10 @@ pub(crate) async fn work(broker: &str, database: &str, clock: SharedClock) -> Re
     let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::broken)?;
     // A terminal sends ctrl-c to the whole family: the parent decides what becomes of it.
     let _ignored = signal(SignalKind::interrupt()).map_err(Trouble::broken)?;
-    let database = Database::open(database).await.map_err(Trouble::misuse)?;
-    let bus = bus::connect(broker, &database, clock, Role::Handler).await?;
-    let bus = bus.start().await.map_err(Trouble::broken)?;
+    let database = Database::open(database).await.map_err(Trouble::of)?;
+    let bus = bus::connect(broker, &database, clock, Role::Handler).await;
+    let bus = bus.map_err(Trouble::of)?;
+    let bus = bus.start().await.map_err(Trouble::of)?;
     terminal::say(READY);
     tokio::select! {
         _ = drain => {}
@@ -31,7 +32,7 @@ pub(crate) async fn work(broker: &str, database: &str, clock: SharedClock) -> Re
         // Why it stops by itself, the drain says.
         _ = bus.stopping() => {}
     }
-    let _drained = bus.drain(DRAIN_LIMIT).await.map_err(Trouble::of_bus)?;
+    let _drained = bus.drain(DRAIN_LIMIT).await.map_err(Trouble::of)?;
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 //! A newer program takes the file over while this one runs.
 
-use crate::program::Folder;
+use crate::processes::until;
+use crate::program::{Folder, Program};
 use std::path::Path;
+use std::process::Stdio;
 use tramline::sqlite::rusqlite::Connection;
 
 /// Does what a newer program's migration does, whatever else that is.
@@ -26,15 +28,34 @@ fn an_older_service_ends_with_all_its_processes_and_says_why() {
         let children = service.workers();
         assert_eq!(children.len(), workers);
         migrate(&folder.path("data/orders.db"));
-        let output = service.ended();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{text}");
-        let error =
-            text.lines().find(|line| line.starts_with("error: ") && line.contains("orders.db"));
-        let error = error.unwrap_or_else(|| panic!("{text}"));
-        for part in ["version 999", "up to 1", "a newer program has written them"] {
-            assert!(error.contains(part), "{part} is not in: {error}");
-        }
-        crate::processes::gone(&children);
+        ends_and_says_why(service, &children);
     }
+}
+
+#[test]
+fn of_workers_only_an_outdated_one_says_that_no_other_start_helps() {
+    let folder = Folder::new();
+    folder.run(&["--limit", "0"]);
+    migrate(&folder.path("data/orders.db"));
+    for (file, code) in [("missing/orders.db", 1), ("data/orders.db", 2)] {
+        let url = format!("sqlite:{}", folder.path(file).display());
+        let mut command = folder.command(&["--worker", "--broker", &url, "--database", &url]);
+        let mut worker = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // It lives only as long as somebody holds this.
+        let _input = worker.stdin.take();
+        let ended = until("the worker to end", || worker.try_wait().unwrap());
+        assert_eq!(ended.code(), Some(code), "{file}");
+    }
+}
+
+fn ends_and_says_why(service: Program, children: &[u32]) {
+    let output = service.ended();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    let error = text.lines().find(|line| line.starts_with("error: ") && line.contains("orders.db"));
+    let error = error.unwrap_or_else(|| panic!("{text}"));
+    for part in ["version 999", "up to 1", "a newer program has written them"] {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
+    crate::processes::gone(children);
 }
