@@ -77,6 +77,23 @@ impl fmt::Display for Trouble {
     }
 }
 
+/// What both answer. Of two troubles the first is the reason to end; the second may only follow
+/// from it, and is logged.
+pub(crate) fn both<A, B>(
+    first: Result<A, Trouble>,
+    second: Result<B, Trouble>,
+) -> Result<(A, B), Trouble> {
+    match (first, second) {
+        (Err(first), Err(second)) => {
+            if first != second {
+                tracing::error!(trouble = %second, "more went wrong after that");
+            }
+            Err(first)
+        }
+        (first, second) => Ok((first?, second?)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +144,14 @@ mod tests {
         assert_eq!(broken, Trouble::broken(said));
         let permanent = Trouble::of_opening(start().await.unwrap_err());
         assert_eq!(permanent, Trouble::permanent(said));
+    }
+
+    #[test]
+    fn of_two_troubles_the_first_is_the_reason() {
+        let trouble = |text: &str| Trouble::broken(text);
+        assert_eq!(both(Ok(1), Ok(2)), Ok((1, 2)));
+        assert_eq!(both(Err::<(), _>(trouble("a")), Ok(2)), Err(trouble("a")));
+        assert_eq!(both(Ok(1), Err::<(), _>(trouble("b"))), Err(trouble("b")));
+        assert_eq!(both(Err::<(), _>(trouble("a")), Err::<(), _>(trouble("b"))), Err(trouble("a")));
     }
 }

@@ -9,7 +9,7 @@ use crate::data;
 use crate::data_dir::DataDir;
 use crate::run::Site;
 use crate::terminal::{note, say};
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, both};
 
 /// Runs the service as `line` says. Answers whether everything reconciles.
 pub(crate) async fn parent(
@@ -45,8 +45,7 @@ pub(crate) async fn parent(
             trouble = site.failed() => ended = Err(trouble),
         }
     }
-    opened.close().await?;
-    ended
+    both(ended, opened.close().await).map(|(is_reconciled, ())| is_reconciled)
 }
 
 /// Says what to try now that the service is up.

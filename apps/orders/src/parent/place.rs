@@ -7,24 +7,33 @@ use crate::order::Order;
 use crate::report::Report;
 use crate::run::{Run, Site, look};
 use crate::terminal::say;
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, both};
 use std::collections::HashSet;
 use tramline::core::clock::{Entropy, SystemEntropy};
 
 /// Places `orders`, waits until everything is done, and reports. Answers whether it reconciles.
 ///
-/// A run that goes wrong is reported too, with the reason among what differs.
+/// # Errors
+/// The run went wrong. It is reported all the same, with the reason among what differs.
 pub(super) async fn place_and_report(
     line: &CommandLine,
     site: &mut Site,
     orders: &[Order],
 ) -> Result<bool, Trouble> {
     let placed = place(line, site, orders).await;
+    let reported = report(line, site, orders, placed.as_ref().err()).await;
+    both(placed, reported).map(|((), is_reconciled)| is_reconciled)
+}
+
+async fn report(
+    line: &CommandLine,
+    site: &Site,
+    orders: &[Order],
+    trouble: Option<&Trouble>,
+) -> Result<bool, Trouble> {
     let report = Report::of(&site.bus, &site.database, orders).await;
     let mut report = report.map_err(Trouble::of)?;
-    if let Err(trouble) = placed {
-        report.differences.push(trouble.to_string());
-    }
+    report.differences.extend(trouble.map(Trouble::to_string));
     say(&report);
     if let Some(path) = &line.report {
         let json = report.to_json().map_err(Trouble::broken)?;

@@ -48,13 +48,14 @@ impl Supervisor {
         self.kills.len()
     }
 
-    /// Ends when a worker cannot be kept running; never while all can. Cancel-safe.
+    /// Ends when a worker cannot be kept running, with each one's trouble once, and at once when no
+    /// worker is left; never while all run. Cancel-safe.
     pub(crate) async fn failed(&mut self) -> Trouble {
         match self.keepers.join_next().await {
             Some(Ok(Err(trouble))) => trouble,
             Some(Ok(Ok(()))) => Trouble::broken("a worker was given up"),
             Some(Err(panic)) => Trouble::broken(panic),
-            None => std::future::pending().await,
+            None => Trouble::broken("no worker is left"),
         }
     }
 
@@ -180,6 +181,10 @@ mod tests {
         let mut supervisor = Supervisor::start(1, &command).await.unwrap();
         let trouble = supervisor.failed().await.to_string();
         assert!(trouble.contains("worker 0 cannot be kept running: it died young, 5 times"));
+        // Nobody is there any more who could still fail: to wait would be for ever.
+        tokio::time::pause();
+        let again = tokio::time::timeout(Duration::from_secs(60), supervisor.failed()).await;
+        assert_eq!(again, Ok(Trouble::broken("no worker is left")));
     }
 
     #[tokio::test]

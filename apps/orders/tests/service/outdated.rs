@@ -1,5 +1,6 @@
 //! A newer program takes the file over while this one runs.
 
+use crate::exchange::get;
 use crate::processes::until;
 use crate::program::{Folder, Program};
 use std::path::Path;
@@ -33,6 +34,22 @@ fn an_older_service_ends_with_all_its_processes_and_says_why() {
 }
 
 #[test]
+fn one_that_is_still_placing_orders_ends_too_and_invites_nobody() {
+    for (arguments, workers) in [(["--workers", "1"], 1), (["--broker", "memory:"], 0)] {
+        let folder = Folder::new();
+        let mut service = folder.start(&arguments);
+        let address = service.address();
+        until("the first orders", || (get(address, "/orders/9").status == 200).then_some(()));
+        let children = service.workers();
+        assert_eq!(children.len(), workers);
+        migrate(&folder.path("data/orders.db"));
+        let said = ends_and_says_why(service, &children);
+        assert!(said.contains("accepted"), "there is a report all the same: {said}");
+        assert!(!said.contains("try it"), "{said}");
+    }
+}
+
+#[test]
 fn of_workers_only_an_outdated_one_says_that_no_other_start_helps() {
     let folder = Folder::new();
     folder.run(&["--limit", "0"]);
@@ -48,7 +65,8 @@ fn of_workers_only_an_outdated_one_says_that_no_other_start_helps() {
     }
 }
 
-fn ends_and_says_why(service: Program, children: &[u32]) {
+/// Answers what it said on its standard output.
+fn ends_and_says_why(service: Program, children: &[u32]) -> String {
     let output = service.ended();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{text}");
@@ -58,4 +76,5 @@ fn ends_and_says_why(service: Program, children: &[u32]) {
         assert!(error.contains(part), "{part} is not in: {error}");
     }
     crate::processes::gone(children);
+    String::from_utf8(output.stdout).unwrap()
 }
