@@ -98,7 +98,9 @@ impl Job for GiveBack {
             // To give back twice what is back already does nothing: its claim is gone.
             Ending::Failed(error) | Ending::Unknown(error) => {
                 let messages = self.pairs.len();
-                tracing::warn!(%error, messages, "failed to give messages back, to be tried again");
+                if self.shared.is_news(&error) {
+                    tracing::warn!(%error, messages, "failed to give messages back, to be tried again");
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tokio::sync::mpsc;
 use tramline_core::store::DatabaseId;
 use tramline_core::{Error, ErrorKind, Result};
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     /// How often this process has entered the file. Deliveries from before the last time are lost.
     pub(crate) entries: tokio::sync::watch::Sender<u64>,
     pub(crate) lock: LockFile,
+    /// The log says already that this program is outdated.
+    says_outdated: AtomicBool,
 }
 
 impl Core {
@@ -100,6 +102,7 @@ impl Shared {
             reading: Arc::default(),
             entries: tokio::sync::watch::Sender::new(0),
             lock,
+            says_outdated: AtomicBool::new(false),
         })
     }
 
@@ -110,6 +113,12 @@ impl Shared {
         self.neighbours.wake(&routes.neighbours, queues);
     }
 
+    /// Whether a failure of work that nobody waits for is worth a line in the log: that this program
+    /// is outdated is said once, however often it is tried.
+    pub(crate) fn is_news(&self, error: &Error) -> bool {
+        error.kind() != ErrorKind::Outdated || !self.says_outdated.swap(true, Ordering::Relaxed)
+    }
+
     pub(crate) fn closed(&self) -> Error {
         Error::closed(&self.path.display().to_string())
     }
@@ -117,4 +126,25 @@ impl Shared {
 
 fn database_id(path: &Path) -> DatabaseId {
     DatabaseId::new(format!("sqlite:{}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Sqlite;
+
+    #[tokio::test]
+    async fn that_the_program_is_outdated_is_news_once_for_each_file_and_other_failures_always() {
+        let folder = tempfile::tempdir().unwrap();
+        let (outdated, other) = (ErrorKind::Outdated, ErrorKind::Unavailable);
+        for file in ["a.db", "b.db"] {
+            let path = folder.path().join(file);
+            let (sqlite, again) = (Sqlite::open(&path).await.unwrap(), Sqlite::open(&path).await);
+            let is_news =
+                |sqlite: &Sqlite, kind| sqlite.core.shared.is_news(&Error::new(kind, "write"));
+            let tried = [other, outdated, other, outdated, other];
+            assert_eq!(tried.map(|kind| is_news(&sqlite, kind)), [true, true, true, false, true]);
+            assert!(!is_news(&again.unwrap(), outdated), "{file}");
+        }
+    }
 }

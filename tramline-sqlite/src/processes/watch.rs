@@ -179,7 +179,9 @@ impl Watch {
     }
 
     fn tell(&self, done: Result<(), WriteError>) {
-        if let Err(error) = done {
+        if let Err(error) = done.map_err(WriteError::into_error)
+            && self.shared.is_news(&error)
+        {
             tracing::warn!(%error, file = %self.shared.path.display(), "failed to look after it");
         }
     }
