@@ -43,6 +43,20 @@ pub struct Scope {
     pub parent: Option<Parent>,
     /// What a store makes of published messages.
     pub publishing: Publishing,
+    /// Who is told when a call in this scope fails that the bus does not see.
+    pub listener: Listener,
+}
+
+/// Told of failures, if it is anybody.
+#[derive(Clone, Default)]
+pub struct Listener(Option<Arc<Listen>>);
+
+type Listen = dyn Fn(&Failure) + Send + Sync;
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Listener" } else { "nobody" })
+    }
 }
 
 /// The message being handled, and where.
@@ -86,7 +100,22 @@ pub enum Target {
 impl Scope {
     /// A scope outside of any handler.
     pub fn outside(composer: Arc<Composer>, publishing: Publishing) -> Self {
-        Self { composer, parent: None, publishing }
+        Self { composer, parent: None, publishing, listener: Listener::default() }
+    }
+
+    /// The same scope, whose failures `listener` is told of.
+    #[must_use]
+    pub fn heard_by(mut self, listener: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
+        self.listener = Listener(Some(Arc::new(listener)));
+        self
+    }
+
+    /// For stores: says that a caller outside of handlers is answered `failure`. The bus, which does
+    /// not see such a call, stops if this program is outdated.
+    pub fn tell(&self, failure: &Failure) {
+        if let Listener(Some(listener)) = &self.listener {
+            listener(failure);
+        }
     }
 
     /// Makes `draft` ready to go to `target`.

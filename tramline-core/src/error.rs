@@ -99,9 +99,26 @@ impl fmt::Display for Error {
     }
 }
 
-/// The cause is part of the text, so the chain goes on behind it.
+/// The cause is part of the text, so the chain goes on behind it. Only that this program is outdated
+/// is said in the chain, too: an error that stands for this one and answers its source
+/// (`#[error(transparent)]`) keeps that much of it.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().and_then(std::error::Error::source)
+        match self.kind {
+            ErrorKind::Outdated => Some(&Outdated),
+            _ => self.source.as_deref().and_then(std::error::Error::source),
+        }
     }
 }
+
+/// Stands behind every error of its kind.
+#[derive(Debug)]
+pub(crate) struct Outdated;
+
+impl fmt::Display for Outdated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this program is outdated")
+    }
+}
+
+impl std::error::Error for Outdated {}

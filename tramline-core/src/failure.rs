@@ -3,7 +3,9 @@
 use crate::BoxError;
 use crate::cut::cut;
 use crate::dead::Reason;
-use std::{error::Error, fmt};
+use crate::error::Outdated;
+use crate::{Error as BusError, ErrorKind};
+use std::{error::Error, fmt, iter};
 
 /// Why a handler did not handle a message, and what that means for it.
 ///
@@ -76,14 +78,32 @@ impl Failure {
     /// The error of type `E` in the chain of causes, if there is one. Retry policies by error use
     /// this.
     pub fn find<E: Error + 'static>(&self) -> Option<&E> {
-        let mut next: Option<&(dyn Error + 'static)> = Some(self.source.as_ref());
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref::<E>() {
-                return Some(found);
-            }
-            next = error.source();
-        }
-        None
+        self.causes().find_map(|error| error.downcast_ref())
+    }
+
+    /// Why this program is outdated, if that is why it failed ([`ErrorKind::Outdated`]). Found at any
+    /// depth, as long as every error on the way answers what it comes of as its source; one that
+    /// keeps only the text hides it.
+    pub fn outdated(&self) -> Option<BusError> {
+        let mut errors = self.causes().filter_map(|error| error.downcast_ref::<BusError>());
+        let said = errors.find(|error| error.kind() == ErrorKind::Outdated).cloned();
+        let hidden = || {
+            self.find::<Outdated>()?;
+            let error = BusError::new(ErrorKind::Outdated, "go on");
+            Some(error.because(self.chain()))
+        };
+        said.or_else(hidden)
+    }
+
+    /// The error, and what it comes of.
+    fn causes(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        let first: &(dyn Error + 'static) = self.source.as_ref();
+        iter::successors(Some(first), |error| (*error).source())
+    }
+
+    /// What the error comes of.
+    pub(crate) fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.causes().nth(1)
     }
 
     /// The whole chain of causes in one line, cut at 4 KiB.
@@ -138,7 +158,7 @@ impl From<Failure> for Box<dyn Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error as BusError, ErrorKind};
+    use crate::store::CommitError;
 
     #[test]
     fn a_chain_names_every_cause_once() {
@@ -162,5 +182,34 @@ mod tests {
         assert!(failure.find::<std::num::ParseIntError>().is_some());
         assert!(failure.find::<Outer>().is_some());
         assert!(failure.find::<std::fmt::Error>().is_none());
+    }
+
+    #[test]
+    fn that_the_program_is_outdated_is_found_behind_all_that_keeps_its_sources() {
+        #[derive(Debug, thiserror::Error)]
+        #[error(transparent)]
+        struct Transparent(#[from] BusError);
+        let outdated = || BusError::new(ErrorKind::Outdated, "write").because("newer tables");
+        fn around(source: impl Into<BoxError>) -> BusError {
+            BusError::new(ErrorKind::Unavailable, "pay").because(source)
+        }
+        let behind: [Failure; 7] = [
+            outdated().into(),
+            Failure::permanent(outdated()),
+            around(outdated()).into(),
+            Transparent(outdated()).into(),
+            around(Transparent(around(outdated()))).into(),
+            CommitError::Store(outdated()).into(),
+            CommitError::Handler(Transparent(outdated()).into()).into(),
+        ];
+        for failure in behind {
+            let error = failure.outdated().unwrap_or_else(|| panic!("{failure:?}"));
+            assert_eq!(error.kind(), ErrorKind::Outdated);
+            assert!(error.to_string().contains("newer tables"), "{error}");
+        }
+        let other = BusError::new(ErrorKind::Conflict, "write").because("newer tables");
+        for failure in [Transparent(other).into(), Failure::retryable(outdated().to_string())] {
+            assert!(failure.outdated().is_none(), "{failure:?}");
+        }
     }
 }

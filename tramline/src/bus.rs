@@ -70,13 +70,17 @@ impl Bus {
             tracing::warn!(%database, "this bus relays nothing that is published there: register \
                 the store by `.store(…)`, unless another process does");
         }
-        store.writer(Scope::outside(self.0.composer.clone(), publishing))
+        let scope = Scope::outside(self.0.composer.clone(), publishing);
+        let stopping = self.0.stopping.clone();
+        store.writer(scope.heard_by(move |failure| {
+            stopping.heed_failure(failure);
+        }))
     }
 
     /// What is published in transactions of `store` and not sent yet, and what was refused too often
     /// to be tried again. Nothing, where store and transport are one database.
     pub fn unsent<'a, S: Store>(&self, store: &'a S) -> Unsent<'a> {
-        Unsent::of(store.outbox())
+        Unsent::of(store.outbox(), self.0.stopping.clone())
     }
 
     /// The transport's name, such as `sqlite`.
@@ -101,7 +105,7 @@ impl Bus {
         let name = QueueName::new(queue).map_err(|bad| {
             Error::new(ErrorKind::Misconfigured, "look at dead letters").because(bad)
         })?;
-        Ok(DeadLetters::of(self.0.transport.clone(), name))
+        Ok(DeadLetters::of(self.0.transport.clone(), name, self.0.stopping.clone()))
     }
 
     /// Whether the bus stops: it was told to, or this program is outdated.
@@ -116,8 +120,9 @@ impl Bus {
     /// # Errors
     /// [`ErrorKind::Outdated`]: the bus stops by itself, because a newer program has changed what
     /// this one works on. It takes nothing more, publishes nothing more, and says so once in the
-    /// log. A bus that has nothing to do notices that when it has.
-    pub async fn stopping(&self) -> Result<()> {
+    /// log. A bus that has nothing to do notices that when it has; it does not see what is answered
+    /// to calls of [`Bus::operate`] and of the application's own handles on a store.
+    pub async fn until_stopping(&self) -> Result<()> {
         self.0.stopping.begun().await;
         self.0.stopping.why().map_or(Ok(()), |outdated| Err(outdated.clone()))
     }
@@ -126,7 +131,7 @@ impl Bus {
     /// the rest to its queues, and closes the transport. A second call waits for the same end.
     ///
     /// # Errors
-    /// [`ErrorKind::Outdated`]: the bus had stopped by itself, see [`Bus::stopping`]. Else the
+    /// [`ErrorKind::Outdated`]: the bus had stopped by itself, see [`Bus::until_stopping`]. Else the
     /// transport could not be closed cleanly. Nothing is lost, unsettled messages come back.
     pub async fn drain(&self, limit: Duration) -> Result<Drained> {
         let running = &*self.0;

@@ -70,5 +70,5 @@ pub(crate) fn scope(cx: &Context) -> Scope {
         endpoint: cx.surroundings.identity.clone(),
     };
     let composer = cx.surroundings.composer.clone();
-    Scope { composer, parent: Some(parent), publishing: Publishing::Outbox }
+    Scope { parent: Some(parent), ..Scope::outside(composer, Publishing::Outbox) }
 }

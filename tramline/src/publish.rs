@@ -140,8 +140,7 @@ impl Bus {
         let routed = match sent {
             Sent::Accepted { routed } => routed,
             Sent::Refused(error) | Sent::Unknown(error) => {
-                self.inner().stopping.heed(&error);
-                return Err(error);
+                return self.inner().stopping.heard(Err(error));
             }
         };
         if routed == Some(false) {

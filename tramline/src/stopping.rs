@@ -3,7 +3,7 @@
 use crate::Failure;
 use std::sync::{Arc, OnceLock};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
-use tramline_core::{Error, ErrorKind};
+use tramline_core::{Error, ErrorKind, Result};
 
 /// The stop of one bus: nothing new is taken, pauses end. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,13 @@ impl Stopping {
 
     /// As [`heed`](Self::heed), of whatever made a handler fail. Its message is innocent.
     pub(crate) fn heed_failure(&self, failure: &Failure) -> bool {
-        failure.find::<Error>().is_some_and(|error| self.heed(error))
+        failure.outdated().is_some_and(|error| self.heed(&error))
+    }
+
+    /// Heeds what a call outside of handlers was answered.
+    pub(crate) fn heard<T>(&self, answer: Result<T>) -> Result<T> {
+        answer.inspect_err(|error| {
+            self.heed(error);
+        })
     }
 }

@@ -79,12 +79,53 @@ async fn a_bus_on_a_file_that_a_newer_program_migrates_stops() {
         let newer = connect(&file);
         migrate(&newer);
         gate.0.add_permits(1);
-        assert_says_why(&within(bus.stopping()).await.unwrap_err());
+        assert_says_why(&within(bus.until_stopping()).await.unwrap_err());
         assert_says_why(&bus.send("q", &Ping).await.unwrap_err());
         assert_says_why(&within(bus.run(LIMIT)).await.unwrap_err());
         let count = |sql| newer.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(count("SELECT count(*) FROM handled"), 0);
         let held = count("SELECT count(*) FROM tramline_leased");
         assert_eq!(held, i64::from(is_busy), "it comes again when this process is gone");
+    }
+}
+
+/// In `q`, for which nobody asks any more.
+async fn leave_a_dead_letter(file: &Path) {
+    async fn refuse(_: Ping) -> Result<(), Failure> {
+        Err(Failure::permanent("not for us"))
+    }
+    let (died, mut deaths) = mpsc::channel(1);
+    let tell = move |_| {
+        let died = died.clone();
+        async move { died.send(()).await.unwrap() }
+    };
+    let bus = Bus::builder(Sqlite::open(file).await.unwrap()).on_dead_letter(tell);
+    let bus = bus.endpoint(Endpoint::new("q").handle(refuse)).start().await.unwrap();
+    bus.send("q", &Ping).await.unwrap();
+    within(deaths.recv()).await.unwrap();
+    let _drained = bus.drain(LIMIT).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bus_without_endpoints_stops_when_its_callers_are_refused() {
+    for call in ["write and publish", "redrive", "release"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("shop.db");
+        leave_a_dead_letter(&file).await;
+        let store = Sqlite::open(&file).await.unwrap();
+        let bus = Bus::builder(store.clone()).publishes::<Ping>().start().await.unwrap();
+        migrate(&connect(&file));
+        assert!(!bus.is_stopping(), "it has not met it");
+        let failed = match call {
+            "write and publish" => {
+                let publish = |db: &tramline::sqlite::Db<'_>| db.publish(&Ping);
+                bus.store(&store).write(publish).await.unwrap_err().outdated().unwrap()
+            }
+            "redrive" => bus.dead_letters("q").unwrap().redrive_all().await.unwrap_err(),
+            _ => bus.unsent(&store).release().await.unwrap_err(),
+        };
+        assert_says_why(&failed);
+        assert_says_why(&within(bus.until_stopping()).await.unwrap_err());
+        assert_says_why(&bus.publish(&Ping).await.unwrap_err());
     }
 }

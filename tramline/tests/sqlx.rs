@@ -163,6 +163,7 @@ async fn an_older_program_appends_nothing_to_a_file_that_a_newer_one_has_migrate
         assert_eq!(error.kind(), ErrorKind::Outdated, "{error}");
         let text = error.to_string();
         assert!(text.contains("shop.db") && text.contains("version 999"), "{text}");
+        assert!(shop.bus.is_stopping());
         transaction.commit().await.unwrap();
         let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM tramline_outbox");
         assert_eq!(rows.fetch_one(&shop.pool).await.unwrap(), 0, "whoever commits all the same");

@@ -349,7 +349,7 @@ where
             clock: Arc::new(self.broker.clock.clone()),
             entropy: Arc::new(SystemEntropy),
         };
-        Scope { composer: Arc::new(composer), parent: None, publishing: Publishing::Queues }
+        Scope::outside(Arc::new(composer), Publishing::Queues)
     }
 
     async fn redrive(&mut self) {

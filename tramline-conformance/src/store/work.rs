@@ -113,7 +113,7 @@ pub(super) fn outside(publishing: Publishing) -> Scope {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
     };
-    Scope { composer: Arc::new(composer), parent: None, publishing }
+    Scope::outside(Arc::new(composer), publishing)
 }
 
 /// The handler of [`ENDPOINT`] at work on `envelope`, which is known by `id`.

@@ -33,7 +33,12 @@ impl Entropy for Fixed {
 fn scope(parent: Option<Parent>) -> Scope {
     let (clock, entropy) = (Arc::new(Fixed), Arc::new(Fixed));
     let composer = Composer { encoding: Encoding::Json, clock, entropy };
-    Scope { composer: Arc::new(composer), parent, publishing: Publishing::Queues }
+    Scope {
+        composer: Arc::new(composer),
+        parent,
+        publishing: Publishing::Queues,
+        listener: Listener::default(),
+    }
 }
 
 fn parent(envelope: Envelope) -> Parent {

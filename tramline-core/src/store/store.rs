@@ -53,7 +53,8 @@ pub trait Store: Send + Sync + 'static {
         buffered: Vec<Outgoing>,
     ) -> impl Future<Output = Result<Committed, CommitError>> + Send;
 
-    /// What writes outside of handlers, with messages made as `scope` says.
+    /// What writes outside of handlers, with messages made as `scope` says. Tells `scope` when it could
+    /// not write ([`Scope::tell`]), if this program can be outdated for this store.
     fn writer(&self, scope: Scope) -> Self::Writer;
 
     /// For each of `sightings`, what the inbox knows already: a cheap look before a handler
@@ -128,7 +129,15 @@ impl fmt::Display for CommitError {
     }
 }
 
-impl std::error::Error for CommitError {}
+/// The cause is the text, so the chain goes on behind it.
+impl std::error::Error for CommitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Handler(failure) => failure.source(),
+            Self::Store(error) | Self::Unknown(error) => error.source(),
+        }
+    }
+}
 
 impl InboxKey {
     /// The key as one line, for logs.

@@ -136,7 +136,7 @@ impl TransactionOutbox<'_> {
     async fn refused(&mut self, outgoing: &Outgoing, error: sqlx::Error) -> Failure {
         let version = sqlx::query_scalar::<_, u32>(schema::VERSION);
         let version = version.fetch_one(&mut *self.connection).await;
-        Failure::retryable(match version {
+        let failure = Failure::retryable(match version {
             Ok(version) if version > schema::NEWEST => {
                 let path = &self.sqlite.core.shared.path;
                 schema::too_new("append to the outbox in", path, version)
@@ -145,7 +145,9 @@ impl TransactionOutbox<'_> {
                 let doing = format!("append to the outbox what goes to {}", outgoing.to);
                 Error::new(ErrorKind::Unavailable, doing).because(error)
             }
-        })
+        });
+        self.scope.tell(&failure);
+        failure
     }
 }
 

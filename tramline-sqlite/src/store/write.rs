@@ -48,7 +48,8 @@ impl SqliteWriter {
         &self,
         f: impl Fn(&Db<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.sqlite.write_in(Some(self.scope.clone()), f).await
+        let written = self.sqlite.write_in(Some(self.scope.clone()), f).await;
+        written.inspect_err(|failure| self.scope.tell(failure))
     }
 
     /// As [`Sqlite::read`].

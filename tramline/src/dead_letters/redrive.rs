@@ -1,6 +1,7 @@
 //! Dead letters of one queue, for operators.
 
 use crate::MessageId;
+use crate::stopping::Stopping;
 use std::fmt;
 use std::sync::Arc;
 use tramline_core::erased::DynTransport;
@@ -13,11 +14,16 @@ use tramline_core::{Error, Result};
 pub struct DeadLetters {
     transport: Arc<dyn DynTransport>,
     queue: QueueName,
+    stopping: Stopping,
 }
 
 impl DeadLetters {
-    pub(crate) fn of(transport: Arc<dyn DynTransport>, queue: QueueName) -> Self {
-        Self { transport, queue }
+    pub(crate) fn of(
+        transport: Arc<dyn DynTransport>,
+        queue: QueueName,
+        stopping: Stopping,
+    ) -> Self {
+        Self { transport, queue, stopping }
     }
 
     /// Puts every dead letter back into its queue: failures 0, expiry cleared, the same id.
@@ -42,7 +48,7 @@ impl DeadLetters {
     /// # Errors
     /// The transport cannot do it, or failed.
     pub async fn redrive(&self, what: Redrive) -> Result<u64> {
-        self.operate()?.redrive(&self.queue, what).await
+        self.stopping.heard(self.operate()?.redrive(&self.queue, what).await)
     }
 
     /// Up to `limit` dead letters behind position `after`. Nothing is taken.
@@ -50,7 +56,8 @@ impl DeadLetters {
     /// # Errors
     /// The transport cannot do it, or failed.
     pub async fn peek(&self, after: Option<i64>, limit: u32) -> Result<Vec<Peeked>> {
-        self.operate()?.peek(&QueueRef::Dead(self.queue.clone()), after, limit).await
+        let dead = QueueRef::Dead(self.queue.clone());
+        self.stopping.heard(self.operate()?.peek(&dead, after, limit).await)
     }
 
     /// The dead letter with this id.
@@ -58,7 +65,8 @@ impl DeadLetters {
     /// # Errors
     /// The transport cannot do it, or failed.
     pub async fn find(&self, id: &MessageId) -> Result<Option<Peeked>> {
-        self.operate()?.find(&QueueRef::Dead(self.queue.clone()), id).await
+        let dead = QueueRef::Dead(self.queue.clone());
+        self.stopping.heard(self.operate()?.find(&dead, id).await)
     }
 
     /// How many there are by name and reason.
@@ -66,7 +74,7 @@ impl DeadLetters {
     /// # Errors
     /// The transport cannot do it, or failed.
     pub async fn groups(&self) -> Result<Vec<DeadGroup>> {
-        self.operate()?.groups(&self.queue).await
+        self.stopping.heard(self.operate()?.groups(&self.queue).await)
     }
 
     fn operate(&self) -> Result<&dyn Operate> {

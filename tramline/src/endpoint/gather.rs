@@ -185,7 +185,7 @@ async fn run<D: Delivery>(
     let Some(first) = messages.next() else { return Vec::new() };
     let mut cx = Context::of_batch(shared.surroundings.clone(), first, messages.collect());
     cx.trial = group.iter().find_map(|member| member.trial.clone());
-    let outcome = if shared.surroundings.killed.is_cancelled() {
+    let outcome = if shared.surroundings.begins_nothing() {
         None
     } else {
         let run = run_and_publish(shared, pipeline, &mut cx);

@@ -3,6 +3,7 @@
 use crate::endpoint::lanes::Lanes;
 use crate::endpoint::placed::Placed;
 use crate::endpoint::settle::return_all;
+use crate::stopping::Stopping;
 use std::sync::Arc;
 use tramline_core::name::QueueRef;
 use tramline_core::transport::Receiver;
@@ -13,6 +14,7 @@ pub(crate) struct Intake<R: Receiver> {
     pub(crate) receiver: R,
     pub(crate) lanes: Option<Arc<Lanes<R::Delivery>>>,
     pub(crate) queue: QueueRef,
+    pub(crate) stopping: Stopping,
 }
 
 impl<R: Receiver> Receiver for Intake<R> {
@@ -63,7 +65,7 @@ impl<R: Receiver> Intake<R> {
             }
         };
         // There are no more than the prefetch.
-        return_all(prefetched).await;
+        return_all(prefetched, &self.stopping).await;
         ended
     }
 

@@ -127,7 +127,7 @@ impl<D: Delivery> Lanes<D> {
     /// Gives back what waits in broken lanes, in order, and forgets these.
     pub(crate) async fn give_back_broken(&self) {
         let broken = self.state.lock().take_broken();
-        return_all(broken).await;
+        return_all(broken, &self.surroundings.stopping).await;
     }
 
     /// Gives back everything that waits, what is behind a delivery at work after that has ended.
@@ -139,7 +139,7 @@ impl<D: Delivery> Lanes<D> {
                 idle.extend(state.take_broken());
                 (idle, state.lanes.is_empty())
             };
-            return_all(idle).await;
+            return_all(idle, &self.surroundings.stopping).await;
             if is_empty {
                 return;
             }

@@ -1,6 +1,7 @@
 //! A delivery and its place in a lane, if it has one.
 
 use crate::endpoint::lanes::{Lanes, Standing};
+use crate::endpoint::settle::return_all;
 use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::Result;
@@ -141,9 +142,7 @@ impl<D: Delivery> Placed<D> {
                 () = delivery.lost() => {}
                 () = over => return place.stand_again(delivery, course),
             }
-            if let Err(error) = delivery.settle(Settlement::Return).await {
-                tracing::warn!(%error, "a message could not be returned at once");
-            }
+            return_all(vec![delivery], &surroundings.stopping).await;
             // What is behind it goes back after it.
             drop(place);
         });

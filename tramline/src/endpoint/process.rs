@@ -243,8 +243,8 @@ pub(crate) async fn admitted<D: Delivery>(
 ) -> Result<Option<Passage>, Ending> {
     let Some(sighting) = &message.sighting else { return Ok(None) };
     let passage = shared.in_flight.enter(&sighting.key).await;
-    // The one before may have left because the limit of a drain is over.
-    if shared.surroundings.killed.is_cancelled() {
+    // The one before may have left for the same reason.
+    if shared.surroundings.begins_nothing() {
         return Err(Ending::Abandoned);
     }
     if (passage.has_waited() || worth_asking(shared, delivery, sighting))
@@ -267,8 +267,7 @@ async fn handle(shared: &Shared, pipeline: &EndpointPipeline, cx: &mut Context) 
 /// # Errors
 /// The ending of a delivery that no handler is to see.
 pub(crate) fn enter<D: Delivery>(shared: &Shared, delivery: &D) -> Result<Incoming, Ending> {
-    // The limit of a drain is over: nothing begins any more.
-    if shared.surroundings.killed.is_cancelled() {
+    if shared.surroundings.begins_nothing() {
         return Err(Ending::Abandoned);
     }
     let marks = delivery.marks();

@@ -56,7 +56,8 @@ async fn receive_all<T: Transport>(
     let mut broken = 0;
     loop {
         let queue = reception.source.queue.clone();
-        let mut intake = Intake { receiver, lanes: lanes.cloned(), queue };
+        let stopping = reception.shared.surroundings.stopping.clone();
+        let mut intake = Intake { receiver, lanes: lanes.cloned(), queue, stopping };
         let error = match take_all(reception, &mut intake, &slots, &mut broken).await {
             Ok(()) => return,
             Err(error) => error,
@@ -171,8 +172,8 @@ async fn take_all<R: Receiver>(
 /// Hands a message to a task.
 fn start_work<D: Delivery>(reception: &Reception, delivery: Placed<D>, slot: OwnedSemaphorePermit) {
     let (shared, pipeline) = (reception.shared.clone(), reception.pipeline.clone());
-    // In a box it is made where it stays: a task's future is moved several times before it runs, and
-    // this one takes more than a kilobyte.
+    // A task's future is moved several times before it runs, and this one takes more than a kilobyte:
+    // in a box it is copied once.
     reception.at_work.spawn(Box::pin(process(shared, pipeline, delivery, slot)));
 }
 

@@ -6,6 +6,7 @@ use crate::endpoint::placed::Placed;
 use crate::endpoint::settlement::Action;
 use crate::endpoint::shared::Shared;
 use crate::retry::Retry;
+use crate::stopping::Stopping;
 use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::dead::History;
@@ -82,10 +83,11 @@ fn tell(shared: &Shared, id: Option<&MessageId>, settled: Result<Settled>) -> bo
 
 /// Gives back what nobody has worked on, together, so that they can share a commit; each is begun
 /// after the one before. Those that cannot be returned come back when their leases end.
-pub(crate) async fn return_all<D: Delivery>(deliveries: Vec<D>) {
+pub(crate) async fn return_all<D: Delivery>(deliveries: Vec<D>, stopping: &Stopping) {
     let returned = deliveries.into_iter().map(|delivery| delivery.settle(Settlement::Return));
     let returned = futures_util::future::join_all(returned).await;
-    let errors: Vec<_> = returned.into_iter().filter_map(Result::err).collect();
+    let errors = returned.into_iter().filter_map(Result::err);
+    let errors: Vec<_> = errors.filter(|error| !stopping.heed(error)).collect();
     if let Some(error) = errors.first() {
         tracing::warn!(messages = errors.len(), %error, "messages could not be returned at once");
     }

@@ -147,7 +147,7 @@ fn item<M: Message>(cx: &Context, page: &Page, incoming: &Incoming) -> Result<It
         message: cx.surroundings.decode(&incoming.envelope)?,
         id: incoming.id.clone(),
         attempt: incoming.failures.saturating_add(1),
-        scope: Scope { composer, parent: Some(parent), publishing: Publishing::Outbox },
+        scope: Scope { parent: Some(parent), ..Scope::outside(composer, Publishing::Outbox) },
         page: page.clone(),
         ordinal: Mutex::new(0),
     })

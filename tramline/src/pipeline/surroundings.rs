@@ -28,6 +28,11 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
+    /// No handler begins any more: the limit of a drain is over, or this program is outdated.
+    pub(crate) fn begins_nothing(&self) -> bool {
+        self.killed.is_cancelled() || self.stopping.why().is_some()
+    }
+
     /// The message in an envelope.
     ///
     /// # Errors

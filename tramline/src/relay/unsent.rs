@@ -1,11 +1,15 @@
 //! What a store's outbox still holds, for operators.
 
+use crate::stopping::Stopping;
 use std::fmt;
 use tramline_core::Result;
 use tramline_core::store::{Outbox, ParkedRow};
 
 /// The messages in a store's outbox that are not sent yet: `bus.unsent(&store)` answers it.
-pub struct Unsent<'a>(&'a dyn Outbox);
+pub struct Unsent<'a> {
+    outbox: &'a dyn Outbox,
+    stopping: Stopping,
+}
 
 /// How much is not sent yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +21,8 @@ pub struct UnsentDepth {
 }
 
 impl<'a> Unsent<'a> {
-    pub(crate) fn of(outbox: &'a dyn Outbox) -> Self {
-        Self(outbox)
+    pub(crate) fn of(outbox: &'a dyn Outbox, stopping: Stopping) -> Self {
+        Self { outbox, stopping }
     }
 
     /// How much there is.
@@ -26,7 +30,7 @@ impl<'a> Unsent<'a> {
     /// # Errors
     /// The store failed.
     pub async fn depth(&self) -> Result<UnsentDepth> {
-        let (waiting, parked) = self.0.depth().await?;
+        let (waiting, parked) = self.stopping.heard(self.outbox.depth().await)?;
         Ok(UnsentDepth { waiting, parked })
     }
 
@@ -36,7 +40,7 @@ impl<'a> Unsent<'a> {
     /// # Errors
     /// The store failed.
     pub async fn parked(&self, after: Option<i64>, limit: u32) -> Result<Vec<ParkedRow>> {
-        self.0.parked(after, limit).await
+        self.stopping.heard(self.outbox.parked(after, limit).await)
     }
 
     /// Lets all parked messages try again, as if they had never been refused. Answers how many.
@@ -44,7 +48,7 @@ impl<'a> Unsent<'a> {
     /// # Errors
     /// The store failed. Nothing is changed, unless the answer was lost.
     pub async fn release(&self) -> Result<u64> {
-        self.0.release().await
+        self.stopping.heard(self.outbox.release().await)
     }
 
     /// Removes these rows, if they are parked: nobody will ever get their messages, and what waits
@@ -53,7 +57,7 @@ impl<'a> Unsent<'a> {
     /// # Errors
     /// The store failed. Nothing is changed, unless the answer was lost.
     pub async fn discard(&self, rows: &[i64]) -> Result<u64> {
-        self.0.discard(rows).await
+        self.stopping.heard(self.outbox.discard(rows).await)
     }
 }
 

@@ -63,7 +63,7 @@ impl Site {
         };
         tokio::select! {
             trouble = workers => trouble,
-            Err(error) = self.bus.stopping() => Trouble::of(error),
+            Err(error) = self.bus.until_stopping() => Trouble::of(error),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) async fn work(broker: &str, database: &str, clock: SharedClock) -> Re
         _ = drain => {}
         _ = terminate.recv() => {}
         // Why it stops by itself, the drain says.
-        _ = bus.stopping() => {}
+        _ = bus.until_stopping() => {}
     }
     let _drained = bus.drain(DRAIN_LIMIT).await.map_err(Trouble::of)?;
     Ok(())

@@ -57,7 +57,7 @@ impl Transaction {
             envelope: cx.message.envelope.clone(),
             endpoint: cx.surroundings.identity.clone(),
         });
-        Scope { composer: cx.surroundings.composer.clone(), parent, publishing: self.publishing }
+        Scope { parent, ..Scope::outside(cx.surroundings.composer.clone(), self.publishing) }
     }
 
     /// The conditions, and beside each the index of the message that it is about.

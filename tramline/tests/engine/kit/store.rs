@@ -200,6 +200,9 @@ impl Outbox for Watched {
         self.memory.outbox().park(row, error)
     }
     fn release(&self) -> BoxFuture<'_, Result<u64>> {
+        if self.is_outdated.load(SeqCst) {
+            return Box::pin(std::future::ready(Err(outdated("release rows of the outbox"))));
+        }
         self.memory.outbox().release()
     }
     fn give_back<'a>(
