@@ -6,16 +6,19 @@ use rusqlite::Connection;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 /// Where checkpoints are asked for.
 pub(crate) struct Checkpoints {
-    asked: SyncSender<()>,
+    asked: SyncSender<Asked>,
     /// Two checkpoints at once would only get into each other's way.
     turn: Arc<Mutex<()>>,
 }
+
+/// A checkpoint that was asked for. Whoever asked sees the drop of it.
+type Asked = Sender<()>;
 
 impl Checkpoints {
     /// Starts the thread. It ends with what this answers.
@@ -30,8 +33,25 @@ impl Checkpoints {
 
     /// Asks for one, beside the commits. Does not wait.
     pub(crate) fn ask(&self) {
+        drop(self.begin());
+    }
+
+    /// Asks for one and waits until it has ended, for at most `patience`.
+    pub(crate) fn ask_and_wait(&self, patience: Duration) {
+        // Nothing is sent: this ends with the drop.
+        let _ = self.begin().recv_timeout(patience);
+    }
+
+    /// Whether none is at work.
+    pub(crate) fn are_idle(&self) -> bool {
+        !self.turn.is_locked()
+    }
+
+    fn begin(&self) -> Receiver<()> {
+        let (asked, ends) = channel();
         // One that is asked for already is as good.
-        let _ = self.asked.try_send(());
+        let _ = self.asked.try_send(asked);
+        ends
     }
 
     /// Runs `checkpoint` while the thread runs none. Waits for that, for at most `patience`.
@@ -47,9 +67,9 @@ impl Checkpoints {
     }
 }
 
-fn run(path: &Path, asked: &Receiver<()>, turn: &Mutex<()>) {
+fn run(path: &Path, asked: &Receiver<Asked>, turn: &Mutex<()>) {
     let mut connection = None;
-    while asked.recv().is_ok() {
+    while let Ok(_asked) = asked.recv() {
         let mut checkpoint = || -> rusqlite::Result<()> {
             let open = match connection.take() {
                 Some(connection) => connection,

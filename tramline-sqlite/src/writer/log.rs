@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// From this many bytes on, a checkpoint runs beside the commits.
 pub(super) const PASSIVE_BYTES: u64 = 4 * 1024 * 1024;
+/// How long nobody writes so that a checkpoint can bring back all of the log.
+const CATCH_UP_PATIENCE: Duration = Duration::from_millis(5);
 /// How long the writer waits for this process's own checkpoint, which does part of the work.
 const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -75,6 +77,12 @@ impl Writer {
                 let fraction = self.shared.settings.entropy.fraction();
                 restart.set(restart.get().failed(bytes, fraction, Instant::now()));
             }
+        } else if next == Next::CatchUp && checkpoints.are_idle() {
+            // SQLite syncs the file at the end of a checkpoint only if nobody has committed since
+            // it began, and else leaves that to the restart, while which nobody can commit at all.
+            asked_at.set(bytes);
+            restart.set(restart.get().caught_up());
+            checkpoints.ask_and_wait(CATCH_UP_PATIENCE);
         } else if bytes >= asked_at.get() + PASSIVE_BYTES {
             asked_at.set(bytes);
             checkpoints.ask();

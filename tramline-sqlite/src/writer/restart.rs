@@ -14,9 +14,15 @@ const TIME_PER_PATIENCE: u32 = 20;
 /// What it takes to have a turn at all beside others who write.
 const TURN: Duration = Duration::from_millis(10);
 
-/// Tries that have failed since the log began.
+/// So much before its limit the log is brought back while nobody writes, so that little is left to
+/// do when it begins anew: what is written in the meantime.
+const AHEAD_BYTES: u64 = 2 * PASSIVE_BYTES;
+
+/// What was done about the log since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Restart {
+    has_caught_up: bool,
+    /// Tries that have failed.
     failures: u32,
     failed_at: Option<Instant>,
     /// Bytes in the log below which there is no further try.
@@ -27,6 +33,8 @@ pub(super) struct Restart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Nothing,
+    /// The log is to be brought back while nobody writes.
+    CatchUp,
     /// Readers of this process are at work. They end soon, and the next of them wait.
     LetReadersEnd,
     Try,
@@ -38,11 +46,17 @@ impl Restart {
     pub(super) fn next(self, bytes: u64, limit: u64, hold_back: impl FnOnce() -> usize) -> Next {
         let due = limit.max(self.not_before);
         if bytes < due {
-            return Next::Nothing;
+            let ahead = limit.checked_sub(AHEAD_BYTES).is_some_and(|ahead| bytes >= ahead);
+            return if ahead && !self.has_caught_up { Next::CatchUp } else { Next::Nothing };
         }
         let readers = hold_back();
         // One that reads for long is not waited for with the others held back.
         if readers > 0 && bytes < due + PASSIVE_BYTES { Next::LetReadersEnd } else { Next::Try }
+    }
+
+    /// The log was brought back.
+    pub(super) fn caught_up(self) -> Self {
+        Self { has_caught_up: true, ..self }
     }
 
     /// How long a try may wait that begins `now`.
@@ -62,6 +76,7 @@ impl Restart {
             failures: self.failures.saturating_add(1),
             failed_at: Some(now),
             not_before: bytes + distance as u64,
+            ..self
         }
     }
 }
@@ -81,6 +96,18 @@ mod tests {
         assert_eq!(next(LIMIT, 1), Next::LetReadersEnd);
         assert_eq!(next(LIMIT + PASSIVE_BYTES - 1, 1), Next::LetReadersEnd);
         assert_eq!(next(LIMIT + PASSIVE_BYTES, 1), Next::Try);
+    }
+
+    #[test]
+    fn the_log_is_brought_back_once_shortly_before_its_limit() {
+        let limit = 4 * AHEAD_BYTES;
+        let next = |restart: Restart, bytes| restart.next(bytes, limit, || 0);
+        assert_eq!(next(Restart::default(), limit - AHEAD_BYTES - 1), Next::Nothing);
+        assert_eq!(next(Restart::default(), limit - AHEAD_BYTES), Next::CatchUp);
+        assert_eq!(next(Restart::default(), limit - 1), Next::CatchUp);
+        assert_eq!(next(Restart::default(), limit), Next::Try);
+        assert_eq!(next(Restart::default().caught_up(), limit - AHEAD_BYTES), Next::Nothing);
+        assert_eq!(next(Restart::default().caught_up(), limit), Next::Try);
     }
 
     #[test]
