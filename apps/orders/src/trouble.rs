@@ -122,7 +122,7 @@ mod tests {
             Full,
             Closed,
         ] {
-            let text = error(kind).to_string();
+            let text = Failure::from(error(kind)).chain();
             let expected = |permanent: &[ErrorKind]| match permanent.contains(&kind) {
                 true => Trouble::permanent(&text),
                 false => Trouble::broken(&text),
