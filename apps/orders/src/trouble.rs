@@ -50,7 +50,9 @@ impl Trouble {
     /// An error of no kind that is known here may pass.
     fn permanent_if(failure: Failure, is_permanent: fn(ErrorKind) -> bool) -> Self {
         let of_start = || failure.find::<StartError>().map(StartError::kind);
-        let kind = failure.find::<Error>().map(Error::kind).or_else(of_start);
+        let outdated = || failure.outdated().map(|error| error.kind());
+        let of_call = || failure.find::<Error>().map(Error::kind);
+        let kind = outdated().or_else(of_call).or_else(of_start);
         if kind.is_some_and(is_permanent) {
             Self::permanent(failure)
         } else {
@@ -77,18 +79,22 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// What both answer. Of two troubles the first is the reason to end; the second may only follow
-/// from it, and is logged.
+/// What both answer. Of two troubles the first is the reason to end, unless only the second says
+/// that another start cannot help; the other one may only follow from it, and is logged.
 pub(crate) fn both<A, B>(
     first: Result<A, Trouble>,
     second: Result<B, Trouble>,
 ) -> Result<(A, B), Trouble> {
     match (first, second) {
         (Err(first), Err(second)) => {
-            if first != second {
-                tracing::error!(trouble = %second, "more went wrong after that");
+            let (reason, other) = match (&first, &second) {
+                (Trouble::Broken(_), Trouble::Permanent(_)) => (second, first),
+                _ => (first, second),
+            };
+            if reason != other {
+                tracing::error!(trouble = %other, "more went wrong beside that");
             }
-            Err(first)
+            Err(reason)
         }
         (first, second) => Ok((first?, second?)),
     }
@@ -131,6 +137,8 @@ mod tests {
             assert_eq!(Trouble::of(Failure::from(error(kind))), expected(&later), "{kind:?}");
             assert_eq!(Trouble::of_opening(error(kind)), expected(&at_first), "{kind:?}");
         }
+        let behind = Error::new(Unavailable, "pay").because(error(Outdated));
+        assert!(matches!(Trouble::of(behind), Trouble::Permanent(_)));
         let unknown = || Failure::permanent("the disk is on fire");
         assert!(matches!(Trouble::of(unknown()), Trouble::Broken(_)));
         assert!(matches!(Trouble::of_opening(unknown()), Trouble::Broken(_)));
@@ -147,11 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_troubles_the_first_is_the_reason() {
+    fn of_two_troubles_the_first_is_the_reason_unless_only_the_second_is_permanent() {
         let trouble = |text: &str| Trouble::broken(text);
         assert_eq!(both(Ok(1), Ok(2)), Ok((1, 2)));
         assert_eq!(both(Err::<(), _>(trouble("a")), Ok(2)), Err(trouble("a")));
         assert_eq!(both(Ok(1), Err::<(), _>(trouble("b"))), Err(trouble("b")));
         assert_eq!(both(Err::<(), _>(trouble("a")), Err::<(), _>(trouble("b"))), Err(trouble("a")));
+        let permanent = || Trouble::permanent("b");
+        assert_eq!(both(Err::<(), _>(trouble("a")), Err::<(), _>(permanent())), Err(permanent()));
+        assert_eq!(both(Err::<(), _>(permanent()), Err::<(), _>(trouble("a"))), Err(permanent()));
     }
 }

@@ -46,8 +46,9 @@ impl Restart {
     pub(super) fn next(self, bytes: u64, limit: u64, hold_back: impl FnOnce() -> usize) -> Next {
         let due = limit.max(self.not_before);
         if bytes < due {
-            let ahead = limit.checked_sub(AHEAD_BYTES).is_some_and(|ahead| bytes >= ahead);
-            return if ahead && !self.has_caught_up { Next::CatchUp } else { Next::Nothing };
+            // A shorter log has little to sync.
+            let is_near = limit >= 2 * AHEAD_BYTES && bytes >= limit - AHEAD_BYTES;
+            return if is_near && !self.has_caught_up { Next::CatchUp } else { Next::Nothing };
         }
         let readers = hold_back();
         // One that reads for long is not waited for with the others held back.
@@ -108,6 +109,7 @@ mod tests {
         assert_eq!(next(Restart::default(), limit), Next::Try);
         assert_eq!(next(Restart::default().caught_up(), limit - AHEAD_BYTES), Next::Nothing);
         assert_eq!(next(Restart::default().caught_up(), limit), Next::Try);
+        assert_eq!(Restart::default().next(1, AHEAD_BYTES, || 0), Next::Nothing);
     }
 
     #[test]
