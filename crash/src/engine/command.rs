@@ -8,7 +8,7 @@ use tramline::testing::Simulation;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// How many seeds, from 0
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// Replay this one and print its steps
     #[arg(long, conflicts_with = "seeds")]

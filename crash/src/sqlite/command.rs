@@ -19,7 +19,7 @@ use tramline::core::clock::{Entropy, SystemEntropy};
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
     /// How many rounds
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
     /// The seed of the first round, each further one counts up; drawn if not said. It says what is
     /// done to the processes and when, not how the machine schedules them
