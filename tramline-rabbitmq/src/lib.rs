@@ -1,0 +1,19 @@
+//! Tramline on RabbitMQ, or any broker that speaks AMQP 0-9-1 and has its extensions.
+//!
+//! [`RabbitMq`] is the transport. Read in the order of a message's life:
+//!
+//! 1. [`rabbitmq`](RabbitMq), [`options`](RabbitMqOptions), `url`, `tls`: what is connected to
+//! 2. `link`: two supervised connections, which come back by themselves
+
+// The parts land before what joins them.
+#![allow(dead_code)]
+
+mod error;
+mod link;
+mod options;
+mod rabbitmq;
+mod tls;
+mod url;
+
+pub use options::RabbitMqOptions;
+pub use rabbitmq::RabbitMq;

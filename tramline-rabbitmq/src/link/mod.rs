@@ -1,0 +1,12 @@
+//! One supervised connection: it comes back by itself until it is closed.
+
+mod backoff;
+mod connect;
+#[expect(clippy::module_inception, reason = "the file of the folder's one idea")]
+mod link;
+mod session;
+
+#[allow(unused_imports)]
+pub(crate) use link::{Link, LinkState, Prepare};
+#[allow(unused_imports)]
+pub(crate) use session::Session;

@@ -1,0 +1,129 @@
+//! The life of one connection, from its first frame to its end.
+
+use crate::error;
+use futures_util::StreamExt;
+use lapin::{Channel, Connection, Event};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tramline_core::{Error, ErrorKind, Result};
+
+/// One connection while it lasts. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Session(Arc<Inner>);
+
+struct Inner {
+    number: u64,
+    connection: Connection,
+    ended: CancellationToken,
+    blocked: watch::Receiver<Option<String>>,
+}
+
+impl Session {
+    /// Begins with `connection`; `number` tells it from those before it. Its events are watched by
+    /// the future, which ends with the connection and answers why.
+    pub(crate) fn begin(
+        number: u64,
+        connection: Connection,
+    ) -> (Self, impl Future<Output = Error> + Send + use<>) {
+        let (tell, blocked) = watch::channel(None);
+        let ended = CancellationToken::new();
+        let session = Self(Arc::new(Inner { number, connection, ended, blocked }));
+        let watched = watch(session.clone(), tell);
+        (session, watched)
+    }
+
+    /// Which connection of its link this is, from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// The largest frame that was agreed on, in bytes; 0: no bound.
+    pub(crate) fn frame_bytes_max(&self) -> u32 {
+        self.0.connection.configuration().frame_max()
+    }
+
+    /// A channel of one's own. Its last clone closes it.
+    pub(crate) async fn channel(&self) -> Result<Channel> {
+        let opened = self.0.connection.create_channel().await;
+        opened.map_err(|error| error::failed("open a channel", error))
+    }
+
+    /// Ends when the connection has. Cancel-safe.
+    pub(crate) async fn ended(&self) {
+        self.0.ended.cancelled().await;
+    }
+
+    /// Whether the connection has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.ended.is_cancelled()
+    }
+
+    /// Why the broker takes nothing from this connection now, if it does not.
+    pub(crate) fn blocked(&self) -> Option<String> {
+        self.0.blocked.borrow().clone()
+    }
+
+    /// Waits while the broker takes nothing from this connection. Ends with the connection, too.
+    /// Cancel-safe.
+    pub(crate) async fn unblocked(&self) {
+        if self.0.blocked.borrow().is_none() {
+            return;
+        }
+        let mut blocked = self.0.blocked.clone();
+        tokio::select! {
+            _ = blocked.wait_for(Option::is_none) => {}
+            () = self.ended() => {}
+        }
+    }
+
+    /// Tells when the broker blocks or unblocks this connection.
+    pub(crate) fn watch_blocked(&self) -> watch::Receiver<Option<String>> {
+        self.0.blocked.clone()
+    }
+
+    /// Takes leave of the broker. Whoever waits for [`ended`](Self::ended) hears of it at once.
+    pub(crate) async fn close(&self) {
+        self.0.ended.cancel();
+        if let Err(error) = self.0.connection.close(200, "closed".into()).await {
+            tracing::debug!(%error, "the connection had ended before it was closed");
+        }
+    }
+}
+
+async fn watch(session: Session, blocked: watch::Sender<Option<String>>) -> Error {
+    /// What came to pass before anybody listened is seen within this time.
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    let connection = &session.0.connection;
+    let mut events = pin!(connection.events_listener());
+    let status = connection.status();
+    let why = loop {
+        let event = tokio::select! {
+            biased;
+            () = session.ended() => break None,
+            event = events.next() => event,
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                if !status.connected() { break None }
+                if status.blocked() != blocked.borrow().is_some() {
+                    let reason = status.blocked().then(|| "the broker did not say why".to_owned());
+                    blocked.send_replace(reason);
+                }
+                continue;
+            }
+        };
+        match event {
+            Some(Event::ConnectionBlocked(reason)) => drop(blocked.send_replace(Some(reason))),
+            Some(Event::ConnectionUnblocked) => drop(blocked.send_replace(None)),
+            Some(Event::Error(error)) => break Some(error),
+            Some(_) => {}
+            None => break None,
+        }
+    };
+    session.0.ended.cancel();
+    match why {
+        Some(error) => error::failed("stay connected", error),
+        None => Error::new(ErrorKind::Unavailable, "stay connected: the connection was closed"),
+    }
+}

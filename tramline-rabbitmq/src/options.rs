@@ -1,0 +1,98 @@
+//! What is connected to, and within which bounds.
+
+use crate::tls::Tls;
+use std::fmt;
+use std::time::Duration;
+use tramline_core::Result;
+
+/// How to reach a broker, and how much may be under way.
+///
+/// ```
+/// use tramline_rabbitmq::RabbitMqOptions;
+///
+/// let options = RabbitMqOptions::from_url("amqp://orders:secret@localhost:5672/shop?heartbeat=10")?
+///     .connection_name("orders")
+///     .unconfirmed_max(1000);
+/// # Ok::<(), tramline_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct RabbitMqOptions {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) user: String,
+    pub(crate) password: String,
+    pub(crate) vhost: String,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) heartbeat: Duration,
+    pub(crate) connection_name: String,
+    pub(crate) connect_limit: Duration,
+    pub(crate) frame_bytes_max: Option<u32>,
+    pub(crate) unconfirmed_max: u32,
+    pub(crate) body_bytes_max: u64,
+    pub(crate) hold_max: Duration,
+    pub(crate) management: Option<String>,
+}
+
+impl RabbitMqOptions {
+    /// The options that a URL says: `amqp://user:password@host:port/vhost?option=value`.
+    ///
+    /// Without a path, or with `/` alone, the vhost is `/`. User and password are `guest` if not said,
+    /// the port is 5672, with `amqps:` 5671.
+    ///
+    /// | option | meaning | if not said |
+    /// | --- | --- | --- |
+    /// | `heartbeat` | seconds between signs of life; a connection without any for twice as long is cut | 15 |
+    /// | `connection_name` | what the broker's own pages call this process | the program's name |
+    /// | `connect_limit` | seconds that one attempt to connect may take | 10 |
+    /// | `ca`, `cert`, `key` | PEM files: who signs the broker's certificate; the client's own | the system's; none |
+    /// | `frame_max` | the largest frame in bytes | what the broker asks for |
+    /// | `unconfirmed_max` | how many messages may wait for the broker's confirm at once | 4096 |
+    /// | `body_max` | the largest body in bytes: what the broker's `max_message_size` is | 16 MiB |
+    /// | `hold_max` | seconds that a delivery may stay unsettled: less than the broker's `consumer_timeout` | 1500 |
+    /// | `management` | URL of the management API, percent-encoded: where figures come from | none |
+    ///
+    /// # Errors
+    /// [`tramline_core::ErrorKind::Misconfigured`] says what is wrong with the URL. Its password is
+    /// not repeated.
+    pub fn from_url(url: &str) -> Result<Self> {
+        crate::url::parse(url)
+    }
+
+    /// What the broker's own pages call this process.
+    #[must_use]
+    pub fn connection_name(mut self, name: impl Into<String>) -> Self {
+        self.connection_name = name.into();
+        self
+    }
+
+    /// How many messages may wait for the broker's confirm at once, at least 1. Who sends more waits.
+    #[must_use]
+    pub fn unconfirmed_max(mut self, messages: u32) -> Self {
+        self.unconfirmed_max = messages.max(1);
+        self
+    }
+
+    /// The largest body, in bytes: what the broker's `max_message_size` is.
+    #[must_use]
+    pub fn body_bytes_max(mut self, bytes: u64) -> Self {
+        self.body_bytes_max = bytes;
+        self
+    }
+
+    /// Where the broker is, without user and password.
+    pub(crate) fn address(&self) -> String {
+        let scheme = if self.tls.is_some() { "amqps" } else { "amqp" };
+        format!("{scheme}://{}:{} (vhost {:?})", self.host, self.port, self.vhost)
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for RabbitMqOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitMqOptions")
+            .field("address", &self.address())
+            .field("user", &self.user)
+            .field("connection_name", &self.connection_name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! `amqp://user:password@host/vhost?heartbeat=10`: the URL of a broker.
+
+use crate::options::RabbitMqOptions;
+use crate::tls::Tls;
+use std::collections::HashMap;
+use std::time::Duration;
+use tramline_core::{Error, ErrorKind, Result};
+use url::Url;
+
+const OPTIONS: [&str; 11] = [
+    "heartbeat",
+    "connection_name",
+    "connect_limit",
+    "ca",
+    "cert",
+    "key",
+    "frame_max",
+    "unconfirmed_max",
+    "body_max",
+    "hold_max",
+    "management",
+];
+
+/// The options that `url` says.
+pub(crate) fn parse(url: &str) -> Result<RabbitMqOptions> {
+    let parsed = Url::parse(url).map_err(|error| bad(url).because(error))?;
+    let tls = match parsed.scheme() {
+        "amqp" => false,
+        "amqps" => true,
+        _ => return Err(bad(url).because("it does not begin with amqp:// or amqps://")),
+    };
+    let host = parsed.host_str().filter(|host| !host.is_empty());
+    let host = host.ok_or_else(|| bad(url).because("it names no host"))?;
+    let decoded = |text: &str| decode(text).map_err(|why| bad(url).because(why));
+    let vhost = match parsed.path() {
+        "" | "/" => "/".to_owned(),
+        path => decoded(&path[1..])?,
+    };
+    let said = options(url, &parsed)?;
+    let text = |name: &str| said.get(name).map(String::as_str);
+    let user = match parsed.username() {
+        "" => "guest".to_owned(),
+        user => decoded(user)?,
+    };
+    let password = parsed.password().map_or(Ok("guest".to_owned()), decoded)?;
+    let files = [text("ca"), text("cert"), text("key")];
+    if !tls && files.iter().any(Option::is_some) {
+        return Err(bad(url).because("ca, cert and key need amqps:"));
+    }
+    let numbers = Numbers { url, said: &said };
+    Ok(RabbitMqOptions {
+        host: host.trim_matches(['[', ']']).to_owned(),
+        port: parsed.port().unwrap_or(if tls { 5671 } else { 5672 }),
+        user,
+        password,
+        vhost,
+        tls: if tls { Some(Tls::read(files[0], files[1], files[2])?) } else { None },
+        heartbeat: Duration::from_secs(numbers.get("heartbeat", 1, u16::MAX.into(), 15)?),
+        connection_name: text("connection_name").map_or_else(program, str::to_owned),
+        connect_limit: Duration::from_secs(numbers.get("connect_limit", 1, 3600, 10)?),
+        frame_bytes_max: numbers.optional("frame_max", 4096, u32::MAX.into())?.map(|n| n as u32),
+        unconfirmed_max: numbers.get("unconfirmed_max", 1, 1_000_000, 4096)? as u32,
+        body_bytes_max: numbers.get("body_max", 1, u64::MAX, 16 * 1024 * 1024)?,
+        hold_max: Duration::from_secs(numbers.get("hold_max", 1, u32::MAX.into(), 1500)?),
+        management: text("management").map(str::to_owned),
+    })
+}
+
+/// The error of a URL, which is not shown: it may hold a password in a place that is no URL's.
+fn bad(url: &str) -> Error {
+    let shown = match Url::parse(url) {
+        Ok(mut parsed) => {
+            let hidden = parsed.password().is_some() && parsed.set_password(Some("…")).is_ok();
+            if hidden || parsed.password().is_none() {
+                without_query(&parsed)
+            } else {
+                String::new()
+            }
+        }
+        Err(_) => String::new(),
+    };
+    let doing = if shown.is_empty() {
+        "read a RabbitMQ URL".to_owned()
+    } else {
+        format!("read the URL {shown}")
+    };
+    Error::new(ErrorKind::Misconfigured, doing)
+}
+
+/// The management URL in the query has a password too.
+fn without_query(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.to_string().replace("%E2%80%A6", "…")
+}
+
+fn options(url: &str, parsed: &Url) -> Result<HashMap<String, String>> {
+    let mut said = HashMap::new();
+    for (name, value) in parsed.query_pairs() {
+        if !OPTIONS.contains(&&*name) {
+            let known = OPTIONS.join(", ");
+            return Err(bad(url).because(format!("there is no option {name:?}, only {known}")));
+        }
+        if said.insert(name.to_string(), value.into_owned()).is_some() {
+            return Err(bad(url).because(format!("option {name:?} is there twice")));
+        }
+    }
+    Ok(said)
+}
+
+struct Numbers<'a> {
+    url: &'a str,
+    said: &'a HashMap<String, String>,
+}
+
+impl Numbers<'_> {
+    fn get(&self, name: &str, min: u64, max: u64, default: u64) -> Result<u64> {
+        Ok(self.optional(name, min, max)?.unwrap_or(default))
+    }
+
+    fn optional(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>> {
+        let Some(text) = self.said.get(name) else { return Ok(None) };
+        match text.parse() {
+            Ok(number) if (min..=max).contains(&number) => Ok(Some(number)),
+            _ => Err(bad(self.url)
+                .because(format!("{name} is {text:?}, not a whole number from {min} to {max}"))),
+        }
+    }
+}
+
+/// Undoes percent-encoding.
+fn decode(text: &str) -> Result<String, &'static str> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|byte| (byte as char).to_digit(16));
+        match (digit(), digit()) {
+            (Some(high), Some(low)) => bytes.push((high * 16 + low) as u8),
+            _ => return Err("a % in it is not followed by two hexadecimal digits"),
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| "a part of it is not UTF-8")
+}
+
+/// What this process calls itself.
+fn program() -> String {
+    let path = std::env::current_exe().ok();
+    let name = path.as_deref().and_then(|path| path.file_stem());
+    name.map_or_else(|| "tramline".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_who_connects_to_what() {
+        let said = parse("amqp://orders:p%40ss@broker.example:5673/shop%2Feu?heartbeat=5").unwrap();
+        assert_eq!((said.host.as_str(), said.port), ("broker.example", 5673));
+        assert_eq!((said.user.as_str(), said.password.as_str()), ("orders", "p@ss"));
+        assert_eq!(said.vhost, "shop/eu");
+        assert_eq!(said.heartbeat, Duration::from_secs(5));
+        assert!(said.tls.is_none());
+    }
+
+    #[test]
+    fn what_a_url_leaves_out_is_as_everywhere() {
+        for url in ["amqp://localhost", "amqp://localhost/", "amqp://localhost/%2f"] {
+            let said = parse(url).unwrap();
+            assert_eq!((said.port, said.vhost.as_str()), (5672, "/"), "{url}");
+            assert_eq!((said.user.as_str(), said.password.as_str()), ("guest", "guest"), "{url}");
+        }
+        assert_eq!(parse("amqps://localhost").unwrap().port, 5671);
+    }
+
+    #[test]
+    fn a_wrong_url_is_refused_with_the_reason_and_without_its_password() {
+        for (url, reason) in [
+            ("amqp:", "names no host"),
+            ("kafka://u:secret@h", "amqp:// or amqps://"),
+            ("amqp://u:secret@h?heartbeats=1", "no option \"heartbeats\", only heartbeat"),
+            ("amqp://u:secret@h?heartbeat=soon", "heartbeat is \"soon\", not a whole number"),
+            ("amqp://u:secret@h?heartbeat=5&heartbeat=6", "\"heartbeat\" is there twice"),
+            ("amqp://u:secret@h?ca=ca.pem", "need amqps:"),
+            ("amqps://u:secret@h?ca=no-such-file.pem", "no-such-file.pem"),
+            ("amqps://u:secret@h?cert=client.pem", "`cert` and `key` go together"),
+            ("amqp://u:secret@h/%zz", "hexadecimal"),
+            ("amqp://u:secret@h:port", "port"),
+        ] {
+            let error = parse(url).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Misconfigured, "{url}");
+            let text = error.to_string();
+            assert!(text.contains(reason), "{url}: {text}");
+            assert!(!text.contains("secret"), "{url}: {text}");
+        }
+    }
+}
