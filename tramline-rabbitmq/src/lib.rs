@@ -4,12 +4,15 @@
 //!
 //! 1. [`rabbitmq`](RabbitMq), [`options`](RabbitMqOptions), `url`, `tls`: what is connected to
 //! 2. `link`: two supervised connections, which come back by themselves
+//! 3. `declare`, `names`: queues, topics and bindings; what they are called on the broker
 
 // The parts land before what joins them.
 #![allow(dead_code)]
 
+mod declare;
 mod error;
 mod link;
+mod names;
 mod options;
 mod rabbitmq;
 mod tls;

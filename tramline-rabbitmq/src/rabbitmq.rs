@@ -1,10 +1,13 @@
 //! The transport.
 
-use crate::link::{Link, Prepare};
+use crate::declare::Declared;
+use crate::link::{Link, Prepare, Session};
 use crate::options::RabbitMqOptions;
+use lapin::types::ShortString;
 use std::sync::Arc;
 use tramline_core::Result;
 use tramline_core::clock::Deadline;
+use tramline_core::name::QueueRef;
 
 /// A broker. Clones share its two connections: one publishes, one consumes.
 #[derive(Clone, Debug)]
@@ -18,6 +21,26 @@ pub(crate) struct Shared {
     pub(crate) options: Arc<RabbitMqOptions>,
     pub(crate) publishing: Link,
     pub(crate) consuming: Link,
+    pub(crate) declared: Arc<Declared>,
+}
+
+impl Shared {
+    /// What the broker calls `queue`.
+    ///
+    /// # Errors
+    /// The name is longer than the protocol can say.
+    pub(crate) fn name_of(&self, queue: &QueueRef) -> Result<ShortString> {
+        self.declared.names.of(queue)
+    }
+
+    /// Declares what was declared before, for who meets a queue that is gone. `session` is one of
+    /// the link that consumes.
+    ///
+    /// # Errors
+    /// As for the first declaration.
+    pub(crate) async fn declare_again(&self, session: &Session) -> Result<()> {
+        self.declared.again(session).await
+    }
 }
 
 impl RabbitMq {
@@ -37,10 +60,11 @@ impl RabbitMq {
     /// As [`connect`](Self::connect).
     pub async fn open(options: RabbitMqOptions) -> Result<Self> {
         let options = Arc::new(options);
-        let prepare: Prepare = Arc::new(|_| Box::pin(async { Ok(()) }));
-        let publishing = Link::open(options.clone(), "publish", prepare.clone()).await?;
-        let consuming = Link::open(options.clone(), "consume", prepare).await?;
-        Ok(Self { shared: Arc::new(Shared { options, publishing, consuming }) })
+        let declared = Arc::new(Declared::default());
+        let nothing: Prepare = Arc::new(|_| Box::pin(async { Ok(()) }));
+        let publishing = Link::open(options.clone(), "publish", nothing).await?;
+        let consuming = Link::open(options.clone(), "consume", again(declared.clone())).await?;
+        Ok(Self { shared: Arc::new(Shared { options, publishing, consuming, declared }) })
     }
 
     /// Ends both connections, by `deadline` at the latest.
@@ -48,4 +72,12 @@ impl RabbitMq {
         let (publishing, consuming) = (&self.shared.publishing, &self.shared.consuming);
         futures_util::future::join(publishing.close(deadline), consuming.close(deadline)).await;
     }
+}
+
+/// What was declared is there before anybody gets the new connection.
+fn again(declared: Arc<Declared>) -> Prepare {
+    Arc::new(move |session| {
+        let declared = declared.clone();
+        Box::pin(async move { declared.again(&session).await })
+    })
 }

@@ -1,0 +1,116 @@
+//! What queues are called on the broker.
+
+use lapin::types::ShortString;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use tramline_core::name::{DEAD_SUFFIX, QueueName, QueueRef};
+use tramline_core::{Error, ErrorKind, Result};
+
+/// Where a message goes when its delay is over: a direct exchange to which every queue is bound by
+/// its own name.
+pub(crate) const DUE: &str = "tramline.due";
+/// Where a delayed message goes whose queue is gone: an exchange and a queue.
+pub(crate) const UNDELIVERABLE: &str = "tramline.undeliverable";
+/// Where delayed messages are sent to.
+pub(crate) const DELAY: &str = "tramline.delay";
+/// The queue that remembers what was declared.
+pub(crate) const REGISTRY: &str = "tramline.registry";
+/// The queue of markers of those that are handled alone.
+pub(crate) const TRIALS: &str = "tramline.trials";
+
+/// The names that are not the queue's own: those that the broker gives to temporary queues, and
+/// dead-letter queues with a name by choice.
+#[derive(Debug, Default)]
+pub(crate) struct Names(RwLock<HashMap<QueueName, Particular>>);
+
+#[derive(Clone, Debug, Default)]
+struct Particular {
+    queue: Option<ShortString>,
+    dead: Option<ShortString>,
+}
+
+impl Names {
+    /// What the broker calls `queue`.
+    ///
+    /// # Errors
+    /// The name is longer than the protocol can say.
+    pub(crate) fn of(&self, queue: &QueueRef) -> Result<ShortString> {
+        match queue {
+            QueueRef::Main(name) => self.queue(name),
+            QueueRef::Dead(name) => self.dead(name),
+        }
+    }
+
+    /// What the broker calls the queue `name`.
+    ///
+    /// # Errors
+    /// The name is longer than the protocol can say.
+    pub(crate) fn queue(&self, name: &QueueName) -> Result<ShortString> {
+        let given = self.0.read().get(name).and_then(|particular| particular.queue.clone());
+        given.map_or_else(|| short("queue", name.as_str()), Ok)
+    }
+
+    /// What the broker calls the dead-letter queue of `name`.
+    ///
+    /// # Errors
+    /// The name is longer than the protocol can say.
+    pub(crate) fn dead(&self, name: &QueueName) -> Result<ShortString> {
+        let chosen = self.0.read().get(name).and_then(|particular| particular.dead.clone());
+        chosen.map_or_else(|| short("queue", &format!("{name}{DEAD_SUFFIX}")), Ok)
+    }
+
+    /// The broker calls the temporary queue `name` so from now on.
+    pub(crate) fn give(&self, name: &QueueName, given: ShortString) {
+        self.0.write().entry(name.clone()).or_default().queue = Some(given);
+    }
+
+    /// The dead letters of `name` are in `dead`.
+    pub(crate) fn choose_dead(&self, name: &QueueName, dead: ShortString) {
+        self.0.write().entry(name.clone()).or_default().dead = Some(dead);
+    }
+}
+
+/// `text` as the protocol carries names: up to 255 bytes.
+///
+/// # Errors
+/// Shows the name, and says what it is a name of.
+pub(crate) fn short(what: &str, text: &str) -> Result<ShortString> {
+    ShortString::try_new(text).map_err(|_| {
+        let doing = format!("use the {what} name {text:?}: AMQP names have up to 255 bytes");
+        Error::new(ErrorKind::Misconfigured, doing)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> QueueName {
+        QueueName::foreign(name)
+    }
+
+    #[test]
+    fn a_queue_is_called_as_it_is_unless_the_broker_or_somebody_chose_another_name() {
+        let names = Names::default();
+        let (main, dead) = (QueueRef::Main(name("work")), QueueRef::Dead(name("work")));
+        let called = |queue| names.of(queue).unwrap().to_string();
+        assert_eq!((called(&main), called(&dead)), ("work".into(), "work-dlq".into()));
+        names.give(&name("work"), "amq.gen-1".into());
+        assert_eq!((called(&main), called(&dead)), ("amq.gen-1".into(), "work-dlq".into()));
+        names.give(&name("work"), "amq.gen-2".into());
+        names.choose_dead(&name("work"), "Morgue".into());
+        assert_eq!((called(&main), called(&dead)), ("amq.gen-2".into(), "Morgue".into()));
+        assert_eq!(names.queue(&name("other")).unwrap().as_str(), "other");
+    }
+
+    #[test]
+    fn a_name_that_the_protocol_cannot_say_is_refused() {
+        let (fits, long) = ("x".repeat(255), "x".repeat(256));
+        assert!(Names::default().queue(&name(&fits)).is_ok());
+        let error = Names::default().queue(&name(&long)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Misconfigured);
+        assert!(error.to_string().contains("up to 255 bytes"), "{error}");
+        // With its suffix, the name of its dead letters is too long.
+        assert!(Names::default().dead(&name(&fits)).is_err());
+    }
+}
