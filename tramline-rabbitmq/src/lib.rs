@@ -5,6 +5,8 @@
 //! 1. [`rabbitmq`](RabbitMq), [`options`](RabbitMqOptions), `url`, `tls`: what is connected to
 //! 2. `link`: two supervised connections, which come back by themselves
 //! 3. `declare`, `names`: queues, topics and bindings; what they are called on the broker
+//! 4. `wire`: messages as AMQP has them
+//! 5. `receive`: takes messages from queues, and says how that ended
 
 // The parts land before what joins them.
 #![allow(dead_code)]
@@ -15,8 +17,10 @@ mod link;
 mod names;
 mod options;
 mod rabbitmq;
+mod receive;
 mod tls;
 mod url;
+mod wire;
 
 pub use options::RabbitMqOptions;
 pub use rabbitmq::RabbitMq;
