@@ -253,6 +253,10 @@ pub(crate) async fn admitted<D: Delivery>(
     {
         return Err(ending);
     }
+    // The inbox may have been the first to say that this program is outdated.
+    if shared.surroundings.begins_nothing() {
+        return Err(Ending::Abandoned);
+    }
     Ok(Some(passage))
 }
 
@@ -366,6 +370,7 @@ pub(crate) async fn known_already(shared: &Shared, sightings: &[Sighting]) -> Ve
     match store.admitted_dyn(sightings).await {
         Ok(known) => known.into_iter().map(|known| known.map(refused)).collect(),
         Err(error) => {
+            shared.surroundings.stopping.heed(&error);
             tracing::debug!(endpoint = &*shared.surroundings.name, %error, "the inbox could not be asked");
             Vec::new()
         }

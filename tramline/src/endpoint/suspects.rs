@@ -75,11 +75,14 @@ pub(crate) async fn begin_trial<D: Delivery>(
     let (endpoint, id) = (&*shared.surroundings.name, &message.id);
     let trials = delivery.marks().trials;
     match marked {
+        // Marked, but nothing begins any more.
+        Ok(()) if shared.surroundings.begins_nothing() => Err(Ending::Untried(marks)),
         Ok(()) => {
             tracing::warn!(endpoint, %id, trials, "it may kill the process: handled alone");
             Ok((passage, trial))
         }
         Err(error) => {
+            shared.surroundings.stopping.heed(&error);
             tracing::warn!(endpoint, %id, %error, "its trial could not be recorded: later");
             Err(Ending::Untried(marks))
         }

@@ -178,6 +178,28 @@ async fn a_store_for_which_the_program_is_outdated_stops_the_bus_and_charges_no_
 }
 
 #[tokio::test]
+async fn no_handler_begins_once_the_inbox_was_refused_to_the_outdated() {
+    let endpoint = || Endpoint::new("q").concurrency(1).transactional();
+    let batch = || endpoint().batch(2, SECOND).handle_batch(write_all);
+    for endpoint in [endpoint().handle(write), batch()] {
+        let (world, log) = (World::new(), Log::default());
+        let store = Watched::on(world.other_memory());
+        let bus = world.bus_on(world.rigged()).store(store.clone()).state(log.clone());
+        let bus = bus.endpoint(endpoint).start().await.unwrap();
+        idle().await;
+        store.inbox_is_outdated.store(true, SeqCst);
+        for n in 1..=2 {
+            bus.send("q", &Ping { n }).await.unwrap();
+        }
+        idle().await;
+        assert_says_why(&at_once(bus.until_stopping()).await.unwrap_err());
+        assert_says_why(&at_once(bus.drain(60 * SECOND)).await.unwrap_err());
+        assert_eq!(log.lines(), [""; 0]);
+        assert_eq!(world.depth("q").await, [2, 0, 0, 0]);
+    }
+}
+
+#[tokio::test]
 async fn an_outdated_relay_stops_the_bus() {
     let (world, log, gate) = (World::new(), Log::default(), Gate::shut());
     let store = Watched::on(world.other_memory());

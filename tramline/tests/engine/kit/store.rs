@@ -32,6 +32,8 @@ pub(crate) struct Watched {
     pub(crate) failing_removals: Arc<AtomicUsize>,
     /// Whatever writes is refused, because a newer program was here.
     pub(crate) is_outdated: Arc<AtomicBool>,
+    /// Who asks the inbox is refused, because a newer program was here.
+    pub(crate) inbox_is_outdated: Arc<AtomicBool>,
     /// Wound while the outbox is asked when something is due, as if the database took so long.
     pub(crate) slow_due: Arc<Mutex<Option<(tramline::core::clock::ManualClock, Duration)>>>,
 }
@@ -65,6 +67,7 @@ impl Watched {
             claims: Arc::default(),
             failing_removals: Arc::default(),
             is_outdated: Arc::default(),
+            inbox_is_outdated: Arc::default(),
             slow_due: Arc::default(),
         }
     }
@@ -148,6 +151,9 @@ impl Store for Watched {
         self.memory.writer(scope)
     }
     async fn admitted(&self, sightings: &[Sighting]) -> Result<Vec<Option<Refusal>>> {
+        if self.inbox_is_outdated.load(SeqCst) {
+            return Err(outdated("ask the inbox"));
+        }
         self.memory.admitted(sightings).await
     }
     async fn prune_inbox(&self, endpoint: &str, before: Timestamp, limit: u32) -> Result<u64> {

@@ -265,6 +265,7 @@ impl Delivery for RiggedDelivery {
         None
     }
     async fn mark_trial(&mut self) -> Result<()> {
+        self.rig.refuses_the_outdated("mark a trial")?;
         self.inner.mark_trial().await?;
         if counted_down(&self.rig.unheard_trials) {
             return Err(Error::new(ErrorKind::TimedOut, "hear whether a trial was recorded"));
