@@ -167,6 +167,16 @@ impl Headers {
     }
 }
 
+/// By name.
+impl IntoIterator for Headers {
+    type Item = (String, HeaderValue);
+    type IntoIter = std::collections::btree_map::IntoIter<String, HeaderValue>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl<N: Into<String>, V: Into<HeaderValue>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
         Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())

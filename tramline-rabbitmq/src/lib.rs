@@ -6,12 +6,14 @@
 //! 2. `link`: two supervised connections, which come back by themselves
 //! 3. `declare`, `names`: queues, topics and bindings; what they are called on the broker
 //! 4. `wire`: messages as AMQP has them
-//! 5. `receive`: takes messages from queues, and says how that ended
+//! 5. `delay`: stages in which messages wait
+//! 6. `receive`: takes messages from queues, and says how that ended
 
 // The parts land before what joins them.
 #![allow(dead_code)]
 
 mod declare;
+mod delay;
 mod error;
 mod link;
 mod names;

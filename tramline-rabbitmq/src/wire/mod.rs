@@ -3,7 +3,12 @@
 mod death;
 pub(crate) mod names;
 mod read;
+#[cfg(test)]
+mod tests;
 mod value;
+mod write;
 
 #[allow(unused_imports)]
 pub(crate) use read::{Incoming, read};
+#[allow(unused_imports)]
+pub(crate) use write::write;

@@ -1,0 +1,122 @@
+//! How headers lead a delayed message through its stages.
+//!
+//! A message that leaves a stage keeps its headers and its routing key, which is the name of the
+//! queue that it is for. So there is an exchange before the first stage and one behind each level of
+//! stages, and each of them reads a header of its own, which says where to go from there.
+
+use super::plan::{Plan, Stage};
+use crate::names::{DELAY, DUE};
+use crate::wire::names::DELAY_PREFIX;
+use std::iter;
+
+/// One step of a delayed message: a header of it, and the binding that understands the header.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Step {
+    /// The exchange that reads the header.
+    pub(crate) from: String,
+    /// The header's name.
+    pub(crate) header: String,
+    /// What it says.
+    pub(crate) value: String,
+    /// Where the message goes then.
+    pub(crate) to: StepTo,
+}
+
+/// Where a step leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum StepTo {
+    /// Into a stage.
+    Stage(Stage),
+    /// Out of the last stage.
+    End(End),
+}
+
+/// Where a delayed message goes when its delay is over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum End {
+    /// To the queue that its routing key names.
+    Queue,
+    /// Through this exchange, with its routing key.
+    Exchange(String),
+}
+
+/// The steps of `plan`: one more than it has stages.
+pub(crate) fn steps(plan: &Plan, end: &End) -> Vec<Step> {
+    let stages = plan.stages().iter();
+    let after = stages.clone().map(|stage| {
+        let level = stage.level();
+        (exchange_after(*stage), format!("{DELAY_PREFIX}_{level}"))
+    });
+    let froms = iter::once((DELAY.to_owned(), DELAY_PREFIX.to_owned())).chain(after);
+    let tos = stages.map(|stage| StepTo::Stage(*stage)).chain([StepTo::End(end.clone())]);
+    let step = |((from, header), to): (_, StepTo)| Step { from, header, value: to.value(), to };
+    froms.zip(tos).map(step).collect()
+}
+
+/// The queue of a stage.
+pub(crate) fn queue_of(stage: Stage) -> String {
+    format!("{DELAY}.{stage}")
+}
+
+/// Where messages go from a stage.
+pub(crate) fn exchange_after(stage: Stage) -> String {
+    format!("{DELAY}.after-{}", stage.level())
+}
+
+impl StepTo {
+    fn value(&self) -> String {
+        match self {
+            Self::Stage(stage) => stage.to_string(),
+            Self::End(End::Queue) => "due".to_owned(),
+            Self::End(End::Exchange(exchange)) => format!("due in {exchange}"),
+        }
+    }
+}
+
+impl End {
+    /// The exchange that the last step leads to.
+    pub(crate) fn exchange(&self) -> &str {
+        match self {
+            Self::Queue => DUE,
+            Self::Exchange(exchange) => exchange,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn told(plan: Option<Plan>, end: &End) -> Vec<(String, String, String)> {
+        let steps = steps(&plan.unwrap(), end).into_iter();
+        steps.map(|Step { from, header, value, .. }| (from, header, value)).collect()
+    }
+
+    fn three<const N: usize>(rows: [[&str; 3]; N]) -> Vec<(String, String, String)> {
+        rows.map(|[a, b, c]| (a.to_owned(), b.to_owned(), c.to_owned())).into()
+    }
+
+    #[test]
+    fn each_exchange_on_the_way_reads_a_header_of_its_own() {
+        assert_eq!(
+            told(Plan::scheduled(Duration::from_millis(30_250)), &End::Queue),
+            three([
+                ["tramline.delay", "tramline_delay", "30s"],
+                ["tramline.delay.after-10s", "tramline_delay_10s", "250ms"],
+                ["tramline.delay.after-50ms", "tramline_delay_50ms", "due"],
+            ])
+        );
+    }
+
+    #[test]
+    fn a_retry_takes_one_stage_and_a_delayed_event_ends_in_its_topic() {
+        assert_eq!(
+            told(Plan::retry(Duration::from_secs(11)), &End::Exchange("orders".to_owned())),
+            three([
+                ["tramline.delay", "tramline_delay", "12s"],
+                ["tramline.delay.after-10s", "tramline_delay_10s", "due in orders"],
+            ])
+        );
+    }
+}
