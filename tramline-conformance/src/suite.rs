@@ -40,6 +40,9 @@ macro_rules! transport_suite {
                 a_subject_filter_compares_words_and_any_number_of_them,
                 a_filter_for_all_of_some_headers_compares_values_and_types,
                 a_filter_for_any_of_some_headers_takes_one_of_them,
+                a_filter_for_all_of_some_headers_compares_text_and_booleans,
+                headers_that_begin_with_x_are_headers_like_all_others,
+                rules_with_subjects_and_headers_are_kept_apart,
                 a_sql_filter_compares_promoted_fields_as_numbers,
                 a_sql_filter_reads_fields_of_the_body_behind_headers,
                 the_rules_that_were_declared_last_hold,
@@ -72,6 +75,8 @@ macro_rules! transport_suite {
                 everything_but_dead_letters_counts_and_an_ack_makes_room,
                 a_publish_that_one_queue_has_no_room_for_reaches_none,
                 copies_and_what_comes_back_are_never_refused,
+                where_each_queue_counts_by_itself_what_leaves_makes_room,
+                where_each_queue_counts_by_itself_a_refused_publish_is_sent_again_to_all,
             }
             transport::dedup::{
                 a_duplicate_within_the_window_is_dropped_or_no_window_is_accepted,

@@ -1,5 +1,7 @@
 //! What a transport can do: one record of effective facts, compared with what an endpoint needs.
 
+use crate::filter::{Filter, HeadersFilter};
+use crate::headers::HeaderValue;
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
@@ -49,12 +51,103 @@ pub struct Delay {
 /// Which filters a transport applies by itself; the engine applies the others at the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterSupport {
-    /// [`crate::filter::Filter::Subject`].
+    /// [`Filter::Subject`], and the subjects of rules.
     pub subject: Support,
-    /// [`crate::filter::Filter::Headers`].
+    /// [`Filter::Headers`].
     pub headers: Support,
-    /// [`crate::filter::Filter::Sql`].
+    /// Of which the transport compares these. [`of`](Self::of) heeds it.
+    pub header_values: HeaderValues,
+    /// [`Filter::Sql`].
     pub sql: Support,
+}
+
+/// Which headers a transport compares with the meaning that [`HeadersFilter`] gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderValues {
+    /// All of them.
+    Any,
+    /// Text and booleans, under names that do not begin with `x-`. The headers exchange of AMQP
+    /// tells the integer 1 from the number 1.0, and ignores those names.
+    TextAndBool,
+}
+
+impl HeaderValues {
+    fn include(self, filter: &HeadersFilter) -> bool {
+        let is_included = |(name, value): &(String, HeaderValue)| match self {
+            Self::Any => true,
+            Self::TextAndBool => {
+                matches!(value, HeaderValue::Text(_) | HeaderValue::Bool(_))
+                    && !name.starts_with("x-")
+            }
+        };
+        filter.pairs.iter().all(is_included)
+    }
+}
+
+impl FilterSupport {
+    /// Everything natively.
+    pub const NATIVE: Self = Self {
+        subject: Support::Native,
+        headers: Support::Native,
+        header_values: HeaderValues::Any,
+        sql: Support::Native,
+    };
+
+    /// Who applies `filter`. What a transport cannot compare in headers, the engine does.
+    pub fn of(&self, filter: &Filter) -> Support {
+        match filter {
+            Filter::All => Support::Native,
+            Filter::Subject(_) => self.subject,
+            Filter::Headers(headers) if self.headers.is_native() => {
+                if self.header_values.include(headers) { Support::Native } else { Support::ByBus }
+            }
+            Filter::Headers(_) => self.headers,
+            Filter::Sql(_) => self.sql,
+        }
+    }
+}
+
+/// How a broker counts deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryCount {
+    /// Not at all.
+    No,
+    /// All deliveries since the message was put into its queue, whatever became of them: also those
+    /// that were returned, by a drain or because their handler waited in vain for another.
+    ///
+    /// It is enough to find messages that kill processes. It suspects one that is merely returned
+    /// often; that is handled alone then, and goes on if it ends.
+    Raw,
+    /// Those in a row of which nobody has heard how they ended.
+    Unheard,
+}
+
+impl DeliveryCount {
+    /// Whether the broker counts.
+    pub fn is_kept(self) -> bool {
+        self != Self::No
+    }
+}
+
+/// How queues with a maximum length refuse what is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LengthLimit {
+    /// There are no such queues.
+    No,
+    /// Each queue by itself. What counts is what is ready; what is at work, or waits elsewhere for
+    /// its time, does not. Other queues of a topic may have got a message that one of them refused,
+    /// so sending it again may duplicate it there. Copies (retries, redrives) can be refused too.
+    EachQueue,
+    /// Everything in a queue counts but dead letters, a message that one queue has no room for
+    /// reaches none, and copies are never refused.
+    Whole,
+}
+
+impl LengthLimit {
+    /// Whether there are queues with a maximum length.
+    pub fn is_offered(self) -> bool {
+        self != Self::No
+    }
 }
 
 /// What a transport can do for one queue.
@@ -73,8 +166,8 @@ pub struct Capabilities {
     pub cancel_scheduled: Support,
     /// Dead letters are kept without a copy.
     pub dead_letter: Support,
-    /// The broker counts deliveries.
-    pub deliveries: Support,
+    /// How the broker counts deliveries.
+    pub deliveries: DeliveryCount,
     /// The broker drops or dead-letters what has expired.
     pub expiry: Support,
     /// Filters that the broker applies.
@@ -82,7 +175,7 @@ pub struct Capabilities {
     /// Queues that hand out more important messages first.
     pub priority: Support,
     /// Queues that refuse messages when full.
-    pub length_max: Support,
+    pub length_max: LengthLimit,
     /// Queues that drop messages with a key seen before.
     pub dedup: Support,
     /// Queues that keep handled messages for a while.
@@ -149,7 +242,7 @@ impl Capabilities {
             (self.ordering >= needs.ordering, "ordering", "order by key or queue"),
             (!needs.delayed_retry || offered(self.delayed_retry), "delayed_retry", "delayed retry"),
             (!needs.priority || offered(self.priority), "priority", "priorities"),
-            (!needs.length_max || offered(self.length_max), "length_max", "a maximum length"),
+            (!needs.length_max || self.length_max.is_offered(), "length_max", "a maximum length"),
             (!needs.dedup || offered(self.dedup), "dedup", "deduplication"),
             (
                 !needs.keep_completed || offered(self.keep_completed),
@@ -169,5 +262,37 @@ impl Capabilities {
         ];
         let unmet = checks.into_iter().filter(|(met, ..)| !met);
         unmet.map(|(_, capability, asked)| Unmet { capability, asked }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_a_transport_does_not_compare_are_left_to_the_engine() {
+        let amqp = FilterSupport {
+            header_values: HeaderValues::TextAndBool,
+            sql: Support::No,
+            ..FilterSupport::NATIVE
+        };
+        let without = FilterSupport { headers: Support::No, ..amqp };
+        let text = || ("region".to_owned(), HeaderValue::from("eu"));
+        let flag = || ("express".to_owned(), HeaderValue::Bool(true));
+        let number = || ("level".to_owned(), HeaderValue::Int(7));
+        let ignored = || ("x-region".to_owned(), HeaderValue::from("eu"));
+        for (filter, by_amqp, otherwise) in [
+            (Filter::All, Support::Native, Support::Native),
+            (Filter::subject("orders.*"), Support::Native, Support::Native),
+            (Filter::sql("total > 1000"), Support::No, Support::No),
+            (Filter::headers_all([text(), flag()]), Support::Native, Support::No),
+            (Filter::headers_any([text(), number()]), Support::ByBus, Support::No),
+            (Filter::headers_all([text(), ignored()]), Support::ByBus, Support::No),
+        ] {
+            assert_eq!(amqp.of(&filter), by_amqp, "{filter}");
+            assert_eq!(without.of(&filter), otherwise, "{filter}, without headers");
+        }
+        let pairs = Filter::headers_all([number(), ignored()]);
+        assert_eq!(FilterSupport::NATIVE.of(&pairs), Support::Native);
     }
 }

@@ -8,6 +8,7 @@ use crate::clock::{Deadline, Timestamp};
 use crate::compose::Scope;
 use crate::dead::FailureNote;
 use crate::envelope::Envelope;
+use crate::health::Health;
 use crate::operate::Operate;
 use crate::settlement::{Marks, Settled, Settlement};
 use crate::store::{
@@ -38,6 +39,8 @@ pub trait DynTransport: Send + Sync + 'static {
         &'a self,
         source: &'a Source,
     ) -> BoxFuture<'a, Result<Box<dyn DynReceiver>>>;
+    /// [`Transport::health`].
+    fn health_dyn(&self) -> Health;
     /// [`Transport::operate`].
     fn operate_dyn(&self) -> Option<&dyn Operate>;
     /// [`Transport::close`].
@@ -65,6 +68,9 @@ impl<T: Transport> DynTransport for T {
         source: &'a Source,
     ) -> BoxFuture<'a, Result<Box<dyn DynReceiver>>> {
         Box::pin(async { Ok(Box::new(self.receiver(source).await?) as Box<dyn DynReceiver>) })
+    }
+    fn health_dyn(&self) -> Health {
+        self.health()
     }
     fn operate_dyn(&self) -> Option<&dyn Operate> {
         self.operate()
@@ -95,6 +101,9 @@ impl Transport for Box<dyn DynTransport> {
     }
     async fn receiver(&self, source: &Source) -> Result<Self::Receiver> {
         (**self).receiver_dyn(source).await
+    }
+    fn health(&self) -> Health {
+        (**self).health_dyn()
     }
     fn operate(&self) -> Option<&dyn Operate> {
         (**self).operate_dyn()

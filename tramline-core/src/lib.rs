@@ -13,8 +13,9 @@
 //! 5. [`store`]: handler's writes, inbox, outbox and ack in one transaction
 //! 6. [`dead`], [`operate`]: what failed, and what an operator can do about it
 //!
-//! [`capabilities`] says what a transport can do, [`wire`] how metadata look on any broker, and
-//! [`erased`] makes contracts into objects, so that a URL can choose the driver.
+//! [`capabilities`] says what a transport can do, [`health`] how it is connected, [`wire`] how
+//! metadata look on any broker, and [`erased`] makes contracts into objects, so that a URL can
+//! choose the driver.
 
 pub mod capabilities;
 pub mod clock;
@@ -29,6 +30,7 @@ pub mod error;
 pub mod failure;
 pub mod filter;
 pub mod headers;
+pub mod health;
 pub mod id;
 pub mod message;
 pub mod name;

@@ -33,9 +33,9 @@ pub struct QueueSpec {
     /// The highest priority that it tells apart; `None`: first in, first out.
     #[serde(default)]
     pub priority_max: Option<u8>,
-    /// How many messages it may hold before sends are refused: all that wait, whatever for, and
-    /// those at work. A refused message reaches none of the queues it would have gone to. Copies
-    /// (retries, redrives) are never refused.
+    /// How many messages it may hold before sends are refused. What counts, and whether a refused
+    /// message has reached other queues of its topic, says the capability `length_max`
+    /// ([`crate::capabilities::LengthLimit`]).
     #[serde(default)]
     pub length_max: Option<u64>,
     /// For how long a message that was sent before is dropped. What it is known by is the sender's

@@ -4,6 +4,7 @@ use crate::capabilities::Capabilities;
 use crate::clock::{Deadline, Timestamp};
 use crate::dead::{FailureNote, History, Reason};
 use crate::envelope::{Envelope, Text};
+use crate::health::Health;
 use crate::name::{QueueRef, TopicName};
 use crate::operate::Operate;
 use crate::settlement::{Marks, Settled, Settlement};
@@ -43,6 +44,11 @@ pub trait Transport: Send + Sync + 'static {
 
     /// A receiver on `source`, which must have been declared.
     fn receiver(&self, source: &Source) -> impl Future<Output = Result<Self::Receiver>> + Send;
+
+    /// How it is connected at this moment, for health checks. Answers at once.
+    fn health(&self) -> Health {
+        Health::Connected
+    }
 
     /// What operators need, where the transport offers it.
     fn operate(&self) -> Option<&dyn Operate>;
@@ -240,9 +246,11 @@ pub trait Delivery: Send + Sync + 'static {
     /// How often handling it failed, as the bus has recorded.
     fn failures(&self) -> u32;
 
-    /// How often in a row the broker delivered it without hearing how that ended, this time
-    /// included, if it counts. A retry begins anew, what was returned does not count; what counts
-    /// are deliveries whose process died or lost its lease, of whatever message.
+    /// How often the broker delivered it, this time included, if it counts (capability
+    /// `deliveries`): [`Unheard`](crate::capabilities::DeliveryCount::Unheard) counts those in a row
+    /// of which nobody heard the end, [`Raw`](crate::capabilities::DeliveryCount::Raw) returned ones
+    /// too. Both count deliveries whose process died or lost its lease, of whatever message, and
+    /// begin anew with a retry. A message is suspected to kill processes by either.
     fn deliveries(&self) -> Option<u32>;
 
     /// Its last failures.

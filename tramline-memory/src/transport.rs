@@ -6,7 +6,9 @@ use crate::receiver::MemoryReceiver;
 use crate::sender::MemorySender;
 use std::time::Duration;
 use tramline_core::Result;
-use tramline_core::capabilities::{Capabilities, Delay, FilterSupport, Ordering, Support};
+use tramline_core::capabilities::{
+    Capabilities, Delay, DeliveryCount, FilterSupport, LengthLimit, Ordering, Support,
+};
 use tramline_core::clock::Deadline;
 use tramline_core::operate::Operate;
 use tramline_core::store::DatabaseId;
@@ -29,15 +31,11 @@ impl Transport for Memory {
             delayed_retry: self.shared.options.delayed_retry,
             cancel_scheduled: Support::No,
             dead_letter: self.shared.options.dead_letter,
-            deliveries: Support::Native,
+            deliveries: DeliveryCount::Unheard,
             expiry: self.shared.options.dead_letter,
-            filters: FilterSupport {
-                subject: Support::Native,
-                headers: Support::Native,
-                sql: Support::Native,
-            },
+            filters: FilterSupport::NATIVE,
             priority: Support::Native,
-            length_max: Support::Native,
+            length_max: LengthLimit::Whole,
             dedup: Support::Native,
             keep_completed: Support::Native,
             keep_dead: Support::Native,

@@ -8,8 +8,11 @@ use crate::sender::SqliteSender;
 use crate::sqlite::Sqlite;
 use crate::writer::{Plan, Work, WriteError};
 use std::time::Duration;
-use tramline_core::capabilities::{Capabilities, Delay, FilterSupport, Ordering, Support};
+use tramline_core::capabilities::{
+    Capabilities, Delay, DeliveryCount, FilterSupport, LengthLimit, Ordering, Support,
+};
 use tramline_core::clock::Deadline;
+use tramline_core::health::Health;
 use tramline_core::name::QueueRef;
 use tramline_core::operate::Operate;
 use tramline_core::store::DatabaseId;
@@ -34,11 +37,11 @@ impl Transport for Sqlite {
             delayed_retry: native,
             cancel_scheduled: no,
             dead_letter: native,
-            deliveries: native,
+            deliveries: DeliveryCount::Unheard,
             expiry: native,
-            filters: FilterSupport { subject: native, headers: native, sql: native },
+            filters: FilterSupport::NATIVE,
             priority: native,
-            length_max: native,
+            length_max: LengthLimit::Whole,
             dedup: native,
             keep_completed: native,
             keep_dead: native,
@@ -88,6 +91,10 @@ impl Transport for Sqlite {
         let dead = matches!(source.queue, QueueRef::Dead(_));
         let (core, session) = (self.core.clone(), self.session.clone());
         Ok(SqliteReceiver::new(core, session, queue, dead, source))
+    }
+
+    fn health(&self) -> Health {
+        if self.session.is_closed() { Health::Closed } else { Health::Connected }
     }
 
     fn operate(&self) -> Option<&dyn Operate> {

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tramline_core::clock::Deadline;
 use tramline_core::compose::{Composer, Publishing, Scope};
 use tramline_core::erased::{DynSender, DynTransport};
+use tramline_core::health::Health;
 use tramline_core::name::QueueName;
 use tramline_core::operate::Operate;
 use tramline_core::store::{DatabaseId, Store};
@@ -86,6 +87,11 @@ impl Bus {
     /// The transport's name, such as `sqlite`.
     pub fn transport(&self) -> &'static str {
         self.0.transport.name_dyn()
+    }
+
+    /// How the transport is connected at this moment, for health checks. Answers at once.
+    pub fn health(&self) -> Health {
+        self.0.transport.health_dyn()
     }
 
     /// What operators can see and do.

@@ -4,7 +4,7 @@ use super::scene::{Scene, assert_kind};
 use super::topology::{one_queue, queues};
 use crate::TransportHarness;
 use tramline_core::ErrorKind;
-use tramline_core::capabilities::{Capabilities, Support};
+use tramline_core::capabilities::Capabilities;
 use tramline_core::topology::QueueSpec;
 use tramline_core::transport::Transport;
 
@@ -12,20 +12,20 @@ use tramline_core::transport::Transport;
 pub(crate) fn supports<T: Transport>(
     transport: &T,
     spec: &QueueSpec,
-    capability: fn(&Capabilities) -> Support,
+    capability: fn(&Capabilities) -> bool,
 ) -> bool {
-    capability(&transport.capabilities(spec)).is_native()
+    capability(&transport.capabilities(spec))
 }
 
 /// A scene with `spec`; `None` where the capability is not there and `spec` is rightly refused.
 pub(crate) async fn declared_or_refused<H: TransportHarness>(
     harness: &H,
     spec: QueueSpec,
-    capability: fn(&Capabilities) -> Support,
+    capability: fn(&Capabilities) -> bool,
 ) -> Option<Scene<H::Transport>> {
     let mut scene = Scene::with(harness, queues([])).await;
-    let native = supports(&scene.transport, &spec, capability);
-    declare_if(&mut scene, spec, native).await.then_some(scene)
+    let supported = supports(&scene.transport, &spec, capability);
+    declare_if(&mut scene, spec, supported).await.then_some(scene)
 }
 
 /// The same for the order that `spec` asks for.

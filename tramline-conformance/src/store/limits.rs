@@ -42,7 +42,8 @@ pub async fn an_ack_in_a_transaction_lets_its_key_go_on<H: StoreHarness>(harness
 pub async fn a_full_queue_takes_the_whole_transaction_back<H: StoreHarness>(harness: H) {
     let store = harness.fresh().await;
     let spec = QueueSpec { length_max: Some(2), ..plain(CHOOSY) };
-    let Some(scene) = choosy(&harness, &store, spec, |can| can.length_max.is_native()).await else {
+    let Some(scene) = choosy(&harness, &store, spec, |can| can.length_max.is_offered()).await
+    else {
         return;
     };
     let send = |queue, text| Write::Send(queue_name(queue), Note::new(text));

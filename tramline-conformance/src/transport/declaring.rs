@@ -45,7 +45,7 @@ pub async fn a_conflicting_declaration_is_refused_with_the_argument_named<H: Tra
     let with =
         |priority_max| one_queue(QueueSpec { priority_max: Some(priority_max), ..plain(WORK) });
     let mut scene = Scene::with(&harness, queues(["none"])).await;
-    if !supports(&scene.transport, &with(5).queues[0], |can| can.priority) {
+    if !supports(&scene.transport, &with(5).queues[0], |can| can.priority.is_native()) {
         return;
     }
     scene.declare(with(5)).await;
@@ -61,7 +61,8 @@ pub async fn a_conflicting_declaration_is_refused_with_the_argument_named<H: Tra
 
 pub async fn larger_priorities_go_first_or_are_refused<H: TransportHarness>(harness: H) {
     let spec = QueueSpec { priority_max: Some(9), ..plain(WORK) };
-    let Some(scene) = declared_or_refused(&harness, spec, |can| can.priority).await else {
+    let Some(scene) = declared_or_refused(&harness, spec, |can| can.priority.is_native()).await
+    else {
         return;
     };
     let sent = [("low", Some(1)), ("none", None), ("high", Some(9)), ("as low", Some(1))];
@@ -75,7 +76,8 @@ pub async fn larger_priorities_go_first_or_are_refused<H: TransportHarness>(harn
 
 pub async fn a_temporary_queue_takes_messages_or_is_refused<H: TransportHarness>(harness: H) {
     let spec = QueueSpec { temporary: true, ..plain(WORK) };
-    let declared = declared_or_refused(&harness, spec, |can| can.temporary_queues).await;
+    let declared =
+        declared_or_refused(&harness, spec, |can| can.temporary_queues.is_native()).await;
     let Some(scene) = declared else { return };
     let mut consumer = scene.consumer(WORK, 2).await;
     for id in ["a", "b"] {

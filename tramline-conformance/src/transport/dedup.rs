@@ -22,7 +22,7 @@ pub async fn a_duplicate_within_the_window_is_dropped_or_no_window_is_accepted<
     harness: H,
 ) {
     let spec = QueueSpec { dedup_window: Some(Duration::from_secs(3600)), ..plain(WORK) };
-    let Some(scene) = declared_or_refused(&harness, spec, |can| can.dedup).await else {
+    let Some(scene) = declared_or_refused(&harness, spec, |can| can.dedup.is_native()).await else {
         return;
     };
     let keyed = Envelope { idempotency_key: Some("once".to_owned()), ..message("a") };
@@ -44,7 +44,8 @@ pub async fn a_duplicate_within_the_window_is_dropped_or_no_window_is_accepted<
 pub async fn what_a_message_is_known_by_is_its_idempotency_key_else_its_id<H: TransportHarness>(
     harness: H,
 ) {
-    let Some(scene) = declared_or_refused(&harness, remembering(HOUR), |can| can.dedup).await
+    let Some(scene) =
+        declared_or_refused(&harness, remembering(HOUR), |can| can.dedup.is_native()).await
     else {
         return;
     };
@@ -77,7 +78,8 @@ pub async fn what_was_handled_is_still_known_and_after_the_window_it_is_not<H: T
     harness: H,
 ) {
     const WINDOW: Duration = Duration::from_secs(2);
-    let Some(scene) = declared_or_refused(&harness, remembering(WINDOW), |can| can.dedup).await
+    let Some(scene) =
+        declared_or_refused(&harness, remembering(WINDOW), |can| can.dedup.is_native()).await
     else {
         return;
     };
@@ -97,7 +99,8 @@ pub async fn what_was_handled_is_still_known_and_after_the_window_it_is_not<H: T
 pub async fn a_duplicate_is_dropped_only_for_queues_that_remember_it<H: TransportHarness>(
     harness: H,
 ) {
-    let Some(mut scene) = declared_or_refused(&harness, remembering(HOUR), |can| can.dedup).await
+    let Some(mut scene) =
+        declared_or_refused(&harness, remembering(HOUR), |can| can.dedup.is_native()).await
     else {
         return;
     };

@@ -38,7 +38,9 @@ pub async fn what_was_handled_is_kept_to_be_looked_at_or_no_wish_is_accepted<
     harness: H,
 ) {
     let spec = QueueSpec { keep_completed: Some(HOUR), ..plain(WORK) };
-    let Some(scene) = declared_or_refused(&harness, spec, |can| can.keep_completed).await else {
+    let Some(scene) =
+        declared_or_refused(&harness, spec, |can| can.keep_completed.is_native()).await
+    else {
         return;
     };
     let can = scene.can(WORK);
@@ -73,7 +75,9 @@ pub async fn what_was_handled_is_kept_to_be_looked_at_or_no_wish_is_accepted<
 pub async fn what_was_handled_is_forgotten_after_its_time<H: TransportHarness>(harness: H) {
     const TIME: Duration = Duration::from_secs(1);
     let spec = QueueSpec { keep_completed: Some(TIME), ..plain(WORK) };
-    let Some(scene) = declared_or_refused(&harness, spec, |can| can.keep_completed).await else {
+    let Some(scene) =
+        declared_or_refused(&harness, spec, |can| can.keep_completed.is_native()).await
+    else {
         return;
     };
     scene.send_all(&messages(WORK, ["old", "new"])).await;
@@ -103,7 +107,8 @@ pub async fn dead_letters_are_forgotten_after_their_time_or_no_wish_is_accepted<
 ) {
     const TIME: Duration = Duration::from_secs(1);
     let spec = QueueSpec { keep_dead: Some(TIME), ..plain(WORK) };
-    let Some(scene) = declared_or_refused(&harness, spec, |can| can.keep_dead).await else {
+    let Some(scene) = declared_or_refused(&harness, spec, |can| can.keep_dead.is_native()).await
+    else {
         return;
     };
     let began = now();

@@ -11,6 +11,7 @@ use crate::kit::scene::{Scene, WORK};
 use crate::kit::time::{due_in, now, until};
 use crate::kit::topology::{queues, subscribed};
 use std::time::Duration;
+use tramline_core::capabilities::DeliveryCount;
 use tramline_core::name::QueueRef;
 use tramline_core::settlement::Settlement;
 use tramline_core::topology::Rule;
@@ -74,8 +75,8 @@ pub async fn peeking_takes_nothing_and_goes_on_from_a_position<H: TransportHarne
     let mut consumer = scene.consumer(WORK, 1).await;
     for id in ["a", "b", "c"] {
         let delivery = consumer.next_is(id).await;
-        if let Some(deliveries) = delivery.deliveries() {
-            assert_eq!(deliveries, 1, "peeking is no delivery");
+        if scene.can(WORK).deliveries == DeliveryCount::Unheard {
+            assert_eq!(delivery.deliveries(), Some(1), "peeking is no delivery");
         }
         ack(delivery).await;
     }

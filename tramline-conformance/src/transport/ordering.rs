@@ -14,7 +14,7 @@ use crate::kit::scene::{Scene, WORK};
 use crate::kit::time::{due_in, until};
 use crate::kit::topology::{one_queue, plain};
 use std::time::Duration;
-use tramline_core::capabilities::{Capabilities, Ordering, Support};
+use tramline_core::capabilities::{Capabilities, Ordering};
 use tramline_core::dead::Reason;
 use tramline_core::envelope::Envelope;
 use tramline_core::name::QueueRef;
@@ -169,8 +169,8 @@ pub async fn messages_without_a_key_are_not_held_back<H: TransportHarness>(harne
 pub async fn a_priority_counts_among_the_first_of_each_key<H: TransportHarness>(harness: H) {
     let spec = QueueSpec { priority_max: Some(9), ..by_key() };
     let offered = |can: &Capabilities| match can.ordering {
-        Ordering::None => Support::No,
-        Ordering::PerKey | Ordering::PerQueue => can.priority,
+        Ordering::None => false,
+        Ordering::PerKey | Ordering::PerQueue => can.priority.is_native(),
     };
     let Some(scene) = declared_or_refused(&harness, spec, offered).await else {
         return;

@@ -140,16 +140,13 @@ pub async fn deliveries_are_counted_or_not_claimed_to_be<H: TransportHarness>(ha
     scene.send(to_queue(WORK, message("a"))).await;
     let mut consumer = scene.consumer(WORK, 1).await;
     let can = scene.can(WORK);
-    if !can.deliveries.is_native() {
+    if !can.deliveries.is_kept() {
         let delivery = consumer.next().await;
         assert_eq!(delivery.deliveries(), None, "a count that nobody keeps");
         return ack(delivery).await;
     }
     let delivery = consumer.next().await;
     assert_eq!(delivery.deliveries(), Some(1), "counts this one");
-    if !can.delayed_retry.is_native() {
-        return ack(delivery).await;
-    }
     retry(&scene, WORK, delivery, Duration::ZERO, Failed::again(1)).await;
     let delivery = consumer.next().await;
     assert_eq!(delivery.deliveries(), Some(1), "a failure is an end that the broker heard of");

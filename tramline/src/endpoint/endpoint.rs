@@ -136,8 +136,8 @@ impl Endpoint {
         self
     }
 
-    /// The queue holds at most so many messages, all that wait or are at work: then publishing and
-    /// sending to it are refused. No bound if not said.
+    /// The queue holds at most so many messages: then publishing and sending to it are refused. No
+    /// bound if not said. What counts says the transport's capability `length_max`.
     pub fn length_max(mut self, messages: u64) -> Self {
         self.wishes.length_max = Some(messages);
         self
@@ -159,6 +159,21 @@ impl Endpoint {
     /// Dead letters stay for so long; until somebody redrives or purges them if not said.
     pub fn keep_dead(mut self, duration: Duration) -> Self {
         self.wishes.keep_dead = Some(duration);
+        self
+    }
+
+    /// The queue is this process's own and gone with it: for a subscriber that only wants events
+    /// while it lives. What is published meanwhile elsewhere, or while the connection is lost, it
+    /// does not get. Needs the capability `temporary_queues`.
+    pub fn temporary(mut self) -> Self {
+        self.wishes.temporary = true;
+        self
+    }
+
+    /// An argument of the queue that only one kind of broker understands, such as `x-queue-mode` =
+    /// `lazy` on RabbitMQ; a transport refuses those that it does not know.
+    pub fn argument(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.wishes.arguments.insert(name.into(), value.into());
         self
     }
 

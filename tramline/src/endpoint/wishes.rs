@@ -1,5 +1,6 @@
 //! What an endpoint asks of its queue, wish by wish.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 use tramline_core::capabilities::Ordering;
@@ -14,6 +15,8 @@ pub(crate) struct QueueWishes {
     pub(crate) dedup_window: Option<Duration>,
     pub(crate) keep_completed: Option<Duration>,
     pub(crate) keep_dead: Option<Duration>,
+    pub(crate) temporary: bool,
+    pub(crate) arguments: BTreeMap<String, String>,
 }
 
 impl QueueWishes {
@@ -29,6 +32,14 @@ impl QueueWishes {
         let (completed, dead) = (spec.keep_completed, spec.keep_dead);
         spec.keep_completed = merged("keep_completed", completed, self.keep_completed, problems);
         spec.keep_dead = merged("keep_dead", dead, self.keep_dead, problems);
+        spec.temporary |= self.temporary;
+        for (name, value) in &self.arguments {
+            let said = spec.arguments.get(name).cloned();
+            let what = format!("argument {name}");
+            if let Some(value) = merged(&what, said, Some(value.clone()), problems) {
+                spec.arguments.insert(name.clone(), value);
+            }
+        }
     }
 }
 

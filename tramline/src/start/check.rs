@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::capabilities::{Capabilities, Needs, Ordering, Support};
 use tramline_core::erased::DynStore;
-use tramline_core::filter::Filter;
 use tramline_core::name::{self, QueueName, TopicName};
 use tramline_core::topology::{CompiledRules, QueueSpec, Rule, Subscription, Topology};
 use tramline_core::transport::Transport;
@@ -331,25 +330,15 @@ fn check_delay(
 /// Whether any rule of the endpoint is one that the broker does not apply.
 fn filters_at_the_endpoint(endpoint: &Endpoint, can: &Capabilities) -> bool {
     let here = |support: Support| !support.is_native();
-    endpoint.subscriptions.iter().any(|(_, rule)| {
-        here(can.filters.subject)
-            || match &rule.filter {
-                Filter::All | Filter::Subject(_) => false,
-                Filter::Headers(_) => here(can.filters.headers),
-                Filter::Sql(_) => here(can.filters.sql),
-            }
-    })
+    endpoint
+        .subscriptions
+        .iter()
+        .any(|(_, rule)| here(can.filters.subject) || here(can.filters.of(&rule.filter)))
 }
 
 fn warn_of_filters_at_the_endpoint(endpoint: &Endpoint, can: &Capabilities, transport: &str) {
     for (_, rule) in &endpoint.subscriptions {
-        let support = match &rule.filter {
-            Filter::All => continue,
-            Filter::Subject(_) => can.filters.subject,
-            Filter::Headers(_) => can.filters.headers,
-            Filter::Sql(_) => can.filters.sql,
-        };
-        if support == Support::ByBus {
+        if can.filters.of(&rule.filter) == Support::ByBus {
             let (endpoint, filter) = (&endpoint.name, &rule.filter);
             tracing::info!(endpoint, %filter, transport, "filtered at the endpoint, not the broker");
         }

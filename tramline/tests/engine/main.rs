@@ -8,6 +8,7 @@ mod dead_letters;
 mod elsewhere;
 mod expiring;
 mod handlers;
+mod health;
 mod ids;
 mod lanes;
 mod layers;

@@ -225,6 +225,27 @@ async fn what_an_endpoint_asks_of_its_queue_is_declared() {
 }
 
 #[tokio::test]
+async fn what_the_transport_does_not_know_of_a_queue_is_refused_at_the_start() {
+    let world = World::new();
+    let temporary = Endpoint::new("passing").temporary().handle(handle);
+    let error = world.bus().endpoint(temporary).start().await.unwrap_err();
+    let problem = "endpoint passing: memory does not offer a temporary queue (capability \
+                   `temporary_queues`)";
+    assert_eq!(error.problems(), [problem]);
+    let lazy = Endpoint::new("q").argument("x-queue-mode", "lazy").handle(handle);
+    let error = world.bus().endpoint(lazy).start().await.unwrap_err().to_string();
+    assert!(error.contains("queue q") && error.contains("x-queue-mode"), "{error}");
+
+    let mut spec = QueueSpec::new(QueueName::new("q").unwrap());
+    spec.arguments.insert("x-queue-mode".to_owned(), "default".to_owned());
+    let both = Endpoint::new("q").queue_spec(spec).argument("x-queue-mode", "lazy");
+    let error = world.bus().endpoint(both.handle(handle)).start().await.unwrap_err();
+    let problem = "endpoint q: `.argument x-queue-mode(…)` says \"lazy\", and its \
+                   `.queue_spec(…)` \"default\"";
+    assert_eq!(error.problems(), [problem]);
+}
+
+#[tokio::test]
 async fn a_wish_that_contradicts_the_queue_spec_is_refused() {
     let world = World::new();
     let mut spec = QueueSpec::new(QueueName::new("q").unwrap());

@@ -7,6 +7,7 @@ use super::sender::FaultySender;
 use tramline_core::Result;
 use tramline_core::capabilities::Capabilities;
 use tramline_core::clock::Deadline;
+use tramline_core::health::Health;
 use tramline_core::operate::Operate;
 use tramline_core::store::DatabaseId;
 use tramline_core::topology::{QueueSpec, Topology};
@@ -46,6 +47,10 @@ impl<T: Transport> Transport for Faulty<T> {
         let made = self.faults.through(Call::Receiver, self.inner.receiver(source)).await;
         let queue = source.queue.name().clone();
         Ok(FaultyReceiver::new(made.heard()?, queue, &self.faults, &self.ledger))
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
     }
 
     fn operate(&self) -> Option<&dyn Operate> {

@@ -13,6 +13,7 @@ use tramline::core::capabilities::{Capabilities, FilterSupport, Support};
 use tramline::core::clock::Deadline;
 use tramline::core::dead::FailureNote;
 use tramline::core::envelope::Envelope;
+use tramline::core::health::Health;
 use tramline::core::operate::Operate;
 use tramline::core::settlement::{Marks, Settled, Settlement};
 use tramline::core::store::DatabaseId;
@@ -58,6 +59,8 @@ pub(crate) struct Rig {
     pub(crate) hanging_acks: AtomicU32,
     /// The ids of what was returned, in order.
     pub(crate) returned: Log,
+    /// How it says that it is connected.
+    pub(crate) health: Mutex<Health>,
     /// It says that it applies no filters.
     pub(crate) filters_nothing: AtomicBool,
     /// So many returns fail.
@@ -119,7 +122,8 @@ impl Transport for Rigged {
         let mut capabilities = self.memory.capabilities(queue);
         if self.rig.filters_nothing.load(SeqCst) {
             let no = Support::No;
-            capabilities.filters = FilterSupport { subject: no, headers: no, sql: no };
+            capabilities.filters =
+                FilterSupport { subject: no, headers: no, sql: no, ..FilterSupport::NATIVE };
         }
         if let (Some(delay), Some(max)) = (&mut capabilities.delay, *self.rig.delay_max.lock()) {
             delay.max = Some(max);
@@ -148,6 +152,9 @@ impl Transport for Rigged {
         let inner = self.memory.receiver(source).await?;
         let buffer = VecDeque::new();
         Ok(RiggedReceiver { inner, rig: self.rig.clone(), buffer, broken: false })
+    }
+    fn health(&self) -> Health {
+        self.rig.health.lock().clone()
     }
     fn operate(&self) -> Option<&dyn Operate> {
         self.memory.operate()
