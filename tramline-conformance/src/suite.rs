@@ -25,6 +25,7 @@ macro_rules! transport_suite {
                 a_publish_that_nobody_subscribed_to_is_accepted_and_says_so,
                 a_publish_that_somebody_subscribed_to_says_so,
                 each_message_of_a_batch_is_answered_and_a_bad_one_fails_alone,
+                a_publish_to_an_exchange_that_is_not_there_is_refused_by_name,
                 an_empty_batch_has_no_answers,
                 one_sender_serves_many_callers_at_once,
             }

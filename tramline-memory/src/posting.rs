@@ -61,8 +61,9 @@ impl<'a> Posting<'a> {
                 let subscribers = self.routes.subscribers(name, subject, &outgoing.envelope);
                 Ok(subscribers.map(|to| self.post(to, row.clone(), outgoing)).collect())
             }
-            Destination::Foreign { .. } => Err(Error::unsupported("exchanges of others", "memory")),
-            Destination::Address(_) => Err(Error::unsupported("reply addresses", "memory")),
+            to @ (Destination::Foreign { .. } | Destination::Address(_)) => {
+                Err(Error::unsupported(&to.to_string(), "memory"))
+            }
         }
     }
 

@@ -203,10 +203,6 @@ impl Bus {
         &*self.0.sender
     }
 
-    pub(crate) fn unrouted(&self) -> &Unrouted {
-        &self.0.unrouted
-    }
-
     /// Why nothing is sent any more. Publishing goes on while handlers finish, and ends with the
     /// drain; an outdated program has nothing to say at once.
     pub(crate) fn closed(&self) -> Option<Error> {

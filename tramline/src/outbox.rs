@@ -51,6 +51,21 @@ impl Outbox {
         let queue = QueueName::new(queue).map_err(Failure::permanent)?;
         self.page.push(self.scope.compose(draft, Target::Queue(queue))?)
     }
+
+    /// Publishes to an exchange that this bus does not own, as
+    /// [`Bus::publish_to_exchange`](crate::Bus::publish_to_exchange) does.
+    ///
+    /// # Errors
+    /// As [`Outbox::publish`].
+    pub fn publish_to_exchange<'a>(
+        &self,
+        exchange: impl Into<String>,
+        routing_key: impl Into<String>,
+        draft: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        let (exchange, routing_key) = (exchange.into(), routing_key.into());
+        self.page.push(self.scope.compose(draft, Target::Foreign { exchange, routing_key })?)
+    }
 }
 
 impl FromContext for Outbox {

@@ -14,7 +14,8 @@ pub struct Receipt {
     /// Its id.
     pub id: MessageId,
     /// Whether any queue got it, where the transport says so. An event that nobody subscribed to
-    /// is no error; it is counted and warned of.
+    /// is counted and warned of, and no error unless
+    /// [`BusBuilder::require_subscribers`](crate::BusBuilder::require_subscribers) made it one.
     pub routed: Option<bool>,
 }
 
@@ -29,6 +30,7 @@ pub struct ThroughBus<'a> {
 enum To {
     Subscribers,
     Queue(String),
+    Exchange { name: String, routing_key: String },
 }
 
 impl Dispatch for ThroughBus<'_> {
@@ -68,6 +70,22 @@ impl Bus {
         command: &'a M,
     ) -> Draft<'a, M, ThroughBus<'a>> {
         Draft::of(command).through(ThroughBus { bus: self, to: To::Queue(queue.to_owned()) })
+    }
+
+    /// Publishes to an exchange that this bus does not own, on brokers that have exchanges: for a
+    /// topology of others that this service joins. Whoever is bound to it there gets a copy, as the
+    /// exchange routes by its kind. It must exist. Add options, then `.await`.
+    ///
+    /// Ends and is cancelled as [`Bus::publish`]. Other transports refuse it as
+    /// [`ErrorKind::Unsupported`].
+    pub fn publish_to_exchange<'a, M: Message>(
+        &'a self,
+        exchange: impl Into<String>,
+        routing_key: impl Into<String>,
+        message: &'a M,
+    ) -> Draft<'a, M, ThroughBus<'a>> {
+        let to = To::Exchange { name: exchange.into(), routing_key: routing_key.into() };
+        Draft::of(message).through(ThroughBus { bus: self, to })
     }
 
     /// Publishes many events at once; one answer for each, in order.
@@ -110,6 +128,9 @@ impl Bus {
             To::Queue(queue) => Target::Queue(QueueName::new(queue).map_err(|bad| {
                 Error::new(ErrorKind::Misconfigured, "send a message").because(bad)
             })?),
+            To::Exchange { name, routing_key } => {
+                Target::Foreign { exchange: name.clone(), routing_key: routing_key.clone() }
+            }
         };
         self.scope().compose(draft, target).map_err(|failure: Failure| {
             Error::new(ErrorKind::Refused, "send a message").because(failure.to_string())
@@ -144,7 +165,7 @@ impl Bus {
             }
         };
         if routed == Some(false) {
-            self.unrouted().count(&outgoing.to);
+            self.inner().unrouted.answer(&outgoing.to)?;
         }
         let id = outgoing.envelope.id.clone().ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("send to {}: it has no id", outgoing.to))

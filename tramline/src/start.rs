@@ -16,6 +16,7 @@ use crate::pipeline::layers::{
 };
 use crate::pipeline::{Pipeline, PoisonLane, Stack, States, Surroundings};
 use crate::stopping::Stopping;
+use crate::unrouted::Unrouted;
 use check::Checked;
 use std::fmt;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub struct BusBuilder<T = Box<dyn DynTransport>> {
     hooks: Hooks,
     send_limit: Duration,
     inbox_retention: Duration,
+    subscribers_required: bool,
     poison_lane: PoisonLane,
 }
 
@@ -84,6 +86,7 @@ impl<T: Transport> BusBuilder<T> {
             hooks: Hooks::default(),
             send_limit: SEND_LIMIT_DEFAULT,
             inbox_retention: INBOX_RETENTION_DEFAULT,
+            subscribers_required: false,
             poison_lane: PoisonLane::of_process(),
         }
     }
@@ -131,6 +134,15 @@ impl<T: Transport> BusBuilder<T> {
     /// Makes ids and jitter from `entropy`; the machine's own if not said.
     pub fn entropy(mut self, entropy: impl Entropy) -> Self {
         self.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// Publishing an event that no queue has subscribed to is an error
+    /// ([`ErrorKind::NotFound`](tramline_core::ErrorKind::NotFound)) where the transport says so; if
+    /// this is not said, it is counted and warned of. What handlers publish leaves only after they
+    /// have succeeded, so there it is counted and warned of in any case.
+    pub fn require_subscribers(mut self) -> Self {
+        self.subscribers_required = true;
         self
     }
 
@@ -212,7 +224,7 @@ impl<T: Transport> BusBuilder<T> {
             sender,
             send_limit: self.send_limit,
             relayed: self.stores.iter().map(|store| store.database_dyn()).collect(),
-            unrouted: Arc::default(),
+            unrouted: Arc::new(Unrouted::new(self.subscribers_required)),
             stopping: Stopping::default(),
             killed: CancellationToken::new(),
             loops: TaskTracker::new(),

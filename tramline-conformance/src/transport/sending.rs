@@ -7,7 +7,7 @@ use crate::kit::scene::{Scene, WORK, assert_kind};
 use crate::kit::topology::{queues, subscribed, with_topic};
 use tramline_core::ErrorKind;
 use tramline_core::topology::Rule;
-use tramline_core::transport::{Outgoing, Sent};
+use tramline_core::transport::{Destination, Outgoing, Sent};
 
 pub async fn a_send_to_an_unknown_queue_is_refused_by_name<H: TransportHarness>(harness: H) {
     let scene = Scene::fresh(&harness).await;
@@ -74,6 +74,31 @@ pub async fn one_sender_serves_many_callers_at_once<H: TransportHarness>(harness
     let mut taken = ids_of(&consumer.take(6).await);
     taken.sort();
     assert_eq!(taken, ["a", "b", "c", "d", "e", "f"]);
+}
+
+/// A wrong name must not harm what others send beside it.
+pub async fn a_publish_to_an_exchange_that_is_not_there_is_refused_by_name<H: TransportHarness>(
+    harness: H,
+) {
+    let scene = Scene::fresh(&harness).await;
+    let nowhere = Destination::Foreign {
+        exchange: "nowhere.events".to_owned(),
+        routing_key: "order.created".to_owned(),
+    };
+    let lost = Outgoing { to: nowhere, ..to_queue(WORK, message("lost")) };
+    let batch = [to_queue(WORK, message("a")), lost, to_queue(WORK, message("b"))];
+    match scene.answers(&batch).await.as_slice() {
+        [first, Sent::Refused(error), last] => {
+            assert!(first.is_accepted() && last.is_accepted(), "got {first:?} and {last:?}");
+            if error.kind() != ErrorKind::Unsupported {
+                assert_kind(error, ErrorKind::NotFound);
+            }
+            let text = error.to_string();
+            assert!(text.contains("nowhere.events"), "the error must name the exchange: {text}");
+        }
+        answers => panic!("expected the second of three to be refused, got: {answers:?}"),
+    }
+    scene.consumer(WORK, 1).await.ack_all(&["a", "b"]).await;
 }
 
 fn routed(sent: &Sent) -> Option<bool> {

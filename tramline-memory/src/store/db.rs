@@ -84,6 +84,21 @@ impl<'a> Db<'a> {
         self.add(draft, Target::Queue(queue))
     }
 
+    /// Publishes to an exchange of another broker, if the transaction commits. Where this memory is
+    /// the transport, such a transaction is refused.
+    ///
+    /// # Errors
+    /// As for [`Db::publish`].
+    pub fn publish_to_exchange<'m>(
+        &mut self,
+        exchange: impl Into<String>,
+        routing_key: impl Into<String>,
+        draft: impl IntoDraft<'m>,
+    ) -> Result<(), Failure> {
+        let (exchange, routing_key) = (exchange.into(), routing_key.into());
+        self.add(draft, Target::Foreign { exchange, routing_key })
+    }
+
     fn add<'m, D: IntoDraft<'m>>(&mut self, draft: D, target: Target) -> Result<(), Failure> {
         let Some(Publisher { scope, outgoing }) = &mut self.publisher else {
             return Err(Failure::permanent(format!(

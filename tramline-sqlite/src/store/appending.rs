@@ -112,6 +112,24 @@ impl TransactionOutbox<'_> {
         self.append(outgoing).await
     }
 
+    /// Publishes to an exchange of another broker. It leaves only if the transaction commits;
+    /// whether there is such an exchange shows when the relay sends it.
+    ///
+    /// Dropped, the row may be in the transaction or not: roll back.
+    ///
+    /// # Errors
+    /// As [`TransactionOutbox::publish`].
+    pub async fn publish_to_exchange<'m>(
+        &mut self,
+        exchange: impl Into<String>,
+        routing_key: impl Into<String>,
+        message: impl IntoDraft<'m>,
+    ) -> Result<(), Failure> {
+        let to = Target::Foreign { exchange: exchange.into(), routing_key: routing_key.into() };
+        let outgoing = self.scope.compose(message, to)?;
+        self.append(outgoing).await
+    }
+
     async fn append(&mut self, mut outgoing: Outgoing) -> Result<(), Failure> {
         self.scope.number(&mut outgoing, &mut 0);
         let row = Written::of(&outgoing, self.scope.composer.clock.now())?;

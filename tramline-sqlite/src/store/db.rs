@@ -114,6 +114,21 @@ impl<'a> Db<'a> {
         self.put(outgoing)
     }
 
+    /// Publishes to an exchange of another broker. It leaves only if the transaction commits.
+    ///
+    /// # Errors
+    /// As [`Db::publish`], and a permanent failure where this file is the transport: it has no
+    /// exchanges.
+    pub fn publish_to_exchange<'m>(
+        &self,
+        exchange: impl Into<String>,
+        routing_key: impl Into<String>,
+        message: impl IntoDraft<'m>,
+    ) -> Result<(), Failure> {
+        let to = Target::Foreign { exchange: exchange.into(), routing_key: routing_key.into() };
+        self.put(self.scope()?.compose(message, to)?)
+    }
+
     /// Writes a message where its scope says: into queues of this database, or into the outbox.
     pub(super) fn put(&self, mut outgoing: Outgoing) -> Result<(), Failure> {
         self.check_open()?;

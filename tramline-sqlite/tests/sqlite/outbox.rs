@@ -10,6 +10,7 @@ use tramline_core::codec::Encoding;
 use tramline_core::compose::{Composer, Publishing, Scope};
 use tramline_core::draft::Draft;
 use tramline_core::store::{OutboxRow, Store};
+use tramline_core::transport::Destination;
 use tramline_sqlite::Sqlite;
 use tramline_sqlite::rusqlite::Connection;
 
@@ -24,14 +25,18 @@ impl Message for Noted {
     const NAME: &'static str = "test.noted";
 }
 
-/// Appends one row after the other, each under `key`.
-async fn append(sqlite: &Sqlite, numbers: &[u32], key: Option<&str>, delay: Duration) {
+fn scope(publishing: Publishing) -> Scope {
     let composer = Composer {
         encoding: Encoding::default(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
     };
-    let writer = sqlite.writer(Scope::outside(Arc::new(composer), Publishing::Outbox));
+    Scope::outside(Arc::new(composer), publishing)
+}
+
+/// Appends one row after the other, each under `key`.
+async fn append(sqlite: &Sqlite, numbers: &[u32], key: Option<&str>, delay: Duration) {
+    let writer = sqlite.writer(scope(Publishing::Outbox));
     let (numbers, key) = (numbers.to_vec(), key.map(str::to_owned));
     let publish = move |db: &tramline_sqlite::Db<'_>| {
         numbers.iter().try_for_each(|n| {
@@ -61,6 +66,25 @@ fn numbers(rows: &[OutboxRow]) -> Vec<u32> {
         noted.n
     };
     rows.iter().map(number).collect()
+}
+
+#[tokio::test]
+async fn what_goes_to_an_exchange_waits_in_the_outbox_and_is_refused_by_this_files_queues() {
+    let place = Place::new();
+    let sqlite = place.open().await;
+    let publish = |db: &tramline_sqlite::Db<'_>| {
+        db.publish_to_exchange("legacy.events", "order.created", &Noted { n: 1 })
+    };
+    sqlite.writer(scope(Publishing::Outbox)).write(publish).await.unwrap();
+    let rows = claim(&sqlite, soon()).await;
+    let to = Destination::Foreign {
+        exchange: "legacy.events".to_owned(),
+        routing_key: "order.created".to_owned(),
+    };
+    assert_eq!((rows.len(), &rows[0].outgoing.to), (1, &to));
+
+    let refused = sqlite.writer(scope(Publishing::Queues)).write(publish).await.unwrap_err();
+    assert!(refused.to_string().contains("exchange legacy.events"), "{refused}");
 }
 
 #[tokio::test]

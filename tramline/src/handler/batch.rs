@@ -43,6 +43,21 @@ impl<M> Item<M> {
         self.push(draft, Target::Queue(queue))
     }
 
+    /// Publishes what this item causes to an exchange that this bus does not own, as
+    /// [`Bus::publish_to_exchange`](crate::Bus::publish_to_exchange) does.
+    ///
+    /// # Errors
+    /// As [`Item::publish`].
+    pub fn publish_to_exchange<'a>(
+        &self,
+        exchange: impl Into<String>,
+        routing_key: impl Into<String>,
+        draft: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        let (exchange, routing_key) = (exchange.into(), routing_key.into());
+        self.push(draft, Target::Foreign { exchange, routing_key })
+    }
+
     fn push<'a>(&self, draft: impl IntoDraft<'a>, target: Target) -> Result<(), Failure> {
         let mut outgoing = self.scope.compose(draft, target)?;
         // Counted for each item, so that ids do not depend on who else is in the batch.

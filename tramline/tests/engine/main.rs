@@ -6,6 +6,7 @@ mod batches;
 mod by_bus;
 mod dead_letters;
 mod elsewhere;
+mod exchanges;
 mod expiring;
 mod handlers;
 mod health;

@@ -7,8 +7,8 @@ use tramline::core::codec::{Codec, Read, erased_serde};
 use tramline::core::name::TopicName;
 use tramline::core::{BoxError, ErrorKind};
 use tramline::{
-    Bus, Draft, Endpoint, Envelope, Failure, Filter, HeaderValue, MessageId, QueueName, QueueSpec,
-    State,
+    Bus, Draft, Endpoint, Envelope, Failure, Filter, HeaderValue, MessageId, Outbox, QueueName,
+    QueueSpec, State,
 };
 
 async fn keep(order: Order, State(log): State<Log>) {
@@ -126,6 +126,36 @@ async fn every_option_of_a_message_arrives() {
     assert_eq!(envelope.expires_at, Some(sent_at.after(70 * SECOND)), "counted from the due time");
     assert_eq!(envelope.via, None, "a direct send came through no topic");
     assert_eq!(envelope.body, Bytes::from_static(br#"{"n":7,"total":"7.50"}"#));
+}
+
+#[tokio::test]
+async fn an_event_that_nobody_subscribed_to_is_an_error_by_choice() {
+    async fn forward(ping: Ping, outbox: Outbox) -> Result<(), Failure> {
+        outbox.publish(&Paid { n: ping.n })
+    }
+    let (world, log) = (World::new(), Log::default());
+    let orders = Endpoint::new("orders").subscribe::<Order>().handle(keep);
+    let bus = world
+        .bus()
+        .require_subscribers()
+        .state(log.clone())
+        .endpoint(orders)
+        .endpoint(Endpoint::new("q").handle(forward))
+        .start()
+        .await
+        .unwrap();
+    let refused = bus.publish(&Paid { n: 1 }).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NotFound);
+    let text = refused.to_string();
+    assert!(text.contains("topic orders (orders.paid)") && text.contains("subscribed"), "{text}");
+    let mut answers = bus.publish_all([&Paid { n: 2 }, &Paid { n: 3 }]).await;
+    assert!(answers.drain(..).all(|answer| answer.is_err()));
+    // What somebody subscribed to, what is sent to a queue, and what a handler publishes.
+    assert_eq!(bus.publish(&Order::of(4)).await.unwrap().routed, Some(true));
+    bus.send("q", &Ping { n: 5 }).await.unwrap();
+    idle().await;
+    assert_eq!(log.lines(), ["order 4"]);
+    assert_eq!(world.depth("q").await, [0, 0, 0, 0], "the handler has succeeded");
 }
 
 #[tokio::test]

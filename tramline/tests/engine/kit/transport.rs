@@ -19,7 +19,7 @@ use tramline::core::settlement::{Marks, Settled, Settlement};
 use tramline::core::store::DatabaseId;
 use tramline::core::topology::{QueueSpec, Topology};
 use tramline::core::transport::{
-    Delivery, Outgoing, Receiver, Sender, Sent, Source, Ticket, Transport,
+    Delivery, Destination, Outgoing, Receiver, Sender, Sent, Source, Ticket, Transport,
 };
 use tramline::core::{Error, ErrorKind, Result};
 use tramline::memory::{MemoryDelivery, MemoryReceiver, MemorySender};
@@ -61,6 +61,8 @@ pub(crate) struct Rig {
     pub(crate) returned: Log,
     /// How it says that it is connected.
     pub(crate) health: Mutex<Health>,
+    /// It has exchanges of others, and notes what went where.
+    pub(crate) exchanges: Log,
     /// It says that it applies no filters.
     pub(crate) filters_nothing: AtomicBool,
     /// So many returns fail.
@@ -95,6 +97,16 @@ fn counted_down(counter: &AtomicU32) -> bool {
 }
 
 impl Rig {
+    /// Notes what goes to an exchange of others; whether it does.
+    fn takes(&self, outgoing: &Outgoing) -> bool {
+        let is_foreign = matches!(outgoing.to, Destination::Foreign { .. });
+        if is_foreign {
+            let body = String::from_utf8_lossy(&outgoing.envelope.body).into_owned();
+            self.exchanges.add(format!("{} {body}", outgoing.to));
+        }
+        is_foreign
+    }
+
     fn refuses_the_outdated(&self, doing: &str) -> Result<()> {
         if self.outdated.is_cancelled() { Err(outdated(doing)) } else { Ok(()) }
     }
@@ -180,6 +192,9 @@ impl Sender for RiggedSender {
         let mut copies = batch.iter().filter(|outgoing| outgoing.copy.is_some());
         assert!(!copies.any(came_by_topic), "a copy goes to the queue and never to the topic");
         let kind = match answer {
+            Answer::Accept if batch.iter().all(|outgoing| self.rig.takes(outgoing)) => {
+                return batch.iter().map(|_| Sent::Accepted { routed: Some(true) }).collect();
+            }
             Answer::Accept => return self.inner.send(batch, deadline).await,
             Answer::TooFew => {
                 let mut sent = self.inner.send(batch, deadline).await;
