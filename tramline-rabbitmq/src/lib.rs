@@ -26,3 +26,4 @@ mod wire;
 
 pub use options::RabbitMqOptions;
 pub use rabbitmq::RabbitMq;
+pub use receive::{RabbitMqDelivery, RabbitMqReceiver};

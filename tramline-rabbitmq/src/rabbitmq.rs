@@ -3,11 +3,13 @@
 use crate::declare::Declared;
 use crate::link::{Link, Prepare, Session};
 use crate::options::RabbitMqOptions;
+use crate::receive::{Leases, RabbitMqReceiver};
 use lapin::types::ShortString;
 use std::sync::Arc;
 use tramline_core::Result;
 use tramline_core::clock::Deadline;
 use tramline_core::name::QueueRef;
+use tramline_core::transport::Source;
 
 /// A broker. Clones share its two connections: one publishes, one consumes.
 #[derive(Clone, Debug)]
@@ -22,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) publishing: Link,
     pub(crate) consuming: Link,
     pub(crate) declared: Arc<Declared>,
+    pub(crate) leases: Leases,
 }
 
 impl Shared {
@@ -64,11 +67,21 @@ impl RabbitMq {
         let nothing: Prepare = Arc::new(|_| Box::pin(async { Ok(()) }));
         let publishing = Link::open(options.clone(), "publish", nothing).await?;
         let consuming = Link::open(options.clone(), "consume", again(declared.clone())).await?;
-        Ok(Self { shared: Arc::new(Shared { options, publishing, consuming, declared }) })
+        let leases = Leases::default();
+        Ok(Self { shared: Arc::new(Shared { options, publishing, consuming, declared, leases }) })
+    }
+
+    /// A receiver on `source`, which must be there.
+    ///
+    /// # Errors
+    /// [`tramline_core::ErrorKind::NotFound`] if it is not.
+    pub async fn receiver(&self, source: &Source) -> Result<RabbitMqReceiver> {
+        RabbitMqReceiver::open(self.shared.clone(), source).await
     }
 
     /// Ends both connections, by `deadline` at the latest.
-    pub(crate) async fn close_by(&self, deadline: Deadline) {
+    pub async fn close_by(&self, deadline: Deadline) {
+        self.shared.leases.tell_all();
         let (publishing, consuming) = (&self.shared.publishing, &self.shared.consuming);
         futures_util::future::join(publishing.close(deadline), consuming.close(deadline)).await;
     }

@@ -6,6 +6,7 @@ mod connect;
 mod link;
 mod session;
 
+pub(crate) use backoff::pause;
 #[allow(unused_imports)]
 pub(crate) use link::{Link, LinkState, Prepare};
 #[allow(unused_imports)]

@@ -1,5 +1,19 @@
 //! Takes messages from queues and tells the broker how that ended.
 //!
-//! - `ledger`: which deliveries are done, and how few acks say so; pure
+//! 1. `ledger`: which deliveries are done, and how few acks say so; pure
+//! 2. `lease`: the deliveries of one channel, and the frames that settle them
+//! 3. `delivery`: one message
+//! 4. `consumption`: one consumer on one channel
+//! 5. `receiver`: one queue, over as many connections as it takes
 
+mod complained;
+mod consumption;
+mod delivery;
+mod lease;
 mod ledger;
+mod receiver;
+
+pub(crate) use lease::Leases;
+
+pub use delivery::RabbitMqDelivery;
+pub use receiver::RabbitMqReceiver;

@@ -18,8 +18,9 @@ pub(crate) struct Incoming {
     /// The message, and what the bus has recorded with it. A dead letter that the broker made has
     /// the broker's reason.
     pub(crate) received: Received,
-    /// Which delivery it is, as far as the broker counts: quorum queues do, others say 1.
-    pub(crate) deliveries: u32,
+    /// Which delivery it is, as far as the broker says: quorum queues count, others tell only the first
+    /// from those after it.
+    pub(crate) deliveries: Option<u32>,
 }
 
 /// Reads what any client may have sent. Never fails: what cannot be read is left out with a
@@ -29,7 +30,11 @@ pub(crate) fn read(mut delivery: Delivery) -> Incoming {
     let native = native(&delivery, &mut complaints);
     let table = delivery.properties.headers().as_ref();
     let headers = table.map(|table| headers(table, &mut complaints)).unwrap_or_default();
-    let deliveries = table.map_or(1, |table| deliveries(table, delivery.redelivered));
+    let deliveries = match delivery.redelivered {
+        // A sender may have written the header of the count itself: a first delivery is a first one.
+        false => Some(1),
+        true => table.and_then(deliveries),
+    };
     let body = Bytes::from(mem::take(&mut delivery.data));
     let mut received = wire::read(native, headers, body);
     received.complaints.append(&mut complaints);
@@ -85,11 +90,9 @@ fn headers(table: &FieldTable, complaints: &mut Vec<Complaint>) -> Headers {
     read.collect()
 }
 
-/// A sender may have written the header of the count itself: a first delivery is a first one.
-fn deliveries(table: &FieldTable, redelivered: bool) -> u32 {
-    let counted = redelivered.then(|| table.inner().get(DELIVERY_COUNT)).flatten();
-    let before = counted.and_then(int).and_then(|count| u32::try_from(count).ok());
-    before.unwrap_or(0).saturating_add(1)
+fn deliveries(table: &FieldTable) -> Option<u32> {
+    let before = u32::try_from(int(table.inner().get(DELIVERY_COUNT)?)?).ok()?;
+    Some(before.saturating_add(1))
 }
 
 #[cfg(test)]
@@ -135,7 +138,7 @@ mod tests {
     fn a_body_alone_is_a_message() {
         let read = read(delivery("", "orders", BasicProperties::default(), b"{\"total\":3}"));
         let envelope = read.received.envelope;
-        assert_eq!((&envelope.body[..], read.deliveries), (&b"{\"total\":3}"[..], 1));
+        assert_eq!((&envelope.body[..], read.deliveries), (&b"{\"total\":3}"[..], Some(1)));
         let body = envelope.body.clone();
         assert_eq!(
             envelope,
@@ -279,11 +282,12 @@ mod tests {
             delivery.redelivered = redelivered;
             read(delivery).deliveries
         };
-        assert_eq!(counted(true, AMQPValue::LongLongInt(2)), 3);
-        assert_eq!(counted(true, AMQPValue::ShortShortUInt(1)), 2);
-        assert_eq!(counted(true, AMQPValue::LongLongInt(i64::MAX)), 1);
-        assert_eq!(counted(true, AMQPValue::LongLongInt(-4)), 1);
-        assert_eq!(counted(false, AMQPValue::LongLongInt(90)), 1, "the sender wrote it");
+        assert_eq!(counted(true, AMQPValue::LongLongInt(2)), Some(3));
+        assert_eq!(counted(true, AMQPValue::ShortShortUInt(1)), Some(2));
+        assert_eq!(counted(true, AMQPValue::LongLongInt(i64::MAX)), None);
+        assert_eq!(counted(true, AMQPValue::LongLongInt(-4)), None);
+        assert_eq!(counted(true, text("1")), None);
+        assert_eq!(counted(false, AMQPValue::LongLongInt(90)), Some(1), "the sender wrote it");
     }
 
     #[test]
@@ -400,7 +404,7 @@ mod tests {
             delivery.redelivered = redelivered;
             let Incoming { received, deliveries } = read(delivery);
             prop_assert_eq!(&received.envelope.body[..], &body[..]);
-            prop_assert!(deliveries >= 1);
+            prop_assert!(deliveries.is_none_or(|deliveries| deliveries >= 1));
             // Each of the user's headers is shown, says nothing, or is complained about.
             for (name, value) in table.inner() {
                 let name = name.as_str();

@@ -1,0 +1,304 @@
+//! What one channel delivered, for as long as the channel lives.
+
+use super::ledger::Ledger;
+use crate::link::Session;
+use futures_util::FutureExt;
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tramline_core::settlement::Settled;
+
+/// How long what is done may wait for more that is done.
+const WAIT: Duration = Duration::from_millis(1);
+
+/// A channel, and the deliveries that the broker waits for on it.
+///
+/// Acks are gathered: the broker is told at once when nothing else is at hand, else when enough are
+/// done or a moment later. Each delivery holds its lease, which keeps the channel open. When the
+/// channel is gone, all of its deliveries are lost: the broker gives them to somebody else.
+pub(crate) struct Lease {
+    session: Session,
+    lost: CancellationToken,
+    due: Arc<Notify>,
+    /// So many done ones are told at once.
+    worth: usize,
+    books: Mutex<Books>,
+}
+
+struct Books {
+    /// `None` once lost.
+    channel: Option<Channel>,
+    ledger: Ledger,
+    /// The receiver has nothing more to hand out: no more will be done soon than is at work.
+    at_rest: bool,
+    /// The keeper was told that something waits.
+    is_due: bool,
+}
+
+impl Lease {
+    /// The lease of what `channel` delivers, up to `prefetch` at once.
+    pub(crate) fn begin(session: Session, channel: Channel, prefetch: u16) -> Arc<Self> {
+        let books = Books {
+            channel: Some(channel),
+            ledger: Ledger::default(),
+            at_rest: false,
+            is_due: false,
+        };
+        let lease = Arc::new(Self {
+            session,
+            lost: CancellationToken::new(),
+            due: Arc::new(Notify::new()),
+            worth: usize::from(prefetch / 8).max(1),
+            books: Mutex::new(books),
+        });
+        tokio::spawn(keep(Keeper::of(&lease)));
+        lease
+    }
+
+    /// The connection that it is on.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The channel, unless it is lost.
+    pub(crate) fn channel(&self) -> Option<Channel> {
+        self.books.lock().channel.clone()
+    }
+
+    /// The receiver hands out `tag`.
+    pub(crate) fn delivered(&self, tag: u64) {
+        let mut books = self.books.lock();
+        books.at_rest = false;
+        books.ledger.delivered(tag);
+    }
+
+    /// The receiver waits for more.
+    pub(crate) fn rests(&self) {
+        let mut books = self.books.lock();
+        books.at_rest = true;
+        if books.ledger.is_all_done() {
+            self.heed(books.tell_prefix());
+        }
+    }
+
+    /// `tag` is done. Whether the broker hears of it is not waited for: acks have no answer.
+    pub(crate) fn done(&self, tag: u64) -> Settled {
+        if self.is_lost() {
+            return Settled::LeaseLost;
+        }
+        let mut books = self.books.lock();
+        books.ledger.done(tag);
+        let nothing_else_is_at_hand = books.at_rest && books.ledger.is_all_done();
+        if (nothing_else_is_at_hand || books.ledger.untold() >= self.worth)
+            && self.heed(books.tell_prefix()) == Settled::LeaseLost
+        {
+            return Settled::LeaseLost;
+        }
+        if books.ledger.untold() > 0 && !books.is_due {
+            books.is_due = true;
+            self.due.notify_one();
+        }
+        Settled::Done
+    }
+
+    /// `tag` goes back to its queue.
+    pub(crate) fn give_back(&self, tag: u64) -> Settled {
+        if self.is_lost() {
+            return Settled::LeaseLost;
+        }
+        let mut books = self.books.lock();
+        if books.ledger.returned(tag) {
+            return self.heed(books.tell_returned(tag));
+        }
+        Settled::Done
+    }
+
+    /// Tells the broker of everything that is done.
+    pub(crate) fn tell_all(&self) {
+        let mut books = self.books.lock();
+        let mut told = books.tell_prefix();
+        // What a sweep marks, the next one takes.
+        for _ in 0..2 {
+            told = told.and(books.tell_overdue());
+        }
+        self.heed(told);
+    }
+
+    /// Gives up the channel: the broker takes back what is out.
+    pub(crate) fn lose(&self) {
+        self.tell_all();
+        self.lost.cancel();
+        self.books.lock().channel = None;
+    }
+
+    /// Whether the deliveries are lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.is_cancelled() || self.session.has_ended()
+    }
+
+    /// Ends when the deliveries are lost. Cancel-safe.
+    pub(crate) async fn lost(&self) {
+        tokio::select! {
+            () = self.lost.cancelled() => {}
+            () = self.session.ended() => {}
+        }
+    }
+
+    fn heed(&self, told: Result<(), Gone>) -> Settled {
+        match told {
+            Ok(()) => Settled::Done,
+            Err(Gone) => {
+                self.lost.cancel();
+                Settled::LeaseLost
+            }
+        }
+    }
+
+    /// Whether something is left that is done and was not told.
+    fn tick(&self) -> bool {
+        let mut books = self.books.lock();
+        let prefix = books.tell_prefix();
+        self.heed(prefix.and(books.tell_overdue()));
+        books.is_due = books.ledger.untold() > 0;
+        books.is_due
+    }
+
+    fn is_open(&self) -> bool {
+        let books = self.books.lock();
+        books.channel.as_ref().is_some_and(|channel| channel.status().connected())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.is_lost() {
+            self.tell_all();
+        }
+        self.lost.cancel();
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("is_lost", &self.is_lost()).finish_non_exhaustive()
+    }
+}
+
+/// The leases of one handle.
+#[derive(Debug, Default)]
+pub(crate) struct Leases(Mutex<Vec<Weak<Lease>>>);
+
+impl Leases {
+    /// Remembers `lease` while it lives.
+    pub(super) fn add(&self, lease: &Arc<Lease>) {
+        let mut leases = self.0.lock();
+        leases.retain(|lease| lease.strong_count() > 0);
+        leases.push(Arc::downgrade(lease));
+    }
+
+    /// Tells the broker of everything that is done, for who is about to close the connection.
+    pub(crate) fn tell_all(&self) {
+        let leases: Vec<_> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
+        leases.iter().filter(|lease| !lease.is_lost()).for_each(|lease| lease.tell_all());
+    }
+}
+
+/// The channel takes no frames any more.
+struct Gone;
+
+/// Each frame is handed over at the first poll, and there is nothing to wait for after that: so they
+/// are sent in the order of these calls, under the lock of the books.
+impl Books {
+    fn tell_prefix(&mut self) -> Result<(), Gone> {
+        match self.ledger.take_prefix() {
+            Some(up_to) => self.ack(up_to, true),
+            None => Ok(()),
+        }
+    }
+
+    fn tell_overdue(&mut self) -> Result<(), Gone> {
+        self.ledger.sweep().into_iter().try_for_each(|tag| self.ack(tag, false))
+    }
+
+    fn tell_returned(&self, tag: u64) -> Result<(), Gone> {
+        let Some(channel) = &self.channel else { return Err(Gone) };
+        let options = BasicNackOptions { requeue: true, multiple: false };
+        handed_over(channel.basic_nack(tag, options).now_or_never())
+    }
+
+    fn ack(&self, tag: u64, multiple: bool) -> Result<(), Gone> {
+        let Some(channel) = &self.channel else { return Err(Gone) };
+        handed_over(channel.basic_ack(tag, BasicAckOptions { multiple }).now_or_never())
+    }
+}
+
+fn handed_over(sent: Option<lapin::Result<()>>) -> Result<(), Gone> {
+    match sent {
+        Some(Err(error)) => {
+            tracing::debug!(%error, "a settlement could not be sent: the messages come again");
+            Err(Gone)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What looks after a lease, and does not keep it.
+struct Keeper {
+    lease: Weak<Lease>,
+    due: Arc<Notify>,
+    session: Session,
+    lost: CancellationToken,
+}
+
+impl Keeper {
+    fn of(lease: &Arc<Lease>) -> Self {
+        Self {
+            lease: Arc::downgrade(lease),
+            due: lease.due.clone(),
+            session: lease.session.clone(),
+            lost: lease.lost.clone(),
+        }
+    }
+}
+
+/// Tells the broker of what waited, and notices when the channel is gone, until the lease ends.
+async fn keep(keeper: Keeper) {
+    /// The client does not say when the broker closes a channel that nobody reads from.
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    let Keeper { lease, due, session, lost } = keeper;
+    loop {
+        let is_due = tokio::select! {
+            biased;
+            () = lost.cancelled() => break,
+            () = session.ended() => break,
+            () = due.notified() => true,
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+        };
+        let Some(held) = lease.upgrade() else { return };
+        if !held.is_open() {
+            break;
+        }
+        drop(held);
+        if is_due {
+            tell_until_all_is_told(&lease).await;
+        }
+    }
+    if let Some(lease) = lease.upgrade() {
+        lease.lose();
+    }
+}
+
+async fn tell_until_all_is_told(lease: &Weak<Lease>) {
+    loop {
+        tokio::time::sleep(WAIT).await;
+        match lease.upgrade() {
+            Some(lease) if !lease.is_lost() && lease.tick() => {}
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Takes messages from one queue, over as many connections as it takes.
+
+use super::complained::Complained;
+use super::consumption::{Consumption, End, Wish};
+use super::delivery::RabbitMqDelivery;
+use super::lease::Lease;
+use crate::rabbitmq::Shared;
+use crate::wire;
+use futures_util::FutureExt;
+use lapin::message::Delivery as Delivered;
+use std::sync::Arc;
+use tramline_core::name::QueueRef;
+use tramline_core::topology::QueueSpec;
+use tramline_core::transport::{Receiver, Source};
+use tramline_core::{BoxFuture, ErrorKind, Result};
+
+/// Takes messages from one queue, or its dead letters.
+///
+/// It goes on by itself after the connection broke, and after its queue was deleted: what was
+/// delivered before is lost then, and comes again if it still exists.
+pub struct RabbitMqReceiver {
+    shared: Arc<Shared>,
+    wish: Wish,
+    /// The broker counts deliveries.
+    counts: bool,
+    consumption: Option<Consumption>,
+    /// While there is none.
+    opening: Option<BoxFuture<'static, Result<Consumption>>>,
+    complained: Complained,
+    stopped: bool,
+}
+
+impl RabbitMqReceiver {
+    /// Begins to consume.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if the queue was not declared; [`ErrorKind::Unavailable`] if the
+    /// broker cannot be reached now.
+    pub(crate) async fn open(shared: Arc<Shared>, source: &Source) -> Result<Self> {
+        let prefetch = u16::try_from(source.prefetch.max(1)).unwrap_or(u16::MAX);
+        let wish = Wish { queue: source.queue.clone(), prefetch };
+        let consumption = Consumption::begin(&shared, &wish).await?;
+        Ok(Self {
+            shared,
+            wish,
+            counts: counts(source),
+            consumption: Some(consumption),
+            opening: None,
+            complained: Complained::default(),
+            stopped: false,
+        })
+    }
+
+    fn opened(&mut self, delivered: Delivered, lease: Arc<Lease>) -> RabbitMqDelivery {
+        let tag = delivered.delivery_tag;
+        let incoming = wire::read(delivered);
+        self.complained.of(&self.wish.queue, &incoming.received);
+        RabbitMqDelivery::new(incoming, lease, tag, self.counts)
+    }
+
+    /// Nobody here asked for the end of the consumer: what it delivered is lost, and there will be
+    /// another one.
+    fn begins_again(&mut self, why: &str) {
+        let Some(consumption) = self.consumption.take() else { return };
+        tracing::warn!(queue = %self.wish.queue, why, "the consumer ended: another one begins");
+        consumption.lease().lose();
+    }
+}
+
+impl Receiver for RabbitMqReceiver {
+    type Delivery = RabbitMqDelivery;
+
+    async fn next(&mut self) -> Result<Option<RabbitMqDelivery>> {
+        loop {
+            if let Some(consumption) = &mut self.consumption {
+                match consumption.next().await {
+                    Ok(delivered) => {
+                        let lease = consumption.lease().clone();
+                        return Ok(Some(self.opened(delivered, lease)));
+                    }
+                    Err(End::Cancelled) if self.stopped => self.consumption = None,
+                    Err(End::Cancelled) => self.begins_again("the broker cancelled it"),
+                    Err(End::Gone(why)) => self.begins_again(&why),
+                }
+                continue;
+            }
+            if self.stopped {
+                return Ok(None);
+            }
+            let opening = self.opening.get_or_insert_with(|| {
+                Consumption::begin_again(self.shared.clone(), self.wish.clone()).boxed()
+            });
+            let opened = opening.await;
+            self.opening = None;
+            match opened {
+                Ok(consumption) => self.consumption = Some(consumption),
+                Err(error) if error.kind() == ErrorKind::Closed => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn stop(&mut self) -> Result<()> {
+        self.stopped = true;
+        self.opening = None;
+        if let Some(consumption) = &self.consumption {
+            consumption.cancel();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RabbitMqReceiver {
+    fn drop(&mut self) {
+        if let Some(consumption) = self.consumption.take() {
+            consumption.abandon();
+        }
+    }
+}
+
+/// Whether the broker counts how often it delivered a message of `source`: quorum queues do, and
+/// dead letters are in one.
+fn counts(source: &Source) -> bool {
+    let QueueSpec { temporary, priority_max, arguments, .. } = &source.spec;
+    let is_classic = arguments.get("queue-type").is_some_and(|kind| kind == "classic");
+    match source.queue {
+        QueueRef::Main(_) => !is_classic && !temporary && priority_max.is_none(),
+        QueueRef::Dead(_) => true,
+    }
+}
