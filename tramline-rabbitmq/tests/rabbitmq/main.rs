@@ -1,4 +1,5 @@
 //! What RabbitMQ promises beyond the contracts, on a real broker.
 
+mod connecting;
 mod kit;
 mod receiving;

@@ -1,0 +1,66 @@
+//! Who connects wrongly is told what is wrong, and never shown the password.
+
+use crate::kit::Vhost;
+use tramline_core::{Error, ErrorKind};
+use tramline_rabbitmq::RabbitMq;
+
+const PASSWORD: &str = "not-the-password";
+
+async fn refused(url: &str) -> Error {
+    let connected = tokio::time::timeout(crate::kit::PATIENCE, RabbitMq::connect(url)).await;
+    let error = connected.expect("an answer in time").expect_err("expected a refusal");
+    let text = error.to_string();
+    assert!(!text.contains(PASSWORD), "the password is shown: {text}");
+    error
+}
+
+fn assert_says(error: &Error, kind: ErrorKind, words: &[&str]) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    for word in words {
+        assert!(text.contains(word), "expected {word:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_a_matter_of_configuration() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let mut url = vhost.url.clone();
+    url.set_password(Some(PASSWORD)).unwrap();
+    let error = refused(url.as_str()).await;
+    assert_says(&error, ErrorKind::Misconfigured, &["guest", "ACCESS_REFUSED"]);
+}
+
+#[tokio::test]
+async fn a_vhost_that_is_not_there_is_a_matter_of_configuration() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let mut url = vhost.url.clone();
+    url.set_path("/no-such-vhost");
+    let error = refused(url.as_str()).await;
+    assert_says(&error, ErrorKind::Misconfigured, &["no-such-vhost"]);
+}
+
+#[tokio::test]
+async fn a_host_that_nobody_knows_is_named() {
+    let url = format!("amqp://guest:{PASSWORD}@no-such-host.invalid/");
+    let error = refused(&url).await;
+    assert_says(&error, ErrorKind::Unavailable, &["no-such-host.invalid"]);
+}
+
+#[tokio::test]
+async fn a_port_at_which_nobody_listens_is_named() {
+    // Bound and let go: nobody has it now.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("amqp://guest:{PASSWORD}@127.0.0.1:{port}/");
+    let error = refused(&url).await;
+    assert_says(&error, ErrorKind::Unavailable, &[&port.to_string(), "refused"]);
+}
+
+#[tokio::test]
+async fn somebody_who_speaks_something_else_is_given_up_in_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("amqp://guest:{PASSWORD}@127.0.0.1:{port}/?connect_limit=1");
+    let error = refused(&url).await;
+    assert_says(&error, ErrorKind::Unavailable, &[&port.to_string(), "no answer within 1s"]);
+}
