@@ -1,7 +1,7 @@
-//! The project's own commands: `cargo xtask test`, `bench`, `crash` and `fuzz`.
+//! The project's own commands: `cargo xtask test`, `bench`, `crash`, `fuzz` and `services`.
 //!
-//! It starts programs and judges what they did; it links no crate of Tramline, so that it builds
-//! and reports even when they do not.
+//! It starts programs and judges what they did; it links no crate of Tramline, only its servers for
+//! tests, so that it builds and reports even when they do not.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the terminal is its output")]
 
@@ -11,6 +11,7 @@ mod fuzz;
 mod kill;
 mod process_group;
 mod process_tree;
+mod services;
 mod test;
 mod workspace;
 
@@ -35,6 +36,8 @@ enum Command {
     Crash(crash::Arguments),
     /// Feed what comes in from outside with inputs that nobody thought of
     Fuzz(fuzz::Arguments),
+    /// Start, stop and kill real servers for tests, with data and ports of their own
+    Services(services::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Crash(arguments)) => crash::run(&arguments),
         Some(Command::Fuzz(arguments)) => fuzz::run(&arguments),
+        Some(Command::Services(arguments)) => services::run(&arguments),
         None => Arguments::command()
             .print_help()
             .map(|()| ExitCode::SUCCESS)

@@ -21,8 +21,12 @@ const FLOORS: [&[&str]; 5] = [
 /// The suite that every driver is tested with, so that drivers may need it for their tests.
 const CONFORMANCE: &str = "tramline-conformance";
 
-/// Stands beside the floors: it links no crate of the workspace and none links it.
+/// Stands beside the floors: it links no crate on them and none links it.
 const BESIDE: &str = "xtask";
+
+/// Stands there too, for everybody's tests, and as a part of what tests and measures with brokers.
+const SERVICES: &str = "tramline-services";
+const TESTING: [&str; 3] = [BESIDE, "tramline-benches", "tramline-crash"];
 
 #[derive(Debug)]
 pub(crate) struct Package {
@@ -56,7 +60,8 @@ pub(crate) fn packages(metadata: &[u8]) -> Vec<Package> {
 pub(crate) fn offenders(packages: &[Package]) -> Vec<String> {
     let homeless = packages
         .iter()
-        .filter(|package| package.name != BESIDE && floor(&package.name).is_none())
+        .filter(|package| ![BESIDE, SERVICES].contains(&package.name.as_str()))
+        .filter(|package| floor(&package.name).is_none())
         .map(|package| format!("{} is on no floor; give it one in this test", package.name));
     let arrows = packages.iter().flat_map(|package| {
         let inside = |name: &str| packages.iter().any(|package| package.name == name);
@@ -68,8 +73,13 @@ pub(crate) fn offenders(packages: &[Package]) -> Vec<String> {
 
 /// Why one crate may not depend on another of the workspace, if it may not.
 fn upward(from: &str, to: &Dependency) -> Option<String> {
-    if from == BESIDE || to.name == BESIDE {
-        return Some(format!("{from} -> {} ({BESIDE} stands beside the floors)", to.name));
+    if to.name == SERVICES && (to.for_tests_only || TESTING.contains(&from)) {
+        return None;
+    }
+    for beside in [BESIDE, SERVICES] {
+        if from == beside || to.name == beside {
+            return Some(format!("{from} -> {} ({beside} stands beside the floors)", to.name));
+        }
     }
     if to.for_tests_only && to.name == CONFORMANCE {
         return None;
@@ -98,7 +108,7 @@ mod tests {
     fn found(name: &str, dependencies: &[(&str, bool)]) -> Vec<String> {
         let mut packages: Vec<Package> =
             FLOORS.concat().iter().map(|name| package(name, &[])).collect();
-        packages.push(package(BESIDE, &[]));
+        packages.extend([BESIDE, SERVICES].map(|name| package(name, &[])));
         packages.retain(|package| package.name != name);
         packages.push(package(name, dependencies));
         offenders(&packages)
@@ -140,6 +150,19 @@ mod tests {
     fn no_arrow_leads_from_or_to_what_stands_beside() {
         assert_eq!(found(BESIDE, &[("tramline-core", true)]).len(), 1);
         assert_eq!(found("orders", &[(BESIDE, false)]).len(), 1);
+    }
+
+    #[test]
+    fn the_servers_are_for_tests_and_for_what_tests_and_use_nothing_themselves() {
+        assert_eq!(found("tramline-rabbitmq", &[(SERVICES, true)]), [""; 0]);
+        for testing in TESTING {
+            assert_eq!(found(testing, &[(SERVICES, false)]), [""; 0]);
+        }
+        let wrong = found("tramline", &[(SERVICES, false)]);
+        let why = "(tramline-services stands beside the floors)";
+        assert_eq!(wrong, [format!("tramline -> tramline-services {why}")]);
+        let wrong = found(SERVICES, &[("tramline-core", true)]);
+        assert_eq!(wrong, [format!("tramline-services -> tramline-core {why}")]);
     }
 
     #[test]

@@ -1,0 +1,95 @@
+//! A server in a container: one project of Docker Compose for each, by the workspace's `compose.yaml`.
+
+use crate::folder::workspace;
+use crate::process::{bounded, output};
+use crate::{Error, Result};
+use std::time::Duration;
+
+/// How long Docker may take for what needs no image.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long it may take to pull an image too.
+const PULL_LIMIT: Duration = Duration::from_secs(600);
+
+/// One server's containers and volumes.
+pub(crate) struct Project {
+    /// The project's name: what tells it from other servers of the same kind.
+    name: String,
+    /// The service in `compose.yaml`.
+    service: &'static str,
+    /// Which ports of this machine lead to it: variables of `compose.yaml`.
+    ports: Vec<(&'static str, u16)>,
+}
+
+/// Whether there is Docker Compose and an engine that answers it.
+pub(crate) fn answers() -> bool {
+    let tried = |arguments: &[&str]| {
+        let mut command = bounded("docker", Duration::from_secs(10));
+        command.args(arguments);
+        output(command).is_ok()
+    };
+    tried(&["compose", "version"]) && tried(&["info"])
+}
+
+impl Project {
+    /// The project for the server `name`, as `compose.yaml` knows it by `service`.
+    pub(crate) fn new(name: &str, service: &'static str, ports: &[(&'static str, u16)]) -> Self {
+        Self { name: project(name), service, ports: ports.to_vec() }
+    }
+
+    /// Starts it, on the data of before if there are any.
+    pub(crate) fn up(&self) -> Result<()> {
+        self.run(PULL_LIMIT, &["up", "--detach", self.service]).map(drop)
+    }
+
+    pub(crate) fn stop(&self) -> Result<()> {
+        self.run(LIMIT, &["stop", "--timeout", "20", self.service]).map(drop)
+    }
+
+    pub(crate) fn kill(&self) -> Result<()> {
+        if self.runs()? { self.run(LIMIT, &["kill", self.service]).map(drop) } else { Ok(()) }
+    }
+
+    /// Removes it with its data.
+    pub(crate) fn remove(&self) -> Result<()> {
+        self.run(LIMIT, &["down", "--volumes", "--timeout", "0"]).map(drop)
+    }
+
+    pub(crate) fn runs(&self) -> Result<bool> {
+        let running = ["ps", "--quiet", "--status", "running", self.service];
+        self.run(LIMIT, &running).map(|containers| !containers.trim().is_empty())
+    }
+
+    /// The end of what the server has logged.
+    pub(crate) fn log(&self) -> String {
+        let log = self.run(LIMIT, &["logs", "--tail", "20", self.service]);
+        log.unwrap_or_else(|error| error.to_string())
+    }
+
+    fn run(&self, limit: Duration, arguments: &[&str]) -> Result<String> {
+        let file = workspace()?.join("compose.yaml");
+        let mut command = bounded("docker", limit);
+        command.args(["compose", "--project-name", &self.name, "--file"]).arg(file);
+        command.args(arguments);
+        for (variable, port) in &self.ports {
+            command.env(variable, port.to_string());
+        }
+        output(command).map_err(|error| Error::failed(format!("Docker Compose: {error}")))
+    }
+}
+
+/// Compose takes small letters, digits, `-` and `_`.
+fn project(name: &str) -> String {
+    format!("tramline-{}", name.replace('@', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_instance_is_a_project_of_its_own() {
+        assert_eq!(project("rabbitmq"), "tramline-rabbitmq");
+        assert_eq!(project("rabbitmq@faults"), "tramline-rabbitmq_faults");
+    }
+}

@@ -1,0 +1,133 @@
+//! How a server comes onto this machine: its Debian package, or else a container.
+
+use crate::account::is_root;
+use crate::process::{bounded, output};
+use crate::{Error, Result, compose};
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+const APT_LIMIT: Duration = Duration::from_secs(600);
+
+/// Whether something may be installed, or an image pulled, to have a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Install {
+    /// If need be, and told on the standard error output: a command of the user.
+    Allowed,
+    /// Never: a test only uses what is there.
+    Never,
+}
+
+/// A Debian package and the program in it that tells that it is installed.
+pub(crate) struct Package {
+    pub(crate) kind: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) program: &'static str,
+}
+
+/// Where a server runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Host {
+    /// As processes of this machine.
+    Machine,
+    /// In a container of Docker Compose.
+    Container,
+}
+
+/// What to do to have a server.
+#[derive(Debug, PartialEq)]
+enum Step {
+    Use(Host),
+    InstallPackage,
+    GiveUp,
+}
+
+/// What this machine offers.
+#[derive(Clone, Copy)]
+struct Offer {
+    is_installed: bool,
+    may_install: bool,
+    has_compose: bool,
+}
+
+impl Package {
+    /// Sees to it that the server can be started, and says where.
+    pub(crate) fn provide(&self, install: Install) -> Result<Host> {
+        let is_installed = Path::new(self.program).exists();
+        let is_allowed = !is_installed && install == Install::Allowed;
+        let may_install = is_allowed && is_root() && Path::new("/usr/bin/apt-get").exists();
+        let has_compose = is_allowed && !may_install && compose::answers();
+        match step(Offer { is_installed, may_install, has_compose }) {
+            Step::Use(host) => Ok(host),
+            Step::InstallPackage => self.install().map(|()| Host::Machine),
+            Step::GiveUp => Err(self.absent()),
+        }
+    }
+
+    /// Installs the package; what is known of packages is only brought up to date if it must be.
+    fn install(&self) -> Result<()> {
+        // A terminal that is gone is no reason to fail.
+        writeln!(std::io::stderr(), "installing the Debian package {} …", self.name).ok();
+        let apt = |arguments: &[&str]| {
+            let mut command = bounded("apt-get", APT_LIMIT);
+            command.args(["--quiet", "--option", "DPkg::Lock::Timeout=300"]).args(arguments);
+            command.env("DEBIAN_FRONTEND", "noninteractive");
+            output(command)
+        };
+        let install = ["install", "--yes", "--no-install-recommends", self.name];
+        if apt(&install).is_err() {
+            apt(&["update"])?;
+            apt(&install)?;
+        }
+        let there = Path::new(self.program).exists();
+        there.then_some(()).ok_or_else(|| {
+            Error::failed(format!("the package {} has brought no {}", self.name, self.program))
+        })
+    }
+
+    pub(crate) fn absent(&self) -> Error {
+        let Self { kind, name, .. } = *self;
+        let why = format!(
+            "{kind} is not installed here. Install the Debian package {name} \
+             (`cargo xtask services up {kind}` as root does), or start a Docker engine with Compose \
+             and run `cargo xtask services up {kind}`"
+        );
+        Error::Absent { kind, why }
+    }
+}
+
+fn step(offer: Offer) -> Step {
+    match offer {
+        Offer { is_installed: true, .. } => Step::Use(Host::Machine),
+        Offer { may_install: true, .. } => Step::InstallPackage,
+        Offer { has_compose: true, .. } => Step::Use(Host::Container),
+        Offer { .. } => Step::GiveUp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installed_server_is_used_before_a_package_and_a_package_before_a_container() {
+        let taken = |is_installed, may_install, has_compose| {
+            step(Offer { is_installed, may_install, has_compose })
+        };
+        assert_eq!(taken(true, true, true), Step::Use(Host::Machine));
+        assert_eq!(taken(false, true, true), Step::InstallPackage);
+        assert_eq!(taken(false, false, true), Step::Use(Host::Container));
+        assert_eq!(taken(false, false, false), Step::GiveUp);
+    }
+
+    #[test]
+    fn a_test_installs_nothing_and_hears_what_to_do() {
+        let package = Package { kind: "oracle", name: "oracle-server", program: "not/there" };
+        let absent = package.provide(Install::Never).unwrap_err();
+        assert!(matches!(absent, Error::Absent { kind: "oracle", .. }), "{absent:?}");
+        assert!(
+            absent.to_string().contains("`cargo xtask services up oracle` as root"),
+            "{absent}"
+        );
+    }
+}

@@ -1,0 +1,17 @@
+//! RabbitMQ: one node, or a cluster of three.
+
+mod certificates;
+mod cluster;
+mod config;
+mod container;
+mod node;
+mod server;
+mod shared;
+mod temporary;
+mod url;
+
+pub use certificates::Certificates;
+pub use cluster::Cluster;
+pub use server::Server;
+pub use shared::shared_url;
+pub use temporary::Temporary;
