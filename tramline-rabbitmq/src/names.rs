@@ -15,7 +15,7 @@ pub(crate) const UNDELIVERABLE: &str = "tramline.undeliverable";
 pub(crate) const DELAY: &str = "tramline.delay";
 /// The queue that remembers what was declared.
 pub(crate) const REGISTRY: &str = "tramline.registry";
-/// The queue of markers of those that are handled alone.
+/// Whose bindings say which messages were handled alone: an exchange and a queue.
 pub(crate) const TRIALS: &str = "tramline.trials";
 
 /// The names that are not the queue's own: those that the broker gives to temporary queues, and

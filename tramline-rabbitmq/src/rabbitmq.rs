@@ -3,7 +3,7 @@
 use crate::declare::Declared;
 use crate::link::{Link, Prepare, Session};
 use crate::options::RabbitMqOptions;
-use crate::receive::{Leases, RabbitMqReceiver};
+use crate::receive::{Asking, Leases, RabbitMqReceiver};
 use lapin::types::ShortString;
 use std::sync::Arc;
 use tramline_core::Result;
@@ -25,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) consuming: Link,
     pub(crate) declared: Arc<Declared>,
     pub(crate) leases: Leases,
+    pub(crate) trials: Asking,
 }
 
 impl Shared {
@@ -67,8 +68,9 @@ impl RabbitMq {
         let nothing: Prepare = Arc::new(|_| Box::pin(async { Ok(()) }));
         let publishing = Link::open(options.clone(), "publish", nothing).await?;
         let consuming = Link::open(options.clone(), "consume", again(declared.clone())).await?;
-        let leases = Leases::default();
-        Ok(Self { shared: Arc::new(Shared { options, publishing, consuming, declared, leases }) })
+        let (leases, trials) = (Leases::default(), Asking::default());
+        let shared = Shared { options, publishing, consuming, declared, leases, trials };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// A receiver on `source`, which must be there.

@@ -1,6 +1,6 @@
 //! One consumer on one channel.
 
-use super::lease::Lease;
+use super::lease::{Lease, Origin};
 use crate::error;
 use crate::link::{Session, pause};
 use crate::rabbitmq::Shared;
@@ -40,7 +40,7 @@ impl Consumption {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if the queue is not there, and whatever else the broker says.
-    pub(super) async fn begin(shared: &Shared, wish: &Wish) -> Result<Self> {
+    pub(super) async fn begin(shared: &Arc<Shared>, wish: &Wish) -> Result<Self> {
         let deadline = Deadline::after(SystemClock.now(), shared.options.connect_limit);
         let session = shared.consuming.session(deadline).await?;
         Self::on(&session, shared, wish).await
@@ -75,7 +75,7 @@ impl Consumption {
         }
     }
 
-    async fn on(session: &Session, shared: &Shared, wish: &Wish) -> Result<Self> {
+    async fn on(session: &Session, shared: &Arc<Shared>, wish: &Wish) -> Result<Self> {
         tokio::select! {
             biased;
             begun = Self::on_channel(session, shared, wish) => begun,
@@ -86,7 +86,7 @@ impl Consumption {
         }
     }
 
-    async fn on_channel(session: &Session, shared: &Shared, wish: &Wish) -> Result<Self> {
+    async fn on_channel(session: &Session, shared: &Arc<Shared>, wish: &Wish) -> Result<Self> {
         let name = shared.name_of(&wish.queue)?;
         let doing = || format!("consume from queue {}", name.as_str());
         let channel = session.channel().await?;
@@ -96,7 +96,8 @@ impl Consumption {
             channel.basic_consume(name.clone(), "".into(), options, none).await
         };
         let consumer = begun.await.map_err(|error| error::failed(doing(), error))?;
-        let lease = Lease::begin(session.clone(), channel, wish.prefetch);
+        let origin = Origin { shared: shared.clone(), queue: wish.queue.clone() };
+        let lease = Lease::begin(origin, session.clone(), channel, wish.prefetch);
         shared.leases.add(&lease);
         Ok(Self { consumer, lease })
     }
@@ -162,4 +163,5 @@ fn cancel(channel: &Channel, consumer: &Consumer) {
     }
 }
 
-const NEVER: Deadline = Deadline(Timestamp::from_micros(i64::MAX));
+/// Waits until there is a connection.
+pub(super) const NEVER: Deadline = Deadline(Timestamp::from_micros(i64::MAX));

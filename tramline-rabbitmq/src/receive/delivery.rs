@@ -1,6 +1,7 @@
 //! A message that was taken.
 
-use super::lease::Lease;
+use super::lease::{Lease, Origin};
+use super::trials::{Key, forget, mark};
 use crate::wire::Incoming;
 use std::sync::Arc;
 use tramline_core::dead::{FailureNote, History};
@@ -19,6 +20,10 @@ pub struct RabbitMqDelivery {
     history: History,
     marks: Marks,
     deliveries: Option<u32>,
+    /// How many of the trials are remembered by the broker, and not in the headers.
+    remembered: u32,
+    /// How many of them the broker may know of: more than it is sure to, if it gave no answer.
+    to_forget: u32,
     held: Held,
 }
 
@@ -41,7 +46,49 @@ impl RabbitMqDelivery {
             history: record.history,
             marks: record.marks,
             deliveries: incoming.deliveries.filter(|_| counts),
+            remembered: 0,
+            to_forget: 0,
             held: Held { lease, tag, is_settled: false },
+        }
+    }
+
+    /// Whether it may have been handled alone before, so that the broker should be asked.
+    pub(super) fn may_have_been_tried(&self) -> bool {
+        // A copy that was tried before is handled alone from its first delivery on.
+        let tried_from = if self.marks.trials > 0 { 2 } else { 3 };
+        self.deliveries.is_some_and(|deliveries| deliveries >= tried_from)
+    }
+
+    /// With the trials that the broker remembers. Without an answer, it is as if there were none:
+    /// then it is tried once more.
+    pub(super) async fn with_trials(mut self) -> Self {
+        let lease = self.held.lease.clone();
+        let Origin { shared, queue } = lease.origin();
+        match shared.trials.count(shared, self.key()).await {
+            Ok(count) => {
+                (self.remembered, self.to_forget) = (count, count);
+                self.marks.trials = self.marks.trials.saturating_add(count);
+            }
+            Err(error) => tracing::warn!(%queue, %error, "counted as not handled alone yet"),
+        }
+        self
+    }
+
+    fn key(&self) -> Key {
+        Key::of(&self.held.lease.origin().queue, &self.envelope)
+    }
+
+    /// Its trials end with it: a message of the same id that comes later is not to blame.
+    async fn forget_trials(&self) {
+        let lease = &self.held.lease;
+        let forgotten = tokio::select! {
+            biased;
+            forgotten = forget(lease.session(), self.key(), self.to_forget) => forgotten,
+            () = lease.lost() => return,
+        };
+        if let Err(error) = forgotten {
+            let queue = &lease.origin().queue;
+            tracing::warn!(%queue, %error, "if it is redriven, its trials still count");
         }
     }
 
@@ -77,7 +124,11 @@ impl Delivery for RabbitMqDelivery {
     }
 
     async fn mark_trial(&mut self) -> Result<()> {
-        self.marks.trials += 1;
+        let next = self.remembered.saturating_add(1);
+        self.to_forget = next;
+        mark(self.held.lease.session(), self.key(), next).await?;
+        self.remembered = next;
+        self.marks.trials = self.marks.trials.saturating_add(1);
         Ok(())
     }
 
@@ -87,7 +138,12 @@ impl Delivery for RabbitMqDelivery {
 
     async fn settle(self, how: Settlement) -> Result<Settled> {
         match how {
-            Settlement::Ack => Ok(self.held.done()),
+            Settlement::Ack => {
+                if self.to_forget > 0 {
+                    self.forget_trials().await;
+                }
+                Ok(self.held.done())
+            }
             Settlement::Return => Ok(self.held.give_back()),
             // The engine sends a copy and acks. What was refused goes back with the drop.
             Settlement::Retry { .. } => {

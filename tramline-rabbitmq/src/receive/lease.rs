@@ -2,6 +2,7 @@
 
 use super::ledger::Ledger;
 use crate::link::Session;
+use crate::rabbitmq::Shared;
 use futures_util::FutureExt;
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tramline_core::name::QueueRef;
 use tramline_core::settlement::Settled;
 
 /// How long what is done may wait for more that is done.
@@ -22,12 +24,19 @@ const WAIT: Duration = Duration::from_millis(1);
 /// done or a moment later. Each delivery holds its lease, which keeps the channel open. When the
 /// channel is gone, all of its deliveries are lost: the broker gives them to somebody else.
 pub(crate) struct Lease {
+    origin: Origin,
     session: Session,
     lost: CancellationToken,
     due: Arc<Notify>,
     /// So many done ones are told at once.
     worth: usize,
     books: Mutex<Books>,
+}
+
+/// Where the deliveries come from.
+pub(super) struct Origin {
+    pub(super) shared: Arc<Shared>,
+    pub(super) queue: QueueRef,
 }
 
 struct Books {
@@ -42,7 +51,12 @@ struct Books {
 
 impl Lease {
     /// The lease of what `channel` delivers, up to `prefetch` at once.
-    pub(crate) fn begin(session: Session, channel: Channel, prefetch: u16) -> Arc<Self> {
+    pub(super) fn begin(
+        origin: Origin,
+        session: Session,
+        channel: Channel,
+        prefetch: u16,
+    ) -> Arc<Self> {
         let books = Books {
             channel: Some(channel),
             ledger: Ledger::default(),
@@ -50,6 +64,7 @@ impl Lease {
             is_due: false,
         };
         let lease = Arc::new(Self {
+            origin,
             session,
             lost: CancellationToken::new(),
             due: Arc::new(Notify::new()),
@@ -58,6 +73,11 @@ impl Lease {
         });
         tokio::spawn(keep(Keeper::of(&lease)));
         lease
+    }
+
+    /// Where its deliveries come from.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The connection that it is on.

@@ -2,7 +2,7 @@
 //!
 //! 1. `ledger`: which deliveries are done, and how few acks say so; pure
 //! 2. `lease`: the deliveries of one channel, and the frames that settle them
-//! 3. `delivery`: one message
+//! 3. `delivery`: one message; `trials`: how often it was handled alone
 //! 4. `consumption`: one consumer on one channel
 //! 5. `receiver`: one queue, over as many connections as it takes
 
@@ -12,8 +12,10 @@ mod delivery;
 mod lease;
 mod ledger;
 mod receiver;
+mod trials;
 
 pub(crate) use lease::Leases;
+pub(crate) use trials::Asking;
 
 pub use delivery::RabbitMqDelivery;
 pub use receiver::RabbitMqReceiver;

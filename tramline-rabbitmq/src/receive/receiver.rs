@@ -26,6 +26,8 @@ pub struct RabbitMqReceiver {
     consumption: Option<Consumption>,
     /// While there is none.
     opening: Option<BoxFuture<'static, Result<Consumption>>>,
+    /// Taken, and the broker is asked for its trials.
+    suspect: Option<BoxFuture<'static, RabbitMqDelivery>>,
     complained: Complained,
     stopped: bool,
 }
@@ -46,6 +48,7 @@ impl RabbitMqReceiver {
             counts: counts(source),
             consumption: Some(consumption),
             opening: None,
+            suspect: None,
             complained: Complained::default(),
             stopped: false,
         })
@@ -72,11 +75,22 @@ impl Receiver for RabbitMqReceiver {
 
     async fn next(&mut self) -> Result<Option<RabbitMqDelivery>> {
         loop {
+            if let Some(suspect) = &mut self.suspect {
+                let suspect = suspect.await;
+                self.suspect = None;
+                if !suspect.is_lost() {
+                    return Ok(Some(suspect));
+                }
+            }
             if let Some(consumption) = &mut self.consumption {
                 match consumption.next().await {
                     Ok(delivered) => {
                         let lease = consumption.lease().clone();
-                        return Ok(Some(self.opened(delivered, lease)));
+                        let delivery = self.opened(delivered, lease);
+                        if !delivery.may_have_been_tried() {
+                            return Ok(Some(delivery));
+                        }
+                        self.suspect = Some(delivery.with_trials().boxed());
                     }
                     Err(End::Cancelled) if self.stopped => self.consumption = None,
                     Err(End::Cancelled) => self.begins_again("the broker cancelled it"),

@@ -3,3 +3,4 @@
 mod connecting;
 mod kit;
 mod receiving;
+mod trials;

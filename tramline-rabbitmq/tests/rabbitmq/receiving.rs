@@ -18,7 +18,7 @@ use tramline_rabbitmq::{RabbitMq, RabbitMqDelivery, RabbitMqReceiver};
 
 const QUEUE: &str = "work";
 
-fn source(prefetch: u32) -> Source {
+pub(crate) fn source(prefetch: u32) -> Source {
     Source::of(QueueRef::Main(QueueName::new(QUEUE).unwrap()), prefetch)
 }
 
@@ -26,14 +26,18 @@ fn table<const N: usize>(pairs: [(&str, AMQPValue); N]) -> FieldTable {
     BTreeMap::from_iter(pairs.map(|(name, value)| (name.into(), value))).into()
 }
 
-async fn declare(raw: &Raw, kind: &str) {
+pub(crate) async fn declare(raw: &Raw, kind: &str) {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let arguments = table([("x-queue-type", AMQPValue::LongString(kind.into()))]);
     raw.channel.queue_declare(QUEUE.into(), options, arguments).await.unwrap();
 }
 
 /// Sends each body as another client would, and waits until all are safe.
-async fn send(raw: &Raw, properties: &BasicProperties, bodies: impl IntoIterator<Item = String>) {
+pub(crate) async fn send(
+    raw: &Raw,
+    properties: &BasicProperties,
+    bodies: impl IntoIterator<Item = String>,
+) {
     raw.channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     for body in bodies {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
@@ -53,7 +57,7 @@ async fn send_numbers(raw: &Raw, numbers: std::ops::Range<u32>) {
     send(raw, &BasicProperties::default(), numbers.map(|number| number.to_string())).await;
 }
 
-async fn next(receiver: &mut RabbitMqReceiver) -> RabbitMqDelivery {
+pub(crate) async fn next(receiver: &mut RabbitMqReceiver) -> RabbitMqDelivery {
     next_or_end(receiver).await.expect("the receiver ended")
 }
 
@@ -70,7 +74,7 @@ async fn take(receiver: &mut RabbitMqReceiver, count: usize) -> Vec<RabbitMqDeli
     taken
 }
 
-fn body(delivery: &RabbitMqDelivery) -> String {
+pub(crate) fn body(delivery: &RabbitMqDelivery) -> String {
     String::from_utf8(delivery.envelope().body.to_vec()).unwrap()
 }
 
@@ -84,7 +88,7 @@ fn numbers(numbers: std::ops::Range<u32>) -> Vec<String> {
     numbers.map(|number| number.to_string()).collect()
 }
 
-async fn ack(delivery: RabbitMqDelivery) {
+pub(crate) async fn ack(delivery: RabbitMqDelivery) {
     assert_eq!(delivery.settle(Settlement::Ack).await.unwrap(), Settled::Done);
 }
 
@@ -104,8 +108,12 @@ async fn cut_until_lost(vhost: &Vhost, held: &RabbitMqDelivery) {
 
 /// Closes `rabbitmq`, and answers how many messages are in the queue then.
 async fn left_after_close(rabbitmq: RabbitMq, raw: &Raw) -> u32 {
-    rabbitmq.close_by(Deadline::after(SystemClock.now(), PATIENCE)).await;
+    close(rabbitmq).await;
     left(raw).await
+}
+
+pub(crate) async fn close(rabbitmq: RabbitMq) {
+    rabbitmq.close_by(Deadline::after(SystemClock.now(), PATIENCE)).await;
 }
 
 /// How many messages wait in the queue, once no client holds any.
