@@ -140,6 +140,10 @@ macro_rules! transport_suite {
                 a_closed_transport_gives_back_what_it_held,
                 a_restart_keeps_what_was_not_settled_and_nothing_else,
             }
+            transport::health::{
+                a_transport_is_connected_until_it_is_closed,
+                a_transport_whose_leases_ended_is_connected_again_by_itself,
+            }
             transport::flow::{
                 no_more_than_the_prefetch_is_ever_taken,
                 a_freed_slot_is_used_however_it_was_freed,

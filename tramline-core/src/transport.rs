@@ -262,7 +262,9 @@ pub trait Delivery: Send + Sync + 'static {
     /// What lets the ack join a store's transaction.
     fn ticket(&self) -> Option<Ticket>;
 
-    /// Records, durably, that it is now handled alone.
+    /// Records, durably, that it is now handled alone. Asked of those that may kill the process: of
+    /// the third of its [`deliveries`](Self::deliveries) on, or when an earlier trial is known from
+    /// its [`marks`](Self::marks).
     fn mark_trial(&mut self) -> impl Future<Output = Result<()>> + Send;
 
     /// Ends when the lease, session or partition is gone; else never. Cancel-safe.

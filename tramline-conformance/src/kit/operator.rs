@@ -2,6 +2,7 @@
 
 use super::message::queue_name;
 use super::scene::Scene;
+use super::time::{now, within};
 use tramline_core::name::QueueRef;
 use tramline_core::operate::{Depth, Figure, Peeked};
 use tramline_core::transport::Transport;
@@ -48,19 +49,35 @@ pub(crate) struct Expected {
     pub(crate) dead: u64,
 }
 
-/// Asserts that every figure that the transport claims to know about `queue` is right.
+/// Asserts that every figure that the transport claims to know about `queue` is right: at once, or
+/// soon where settlements are not answered.
 pub(crate) async fn assert_depth<T: Transport>(
     scene: &Scene<T>,
     queue: &str,
     expected: Expected,
     when: &str,
 ) {
-    let Some(operator) = scene.transport.operate() else {
-        return;
-    };
-    let Some(depth) = offered(operator.depth(&queue_name(queue)).await) else {
-        return;
-    };
+    let began = now();
+    loop {
+        let Some((depth, right)) = depth_beside(scene, queue, expected).await else {
+            return;
+        };
+        let may_lag = scene.settles_unheard && now() < began.after(scene.patience);
+        if depth != right && may_lag {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        return assert_eq!(depth, right, "the depth of {queue} {when}");
+    }
+}
+
+/// The depth as the transport says it, and as it should be in the figures that it knows.
+async fn depth_beside<T: Transport>(
+    scene: &Scene<T>,
+    queue: &str,
+    expected: Expected,
+) -> Option<(Depth, Depth)> {
+    let depth = offered(scene.transport.operate()?.depth(&queue_name(queue)).await)?;
     let known = |figure: Figure, expected: u64| match figure {
         Figure::Known(_) => Figure::Known(expected),
         unknown => unknown,
@@ -71,5 +88,24 @@ pub(crate) async fn assert_depth<T: Transport>(
         delayed: known(depth.delayed, expected.delayed),
         dead: known(depth.dead, expected.dead),
     };
-    assert_eq!(depth, right, "the depth of {queue} {when}");
+    Some((depth, right))
+}
+
+/// Looks at the dead letters of `queue` until there are as many as `count`: those that the broker
+/// itself makes may come a moment after what they are made for. `None` where nobody can look.
+pub(crate) async fn dead_at_last<T: Transport>(
+    scene: &Scene<T>,
+    queue: &str,
+    count: usize,
+) -> Option<Vec<Peeked>> {
+    let looking = async {
+        loop {
+            match peek_dead(scene, queue).await {
+                Some(dead) if dead.len() < count => tokio::task::yield_now().await,
+                dead => return dead,
+            }
+        }
+    };
+    let what = format!("{count} dead letters of {queue} to be looked at");
+    within(scene.patience, &what, looking).await
 }

@@ -24,6 +24,8 @@ pub(crate) struct Scene<T: Transport> {
     pub(crate) transport: T,
     pub(crate) sender: T::Sender,
     pub(crate) patience: Duration,
+    /// What settlements bring about comes a moment after them.
+    pub(crate) settles_unheard: bool,
     declared: Topology,
 }
 
@@ -39,6 +41,7 @@ impl<T: Transport> Scene<T> {
         topology: Topology,
     ) -> Self {
         let mut scene = Self::on(harness.fresh().await, harness.patience()).await;
+        scene.settles_unheard = harness.settles_unheard();
         scene.declare(topology).await;
         scene
     }
@@ -47,6 +50,7 @@ impl<T: Transport> Scene<T> {
     pub(crate) async fn other(&self, harness: &impl TransportHarness<Transport = T>) -> Self {
         let transport = harness.other(&self.transport).await;
         let mut scene = Self::on(transport, self.patience).await;
+        scene.settles_unheard = self.settles_unheard;
         scene.declare(self.declared.clone()).await;
         scene
     }
@@ -55,7 +59,8 @@ impl<T: Transport> Scene<T> {
     pub(crate) async fn on(transport: T, patience: Duration) -> Self {
         let sender = within(patience, "a sender", transport.sender()).await;
         let sender = sender.unwrap_or_else(|error| panic!("expected a sender, got: {error}"));
-        Self { transport, sender, patience, declared: Topology::default() }
+        let declared = Topology::default();
+        Self { transport, sender, patience, settles_unheard: false, declared }
     }
 
     /// Declares `topology`, which must succeed.

@@ -144,7 +144,8 @@ pub async fn a_message_that_expired_at_the_broker_is_a_dead_letter_or_dropped<
     let envelope = Envelope { expires_at: Some(expires_at), ..message("stale") };
     scene.send(to_queue(WORK, envelope)).await;
     scene.send(to_queue(WORK, message("fresh"))).await;
-    until(expires_at).await;
+    let inexact = scene.can(WORK).delay.map(|delay| delay.resolution).unwrap_or_default();
+    until(expires_at.after(inexact)).await;
     scene.consumer(WORK, 1).await.ack_all(&["fresh"]).await;
     for dead in peek_dead(&scene, WORK).await.unwrap_or_default() {
         let death = dead.death.expect("a dead letter has a record");

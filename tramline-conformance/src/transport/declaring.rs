@@ -4,13 +4,14 @@ use crate::TransportHarness;
 use crate::kit::consumer::{ack, id_of, ids_of, settle};
 use crate::kit::declared::{declared_or_refused, supports};
 use crate::kit::message::{message, to_queue};
-use crate::kit::operator::{peek_dead, peeked_ids};
+use crate::kit::operator::{dead_at_last, peeked_ids};
 use crate::kit::scene::{Scene, WORK, assert_kind};
 use crate::kit::topology::{one_queue, plain, queues, subscribed};
 use tramline_core::ErrorKind;
 use tramline_core::envelope::Envelope;
 use tramline_core::settlement::Settlement;
 use tramline_core::topology::{QueueSpec, Rule};
+use tramline_core::transport::Transport;
 
 pub async fn declaring_again_changes_nothing<H: TransportHarness>(harness: H) {
     let topology = || subscribed(queues([WORK]), WORK, "orders", [Rule::subject("#")]);
@@ -42,21 +43,34 @@ pub async fn many_may_declare_the_same_at_once<H: TransportHarness>(harness: H) 
 pub async fn a_conflicting_declaration_is_refused_with_the_argument_named<H: TransportHarness>(
     harness: H,
 ) {
-    let with =
-        |priority_max| one_queue(QueueSpec { priority_max: Some(priority_max), ..plain(WORK) });
     let mut scene = Scene::with(&harness, queues(["none"])).await;
-    if !supports(&scene.transport, &with(5).queues[0], |can| can.priority.is_native()) {
-        return;
+    let priorities = |max| QueueSpec { priority_max: Some(max), ..plain("by-priority") };
+    if supports(&scene.transport, &priorities(5), |can| can.priority.is_native()) {
+        assert_conflict(&mut scene, priorities(5), priorities(9), "priority").await;
     }
-    scene.declare(with(5)).await;
-    let refused = scene.try_declare(&with(9)).await;
-    let refused = refused.expect_err("expected a queue with priorities to 5 to stay as it is");
+    let length = |max| QueueSpec { length_max: Some(max), ..plain("by-length") };
+    if supports(&scene.transport, &length(5), |can| can.length_max.is_offered()) {
+        assert_conflict(&mut scene, length(5), length(9), "length").await;
+    }
+}
+
+/// Asserts that a queue as `is` cannot be declared as `asked`, and stays as it is.
+async fn assert_conflict<T: Transport>(
+    scene: &mut Scene<T>,
+    is: QueueSpec,
+    asked: QueueSpec,
+    argument: &str,
+) {
+    let name = is.name.to_string();
+    scene.declare(one_queue(is.clone())).await;
+    let refused = scene.try_declare(&one_queue(asked)).await;
+    let refused = refused.expect_err("expected the queue to stay as it is");
     assert_kind(&refused, ErrorKind::Conflict);
     let text = refused.to_string();
-    for word in ["priority", WORK] {
+    for word in [argument, &name] {
         assert!(text.contains(word), "the error must say {word:?}: {text}");
     }
-    scene.declare(with(5)).await;
+    scene.declare(one_queue(is)).await;
 }
 
 pub async fn larger_priorities_go_first_or_are_refused<H: TransportHarness>(harness: H) {
@@ -110,7 +124,8 @@ pub async fn a_delivery_limit_holds_or_is_refused<H: TransportHarness>(harness: 
     }
     assert_eq!(id_of(&next), "end", "a was delivered {LIMIT} times");
     ack(next).await;
-    if let Some(dead) = peek_dead(&scene, WORK).await {
+    if let Some(dead) = dead_at_last(&scene, WORK, 1).await {
         assert_eq!(peeked_ids(&dead), ["a"], "what the broker gave up");
+        assert!(dead[0].death.is_some(), "a dead letter has a record");
     }
 }

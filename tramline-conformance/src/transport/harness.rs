@@ -35,6 +35,12 @@ pub trait TransportHarness: Send + Sync + 'static {
         transport: Self::Transport,
     ) -> impl Future<Output = Option<Self::Transport>> + Send;
 
+    /// Whether the broker answers no settlements, so that its figures, and what it does because of
+    /// a settlement, may come a moment after [`Settled::Done`](tramline_core::settlement::Settled).
+    fn settles_unheard(&self) -> bool {
+        false
+    }
+
     /// How long a scenario waits for what must come. It bounds failures only, never a property of
     /// the product; another handle's message must wake an idle consumer within a tenth of it.
     fn patience(&self) -> Duration {

@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod fan_out;
 pub mod filters;
 pub mod flow;
+pub mod health;
 pub mod keeping;
 pub mod leases;
 pub mod length;
