@@ -17,8 +17,8 @@ use tramline_core::Result;
 /// ```
 #[derive(Clone)]
 pub struct RabbitMqOptions {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    /// At least one.
+    pub(crate) hosts: Vec<Host>,
     pub(crate) user: String,
     pub(crate) password: String,
     pub(crate) vhost: String,
@@ -33,17 +33,27 @@ pub struct RabbitMqOptions {
     pub(crate) management: Option<String>,
 }
 
+/// One of the brokers that may be connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    /// A name or an address, without the brackets that IPv6 has in a URL.
+    pub(crate) name: String,
+    pub(crate) port: u16,
+}
+
 impl RabbitMqOptions {
     /// The options that a URL says: `amqp://user:password@host:port/vhost?option=value`.
     ///
     /// Without a path, or with `/` alone, the vhost is `/`. User and password are `guest` if not said,
-    /// the port is 5672, with `amqps:` 5671.
+    /// the port is 5672, with `amqps:` 5671. The members of a cluster stand one after the other,
+    /// `amqp://one,two:5673,three/vhost`: every attempt to connect tries them in a new random order
+    /// until one answers.
     ///
     /// | option | meaning | if not said |
     /// | --- | --- | --- |
     /// | `heartbeat` | seconds between signs of life; a connection without any for twice as long is cut | 15 |
     /// | `connection_name` | what the broker's own pages call this process | the program's name |
-    /// | `connect_limit` | seconds that one attempt to connect may take | 10 |
+    /// | `connect_limit` | seconds that one attempt to connect may take, at each host | 10 |
     /// | `ca`, `cert`, `key` | PEM files: who signs the broker's certificate; the client's own | the system's; none |
     /// | `frame_max` | the largest frame in bytes | what the broker asks for |
     /// | `unconfirmed_max` | how many messages may wait for the broker's confirm at once | 4096 |
@@ -81,8 +91,26 @@ impl RabbitMqOptions {
 
     /// Where the broker is, without user and password.
     pub(crate) fn address(&self) -> String {
+        let hosts: Vec<String> = self.hosts.iter().map(Host::to_string).collect();
+        format!("{} (vhost {:?})", self.url_of(&hosts.join(",")), self.vhost)
+    }
+
+    /// Where one of the hosts is.
+    pub(crate) fn address_of(&self, host: &Host) -> String {
+        format!("{} (vhost {:?})", self.url_of(&host.to_string()), self.vhost)
+    }
+
+    fn url_of(&self, hosts: &str) -> String {
         let scheme = if self.tls.is_some() { "amqps" } else { "amqp" };
-        format!("{scheme}://{}:{} (vhost {:?})", self.host, self.port, self.vhost)
+        format!("{scheme}://{hosts}")
+    }
+}
+
+/// As in a URL.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, port } = self;
+        if name.contains(':') { write!(f, "[{name}]:{port}") } else { write!(f, "{name}:{port}") }
     }
 }
 

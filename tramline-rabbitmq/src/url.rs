@@ -1,6 +1,6 @@
-//! `amqp://user:password@host/vhost?heartbeat=10`: the URL of a broker.
+//! `amqp://user:password@host/vhost?heartbeat=10`: the URL of a broker, or of a cluster.
 
-use crate::options::RabbitMqOptions;
+use crate::options::{Host, RabbitMqOptions};
 use crate::tls::Tls;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -23,14 +23,18 @@ const OPTIONS: [&str; 11] = [
 
 /// The options that `url` says.
 pub(crate) fn parse(url: &str) -> Result<RabbitMqOptions> {
+    let (url, further) = &first_and_further(url);
     let parsed = Url::parse(url).map_err(|error| bad(url).because(error))?;
     let tls = match parsed.scheme() {
         "amqp" => false,
         "amqps" => true,
         _ => return Err(bad(url).because("it does not begin with amqp:// or amqps://")),
     };
-    let host = parsed.host_str().filter(|host| !host.is_empty());
-    let host = host.ok_or_else(|| bad(url).because("it names no host"))?;
+    let port = if tls { 5671 } else { 5672 };
+    let mut hosts = vec![host(&parsed, port).map_err(|why| bad(url).because(why))?];
+    for text in further {
+        hosts.push(further_host(text, port).map_err(|why| bad(url).because(why))?);
+    }
     let decoded = |text: &str| decode(text).map_err(|why| bad(url).because(why));
     let vhost = match parsed.path() {
         "" | "/" => "/".to_owned(),
@@ -49,8 +53,7 @@ pub(crate) fn parse(url: &str) -> Result<RabbitMqOptions> {
     }
     let numbers = Numbers { url, said: &said };
     Ok(RabbitMqOptions {
-        host: host.trim_matches(['[', ']']).to_owned(),
-        port: parsed.port().unwrap_or(if tls { 5671 } else { 5672 }),
+        hosts,
         user,
         password,
         vhost,
@@ -64,6 +67,30 @@ pub(crate) fn parse(url: &str) -> Result<RabbitMqOptions> {
         hold_max: Duration::from_secs(numbers.get("hold_max", 1, u32::MAX.into(), 1500)?),
         management: text("management").map(str::to_owned),
     })
+}
+
+/// The URL of the first host alone, and the other hosts: a URL has but one.
+fn first_and_further(url: &str) -> (String, Vec<&str>) {
+    let Some((scheme, rest)) = url.split_once("://") else { return (url.to_owned(), Vec::new()) };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    let mut hosts = hosts.split(',');
+    let first = hosts.next().unwrap_or_default();
+    (format!("{scheme}://{user}{first}{path}"), hosts.collect())
+}
+
+/// `text` is what stands between two commas.
+fn further_host(text: &str, port: u16) -> Result<Host, String> {
+    let wrong = |why: &str| format!("{text:?} is not a host, or a host and its port: {why}");
+    let parsed =
+        Url::parse(&format!("amqp://{text}")).map_err(|error| wrong(&error.to_string()))?;
+    host(&parsed, port).map_err(wrong)
+}
+
+fn host(url: &Url, port: u16) -> Result<Host, &'static str> {
+    let name = url.host_str().filter(|host| !host.is_empty()).ok_or("it names no host")?;
+    let name = name.trim_matches(['[', ']']).to_owned();
+    Ok(Host { name, port: url.port().unwrap_or(port) })
 }
 
 /// The error of a URL, which is not shown: it may hold a password in a place that is no URL's.
@@ -157,10 +184,14 @@ fn program() -> String {
 mod tests {
     use super::*;
 
+    fn host(name: &str, port: u16) -> Host {
+        Host { name: name.to_owned(), port }
+    }
+
     #[test]
     fn a_url_says_who_connects_to_what() {
         let said = parse("amqp://orders:p%40ss@broker.example:5673/shop%2Feu?heartbeat=5").unwrap();
-        assert_eq!((said.host.as_str(), said.port), ("broker.example", 5673));
+        assert_eq!(said.hosts, [host("broker.example", 5673)]);
         assert_eq!((said.user.as_str(), said.password.as_str()), ("orders", "p@ss"));
         assert_eq!(said.vhost, "shop/eu");
         assert_eq!(said.heartbeat, Duration::from_secs(5));
@@ -168,19 +199,31 @@ mod tests {
     }
 
     #[test]
+    fn a_url_may_name_the_members_of_a_cluster_one_after_the_other() {
+        let said = parse("amqp://u,1:p,2@one,two:5673,[::1]:7/shop?heartbeat=5").unwrap();
+        assert_eq!(said.hosts, [host("one", 5672), host("two", 5673), host("::1", 7)]);
+        assert_eq!((said.user.as_str(), said.password.as_str()), ("u,1", "p,2"));
+        assert_eq!(said.address(), "amqp://one:5672,two:5673,[::1]:7 (vhost \"shop\")");
+        let ports = parse("amqps://one,two:1").unwrap().hosts;
+        assert_eq!(ports, [host("one", 5671), host("two", 1)]);
+    }
+
+    #[test]
     fn what_a_url_leaves_out_is_as_everywhere() {
         for url in ["amqp://localhost", "amqp://localhost/", "amqp://localhost/%2f"] {
             let said = parse(url).unwrap();
-            assert_eq!((said.port, said.vhost.as_str()), (5672, "/"), "{url}");
+            assert_eq!((said.hosts[0].port, said.vhost.as_str()), (5672, "/"), "{url}");
             assert_eq!((said.user.as_str(), said.password.as_str()), ("guest", "guest"), "{url}");
         }
-        assert_eq!(parse("amqps://localhost").unwrap().port, 5671);
+        assert_eq!(parse("amqps://localhost").unwrap().hosts, [host("localhost", 5671)]);
     }
 
     #[test]
     fn a_wrong_url_is_refused_with_the_reason_and_without_its_password() {
         for (url, reason) in [
             ("amqp:", "names no host"),
+            ("amqp://u:secret@one,", "\"\" is not a host"),
+            ("amqp://u:secret@one,two:x/", "\"two:x\" is not a host, or a host and its port"),
             ("kafka://u:secret@h", "amqp:// or amqps://"),
             ("amqp://u:secret@h?heartbeats=1", "no option \"heartbeats\", only heartbeat"),
             ("amqp://u:secret@h?heartbeat=soon", "heartbeat is \"soon\", not a whole number"),

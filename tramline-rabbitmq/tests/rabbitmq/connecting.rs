@@ -64,3 +64,19 @@ async fn somebody_who_speaks_something_else_is_given_up_in_time() {
     let error = refused(&url).await;
     assert_says(&error, ErrorKind::Unavailable, &[&port.to_string(), "no answer within 1s"]);
 }
+
+#[tokio::test]
+async fn of_several_hosts_the_one_that_answers_is_connected_to() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let dead = format!("127.0.0.1:{port}");
+    let url = vhost.url.as_str();
+    let two = url.replacen('@', &format!("@{dead},"), 1);
+    // Which of the two comes first is drawn.
+    for _ in 0..8 {
+        RabbitMq::connect(&two).await.unwrap();
+    }
+    let wrong = two.replacen(":guest@", &format!(":{PASSWORD}@"), 1);
+    let error = refused(&wrong).await;
+    assert_says(&error, ErrorKind::Misconfigured, &["ACCESS_REFUSED"]);
+}
