@@ -61,6 +61,11 @@ impl Name {
         }
     }
 
+    /// The word after `@`; empty for the one server of its kind that has none.
+    pub(crate) fn instance(&self) -> &str {
+        self.instance.as_deref().unwrap_or_default()
+    }
+
     /// A further server of this kind.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use crate::ports::{self, EACH};
 use crate::{Error, Result};
 use std::fs::{self, File, Permissions, TryLockError};
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -25,7 +26,11 @@ pub(crate) struct Folder {
 }
 
 /// Nobody else changes the server until this is dropped, or its process has ended.
-pub(crate) struct Lock(#[expect(dead_code, reason = "held while it is open")] File);
+pub(crate) struct Lock {
+    path: PathBuf,
+    #[expect(dead_code, reason = "the lock is held while it is open")]
+    file: File,
+}
 
 impl Folder {
     /// The folder of the server with this name, there or not.
@@ -98,14 +103,18 @@ impl Folder {
         lock(&self.beside(&format!("{}.lock", self.name)), &self.name)
     }
 
-    /// Removes all of it. Its lock stays, for somebody may wait for it.
-    pub(crate) fn remove(&self) -> Result<()> {
+    /// Removes all of it. Who waits for the lock notices that it is gone and asks for another.
+    pub(crate) fn remove(&self, lock: Lock) -> Result<()> {
+        let failed = |path: &Path, error: std::io::Error| {
+            Error::failed(format!("failed to remove {}: {error}", path.display()))
+        };
         match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::failed(format!("failed to remove {}: {error}", self.path.display())))
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(failed(&self.path, error));
             }
-            _ => Ok(()),
+            _ => {}
         }
+        fs::remove_file(&lock.path).map_err(|error| failed(&lock.path, error))
     }
 
     fn beside(&self, name: &str) -> PathBuf {
@@ -180,12 +189,16 @@ fn away_from(target: &Path) -> Result<PathBuf> {
 
 fn lock(path: &Path, what: &str) -> Result<Lock> {
     let failed = |error| Error::failed(format!("failed to lock {}: {error}", path.display()));
-    let options = File::options().create(true).append(true).open(path);
-    let file = options.map_err(|error| failed(error.to_string()))?;
+    let io = |error: std::io::Error| failed(error.to_string());
     let deadline = Instant::now() + LOCK_LIMIT;
     loop {
+        let file = File::options().create(true).append(true).open(path).map_err(io)?;
         match file.try_lock() {
-            Ok(()) => return Ok(Lock(file)),
+            Ok(()) if is_at(&file, path).map_err(io)? => {
+                return Ok(Lock { path: path.to_owned(), file });
+            }
+            // Its server was removed in between.
+            Ok(()) => {}
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                 sleep(Duration::from_millis(20));
             }
@@ -193,8 +206,18 @@ fn lock(path: &Path, what: &str) -> Result<Lock> {
                 let seconds = LOCK_LIMIT.as_secs();
                 return Err(failed(format!("another program works on {what} for {seconds} s")));
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error.to_string())),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
         }
+    }
+}
+
+/// Whether an open file is still the one at this path.
+fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    let opened = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(now) => Ok((now.dev(), now.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -239,9 +262,22 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = planted(root.path(), "one");
         folder.port_for(1).unwrap();
-        folder.remove().unwrap();
+        folder.remove(folder.lock().unwrap()).unwrap();
         assert_eq!(folder.port(), None);
-        folder.remove().unwrap();
+        folder.remove(folder.lock().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn who_waits_for_a_server_that_is_removed_does_not_hold_the_lock_of_a_file_that_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = planted(root.path(), "one");
+        let path = folder.beside("one.lock");
+        let gone = File::create(&path).unwrap();
+        assert!(is_at(&gone, &path).unwrap());
+        folder.remove(folder.lock().unwrap()).unwrap();
+        assert!(!is_at(&gone, &path).unwrap());
+        let _again = folder.lock().unwrap();
+        assert!(!is_at(&gone, &path).unwrap());
     }
 
     #[test]

@@ -59,7 +59,10 @@ impl Package {
         let has_compose = is_allowed && !may_install && compose::answers();
         match step(Offer { is_installed, may_install, has_compose }) {
             Step::Use(host) => Ok(host),
-            Step::InstallPackage => self.install().map(|()| Host::Machine),
+            Step::InstallPackage => {
+                let installed = self.install().map_err(|error| self.unobtainable(&error));
+                installed.map(|()| Host::Machine)
+            }
             Step::GiveUp => Err(self.absent()),
         }
     }
@@ -83,6 +86,12 @@ impl Package {
         there.then_some(()).ok_or_else(|| {
             Error::failed(format!("the package {} has brought no {}", self.name, self.program))
         })
+    }
+
+    /// The server that should be had and cannot, as without a network.
+    pub(crate) fn unobtainable(&self, error: &Error) -> Error {
+        let kind = self.kind;
+        Error::Absent { kind, why: format!("{kind} cannot be had: {error}") }
     }
 
     pub(crate) fn absent(&self) -> Error {

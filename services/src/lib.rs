@@ -25,9 +25,11 @@ mod process;
 pub mod rabbitmq;
 mod service;
 mod skip;
+mod temporary;
 
 pub use catalog::{Name, all, kinds, named};
 pub use error::{Error, Result};
 pub use install::Install;
 pub use service::{Member, Service, State};
 pub use skip::or_skip;
+pub use temporary::{Temporary, temporary};

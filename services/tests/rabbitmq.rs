@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use tramline_services::rabbitmq::{Cluster, Server, Temporary};
-use tramline_services::{Error, Install, Result, Service, State, or_skip};
+use tramline_services::rabbitmq::{Cluster, Server};
+use tramline_services::{Error, Install, Result, Service, State, named, or_skip, temporary};
 
 /// Puts a persistent message into a durable queue; the interface answers when it is confirmed.
 fn publish(server: &Server, payload: &str) {
@@ -54,8 +54,9 @@ fn shake_hands(
 }
 
 #[test]
-fn a_killed_broker_comes_back_with_its_messages_and_its_url() {
-    let Some(server) = or_skip(Server::temporary("kill", &[])) else { return };
+fn a_killed_broker_comes_back_with_its_messages_its_settings_and_its_url() {
+    let settings = [("consumer_timeout", "5000"), ("log.file.level", "debug")];
+    let Some(server) = or_skip(Server::temporary("kill", &settings)) else { return };
     publish(&server, "paid");
     let (first, url) = (pid(server.state()), server.url());
     server.kill().unwrap();
@@ -64,15 +65,15 @@ fn a_killed_broker_comes_back_with_its_messages_and_its_url() {
     assert_ne!(pid(server.state()), first);
     assert_eq!(server.url(), url);
     assert_eq!(get(&server), "paid");
+    let environment = server.rabbitmqctl(&["environment"]).unwrap();
+    assert!(environment.contains("{consumer_timeout,5000}"), "{environment}");
+    server.down().unwrap();
+    assert_eq!(server.state(), State::Stopped);
 }
 
 #[test]
-fn settings_and_tls_are_as_asked_for() {
-    let settings = [("consumer_timeout", "5000"), ("log.file.level", "debug")];
-    let Some(server) = or_skip(Server::temporary("settings", &settings)) else { return };
-    let environment = server.rabbitmqctl(&["environment"]).unwrap();
-    assert!(environment.contains("{consumer_timeout,5000}"), "{environment}");
-
+fn over_tls_a_client_needs_no_certificate_but_none_of_a_stranger() {
+    let Some(server) = or_skip(Server::temporary("tls", &[])) else { return };
     let files = server.certificates();
     shake_hands(&server, &files.ca(), &[]).unwrap();
     shake_hands(&server, &files.ca(), &[&files.client(), &files.client_key()]).unwrap();
@@ -84,7 +85,7 @@ fn settings_and_tls_are_as_asked_for() {
 }
 
 /// Removes a server that was only named.
-struct Removed(Server);
+struct Removed(Box<dyn Service>);
 
 impl Drop for Removed {
     fn drop(&mut self) {
@@ -95,12 +96,12 @@ impl Drop for Removed {
 
 #[test]
 fn two_that_start_it_at_once_get_one_and_its_state_is_true_whoever_kills_it() {
-    let name = format!("twice-{}", std::process::id());
-    let server = Removed(Server::named(&name).unwrap());
+    let name = temporary("rabbitmq", "twice").unwrap();
+    let server = Removed(named(&name).unwrap());
     let started: Vec<_> = thread::scope(|scope| {
         let up = || {
-            let server = Server::named(&name)?;
-            Service::up(&server, Install::Never).map(|started| (started, server.state()))
+            let server = named(&name)?;
+            Ok((server.up(Install::Never)?, server.status()[0].state))
         };
         let both = [scope.spawn(up), scope.spawn(up)];
         both.map(|up| or_skip(up.join().unwrap())).into_iter().flatten().collect()
@@ -111,18 +112,12 @@ fn two_that_start_it_at_once_get_one_and_its_state_is_true_whoever_kills_it() {
 
     let outside = format!("kill -9 {}", pid(first));
     assert!(Command::new("sh").args(["-c", &outside]).status().unwrap().success());
-    // A process ends a moment after it was signalled, and this kill waits for the end of it.
-    server.0.kill().unwrap();
-    assert_eq!(server.0.state(), State::Stopped);
-    assert!(Service::up(&server.0, Install::Never).unwrap());
-    server.0.down().unwrap();
-    assert_eq!(server.0.state(), State::Stopped);
+    assert_eq!(server.0.status()[0].state, State::Stopped);
 }
 
 #[test]
 fn a_killed_member_comes_back_to_its_cluster() {
-    let cluster: Option<Temporary<Cluster>> = or_skip(Cluster::temporary("member", &[]));
-    let Some(cluster) = cluster else { return };
+    let Some(cluster) = or_skip(Cluster::temporary("member", &[])) else { return };
     cluster.kill(2).unwrap();
     let states = || cluster.status().into_iter().map(|member| member.state);
     let up: Vec<bool> = states().map(|state| matches!(state, State::Up(_))).collect();
@@ -152,11 +147,11 @@ fn a_server_that_cannot_start_says_why_and_what_to_do() {
     assert!(failed.contains("it ended by itself"), "{failed}");
     assert!(failed.contains("no setting with that name"), "{failed}");
 
-    let server = Removed(Server::named(&format!("taken-{}", std::process::id())).unwrap());
-    let url = server.0.url();
+    let server = Removed(named(&temporary("rabbitmq", "taken").unwrap()).unwrap());
+    let url = server.0.urls();
     let port = url.split(&[':', '/']).find_map(|part| part.parse().ok()).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-    let Some(failed) = failure(server.0.up()) else { return };
+    let Some(failed) = failure(server.0.up(Install::Never)) else { return };
     assert!(failed.contains(&format!("its port {port} is taken")), "{failed}");
     drop(listener);
 }

@@ -9,10 +9,12 @@ use std::process::{Command, ExitCode, Stdio};
 pub(crate) struct Workspace {
     root: PathBuf,
     cargo: PathBuf,
-    forbids_skips: bool,
+    /// What the programs that cargo runs are told beside their environment.
+    told: Vec<(String, String)>,
 }
 
-/// Where tests learn what they must not pass over: with `all`, nothing that they are there to show.
+/// Where tests learn what they must not pass over: servers with commas between them, or with `all`
+/// nothing that they are there to show.
 const REQUIRE: &str = "TRAMLINE_REQUIRE";
 
 /// A program that cargo has built.
@@ -34,12 +36,19 @@ impl Workspace {
         let root = package
             .parent()
             .ok_or_else(|| format!("failed to find the workspace above {}", package.display()))?;
-        Ok(Self { root: root.to_owned(), cargo: told("CARGO")?, forbids_skips: false })
+        Ok(Self { root: root.to_owned(), cargo: told("CARGO")?, told: Vec::new() })
     }
 
-    /// The same where a test that cannot show here what it is there for fails.
-    pub(crate) fn forbidding_skips(self) -> Self {
-        Self { forbids_skips: true, ..self }
+    /// Tests that cannot show here what they are there for now fail, if they need one of these.
+    pub(crate) fn require(&mut self, names: &[String]) {
+        if !names.is_empty() {
+            self.tell(REQUIRE, &names.join(","));
+        }
+    }
+
+    /// Tells a variable to all that cargo runs from now on.
+    pub(crate) fn tell(&mut self, variable: &str, value: &str) {
+        self.told.push((variable.to_owned(), value.to_owned()));
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -50,10 +59,7 @@ impl Workspace {
     /// that Ctrl-C ends it too.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);
-        command.current_dir(&self.root);
-        if self.forbids_skips {
-            command.env(REQUIRE, "all");
-        }
+        command.current_dir(&self.root).envs(self.told.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -110,13 +116,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tests_are_told_when_they_must_not_pass_anything_over() {
-        let told = |workspace: Workspace| {
+    fn tests_are_told_what_they_must_not_pass_over() {
+        let told = |names: &[&str]| {
+            let mut workspace = Workspace::here().unwrap();
+            workspace.require(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
             let command = workspace.cargo();
-            command.get_envs().any(|variable| variable == (REQUIRE.as_ref(), Some("all".as_ref())))
+            let mut envs = command.get_envs();
+            let value = envs.find_map(|(name, value)| (name == REQUIRE).then_some(value))?;
+            value.map(|value| value.to_string_lossy().into_owned())
         };
-        assert!(!told(Workspace::here().unwrap()));
-        assert!(told(Workspace::here().unwrap().forbidding_skips()));
+        assert_eq!(told(&[]), None);
+        assert_eq!(told(&["all"]), Some("all".to_owned()));
+        assert_eq!(told(&["kafka", "rabbitmq"]), Some("kafka,rabbitmq".to_owned()));
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! A cluster of three nodes on this machine.
 
 use super::certificates::Certificates;
-use super::config::{Files, Ports};
+use super::config::{self, Files, Ports};
 use super::node::{Node, PACKAGE};
-use super::temporary::{self, Temporary};
 use super::url;
 use crate::catalog::Name;
 use crate::folder::Folder;
 use crate::install::Host;
 use crate::ports::EACH;
-use crate::{Error, Install, Member, Result, Service, State, http};
+use crate::{Error, Install, Member, Result, Service, State, Temporary, http, temporary};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -41,8 +40,8 @@ impl Cluster {
     /// # Errors
     /// As [`up`](Self::up).
     pub fn temporary(word: &str, settings: &[(&str, &str)]) -> Result<Temporary<Self>> {
-        let mut cluster = Self::named(&temporary::instance(word))?;
-        cluster.settings = temporary::owned(settings);
+        let mut cluster = Self::open(&temporary("rabbitmq-cluster", word)?.service())?;
+        cluster.settings = config::settings(settings);
         let cluster = Temporary::new(cluster);
         cluster.up()?;
         Ok(cluster)
@@ -153,7 +152,14 @@ impl Service for Cluster {
 
     fn down(&self) -> Result<()> {
         let _lock = self.folder.lock()?;
-        self.nodes.iter().try_for_each(Node::stop)?;
+        // All at once: each takes seconds.
+        std::thread::scope(|scope| {
+            let stop = |node| scope.spawn(move || Node::stop(node));
+            let stopping: Vec<_> = self.nodes.iter().map(stop).collect();
+            stopping.into_iter().try_for_each(|stop| {
+                stop.join().unwrap_or_else(|_| Err(Error::failed("failed to stop a member")))
+            })
+        })?;
         self.nodes[0].stop_name_server()
     }
 
@@ -165,10 +171,10 @@ impl Service for Cluster {
     }
 
     fn wipe(&self) -> Result<()> {
-        let _lock = self.folder.lock()?;
+        let lock = self.folder.lock()?;
         self.nodes.iter().try_for_each(Node::kill)?;
         self.nodes[0].stop_name_server()?;
-        self.folder.remove()
+        self.folder.remove(lock)
     }
 
     fn status(&self) -> Vec<Member> {

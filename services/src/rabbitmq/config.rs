@@ -69,6 +69,11 @@ pub(crate) fn text(
     lines.join("\n") + "\n"
 }
 
+/// Lines of `rabbitmq.conf` to keep.
+pub(crate) fn settings(lines: &[(&str, &str)]) -> Vec<(String, String)> {
+    lines.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
 /// Where everything of one node is.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
@@ -163,10 +168,8 @@ mod tests {
     use super::*;
 
     fn told(cluster: &[Ports], settings: &[(&str, &str)]) -> String {
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        let settings: Vec<_> = settings.iter().map(owned).collect();
         let certificates = Certificates::in_folder("certificates".into());
-        text(Ports { amqp: 20_000 }, &certificates, cluster, &settings)
+        text(Ports { amqp: 20_000 }, &certificates, cluster, &super::settings(settings))
     }
 
     #[test]

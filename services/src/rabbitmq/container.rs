@@ -1,6 +1,7 @@
 //! A broker in a container, for machines without the package.
 
 use super::config::Ports;
+use super::node::PACKAGE;
 use crate::compose::Project;
 use crate::{Error, Result, State, http};
 use std::thread::sleep;
@@ -16,9 +17,10 @@ pub(crate) fn project(name: &str, ports: Ports) -> Project {
     Project::new(name, "rabbitmq", &variables)
 }
 
-/// Starts the container and waits until the broker in it serves clients.
+/// Starts the container and waits until the broker in it serves clients. One that cannot be started,
+/// as when its image cannot be pulled, is absent.
 pub(crate) fn up(project: &Project, ports: Ports) -> Result<()> {
-    project.up()?;
+    project.up().map_err(|error| PACKAGE.unobtainable(&error))?;
     let deadline = Instant::now() + READY_LIMIT;
     while !is_ready(ports) {
         if Instant::now() >= deadline {

@@ -7,11 +7,9 @@ mod container;
 mod node;
 mod server;
 mod shared;
-mod temporary;
 mod url;
 
 pub use certificates::Certificates;
 pub use cluster::Cluster;
 pub use server::Server;
 pub use shared::shared_url;
-pub use temporary::Temporary;

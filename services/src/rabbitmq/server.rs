@@ -1,14 +1,13 @@
 //! A broker of one node.
 
 use super::certificates::Certificates;
-use super::config::{Files, Ports};
+use super::config::{self, Files, Ports};
 use super::node::{Node, PACKAGE};
-use super::temporary::{self, Temporary};
 use super::{container, url};
 use crate::catalog::Name;
 use crate::folder::{Folder, write};
 use crate::install::Host;
-use crate::{Error, Install, Member, Result, Service, State, http};
+use crate::{Error, Install, Member, Result, Service, State, Temporary, http, temporary};
 use std::path::PathBuf;
 
 /// A RabbitMQ of one node, set up but not necessarily running: dropping this changes nothing, and
@@ -38,8 +37,8 @@ impl Server {
     /// # Errors
     /// As [`up`](Self::up).
     pub fn temporary(word: &str, settings: &[(&str, &str)]) -> Result<Temporary<Self>> {
-        let mut server = Self::named(&temporary::instance(word))?;
-        server.settings = temporary::owned(settings);
+        let mut server = Self::open(&temporary("rabbitmq", word)?.service())?;
+        server.settings = config::settings(settings);
         let server = Temporary::new(server);
         server.up()?;
         Ok(server)
@@ -166,8 +165,8 @@ impl Service for Server {
         let host = if self.is_container() { Host::Container } else { PACKAGE.provide(install)? };
         match host {
             Host::Container => {
-                write(&self.mark(), "")?;
                 container::up(&self.container(), self.node.ports)?;
+                write(&self.mark(), "")?;
             }
             Host::Machine => {
                 let starting = self.node.start(&self.settings, &self.folder.secret()?)?;
@@ -195,14 +194,14 @@ impl Service for Server {
     }
 
     fn wipe(&self) -> Result<()> {
-        let _lock = self.folder.lock()?;
+        let lock = self.folder.lock()?;
         if self.is_container() {
             self.container().remove()?;
         } else {
             self.node.kill()?;
             self.node.stop_name_server()?;
         }
-        self.folder.remove()
+        self.folder.remove(lock)
     }
 
     fn status(&self) -> Vec<Member> {

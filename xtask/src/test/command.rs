@@ -30,24 +30,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         steps.iter().for_each(|step| println!("{:<15}{}", step.name, step.about));
         return Ok(ExitCode::SUCCESS);
     }
-    let workspace = Workspace::here()?;
-    let workspace = match required {
-        Required::Everything => workspace.forbidding_skips(),
-        Required::Servers(_) => workspace,
-    };
-    if !arguments.require.is_empty() && SERVERS.is_empty() {
-        println!("No server is supported yet, so none is required.");
+    let mut workspace = Workspace::here()?;
+    workspace.require(&required.told());
+    let mut rows: Vec<Row> = Vec::new();
+    let mut started = Vec::new();
+    for name in SERVERS.iter().filter(|name| steps.iter().any(|step| step.servers.contains(name))) {
+        let begun = Instant::now();
+        match servers::provide(name, &mut workspace, |variable| std::env::var(variable).ok()) {
+            Ok(server) => started.extend(server),
+            Err(outcome) => {
+                let outcome = required.judge(name, outcome);
+                println!("{}", result_line(name, &outcome, begun.elapsed()));
+                rows.push(Row { name, outcome, took: begun.elapsed() });
+            }
+        }
     }
-    let absent = servers::absent(SERVERS, |variable| std::env::var(variable).ok());
-    let mut rows: Vec<Row> = absent
-        .into_iter()
-        .map(|server| Row {
-            name: server.name,
-            outcome: required.judge(server.name, server.outcome),
-            took: Duration::ZERO,
-        })
-        .collect();
     rows.extend(steps.iter().map(|step| run_step(step, &workspace, &required)));
+    drop(started);
     print!("\n{}", render(&rows));
     let failed = rows.iter().any(|row| row.outcome.tally().failed > 0);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

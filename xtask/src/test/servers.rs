@@ -1,10 +1,13 @@
-//! The servers that tests can use, and which of them must be there.
+//! The servers that tests can use, which of them must be there, and how they come there.
 
 use super::outcome::Outcome;
+use crate::workspace::Workspace;
+use std::time::Instant;
+use tramline_services::{Error, Install, Service, named, temporary};
 
 /// Every server the project supports; a later one is one entry here. Its tests find it through
 /// `TRAMLINE_<NAME>_URL`.
-pub(crate) const SERVERS: &[&str] = &[];
+pub(crate) const SERVERS: &[&str] = &["rabbitmq"];
 
 /// What a run insists on.
 #[derive(Debug, PartialEq)]
@@ -15,11 +18,15 @@ pub(crate) enum Required {
     Servers(Vec<String>),
 }
 
-/// A supported server that this machine does not offer.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Absent {
-    pub(crate) name: &'static str,
-    pub(crate) outcome: Outcome,
+/// A server that was started for this run, and is removed with its data when this is dropped.
+pub(crate) struct Started(Box<dyn Service>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.wipe() {
+            println!("failed to remove a server of this run: {error}");
+        }
+    }
 }
 
 impl Required {
@@ -44,6 +51,14 @@ impl Required {
         Ok(Self::Servers(names.to_vec()))
     }
 
+    /// What tests are told of it.
+    pub(crate) fn told(&self) -> Vec<String> {
+        match self {
+            Self::Everything => vec!["all".to_owned()],
+            Self::Servers(names) => names.clone(),
+        }
+    }
+
     /// The outcome of a step or a server, where a skip is a failure if it was required.
     pub(crate) fn judge(&self, name: &str, outcome: Outcome) -> Outcome {
         let insists = match self {
@@ -54,20 +69,42 @@ impl Required {
     }
 }
 
-/// The servers whose address `lookup` does not know, each as a skip that says what to set.
-pub(crate) fn absent(
-    servers: &[&'static str],
+/// Starts a server for this run alone and tells its address to the tests, unless the user has told
+/// one. What the machine does not offer is a skip.
+pub(crate) fn provide(
+    kind: &str,
+    workspace: &mut Workspace,
     lookup: impl Fn(&str) -> Option<String>,
-) -> Vec<Absent> {
-    let address = |name: &str| format!("TRAMLINE_{}_URL", name.to_uppercase());
-    servers
-        .iter()
-        .filter(|name| lookup(&address(name)).is_none_or(|url| url.is_empty()))
-        .map(|name| Absent {
-            name,
-            outcome: Outcome::skipped(format!("start it and set {}", address(name))),
-        })
-        .collect()
+) -> Result<Option<Started>, Outcome> {
+    let variable = variable(kind);
+    if lookup(&variable).is_some_and(|url| !url.is_empty()) {
+        return Ok(None);
+    }
+    println!("\n==> {kind}");
+    let begun = Instant::now();
+    let started = start(kind).map_err(outcome)?;
+    workspace.tell(&variable, &started.0.urls());
+    println!("    {kind} is up in {:.1} s: {}", begun.elapsed().as_secs_f64(), started.0.urls());
+    Ok(Some(started))
+}
+
+fn start(kind: &str) -> Result<Started, Error> {
+    let started = Started(named(&temporary(kind, "xtask")?)?);
+    started.0.up(Install::Allowed)?;
+    Ok(started)
+}
+
+fn outcome(error: Error) -> Outcome {
+    match error {
+        Error::Absent { kind, why } => {
+            Outcome::skipped(format!("{why}, or set {} to a server of yours", variable(kind)))
+        }
+        Error::Failed(what) => Outcome::of_one(Err(what)),
+    }
+}
+
+fn variable(kind: &str) -> String {
+    format!("TRAMLINE_{}_URL", kind.to_uppercase().replace('-', "_"))
 }
 
 #[cfg(test)]
@@ -95,15 +132,21 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_an_address_is_absent_and_says_what_to_set() {
-        let lookup = |name: &str| match name {
-            "TRAMLINE_POSTGRES_URL" => Some("postgres://there".to_owned()),
-            _ => None,
-        };
-        let absent = absent(TWO, lookup);
-        assert_eq!(absent.len(), 1);
-        assert_eq!(absent[0].name, "rabbitmq");
-        assert_eq!(absent[0].outcome.detail, "start it and set TRAMLINE_RABBITMQ_URL");
+    fn a_server_whose_address_is_told_is_not_started() {
+        let mut workspace = Workspace::here().unwrap();
+        let told =
+            |name: &str| (name == "TRAMLINE_RABBITMQ_URL").then(|| "amqp://there".to_owned());
+        assert!(matches!(provide("rabbitmq", &mut workspace, told), Ok(None)));
+    }
+
+    #[test]
+    fn a_server_that_the_machine_does_not_offer_is_a_skip_that_says_what_to_set() {
+        let absent = Error::Absent { kind: "rabbitmq", why: "install it".to_owned() };
+        let absent = outcome(absent);
+        assert_eq!(absent.verdict, Verdict::Skipped);
+        let expected = "install it, or set TRAMLINE_RABBITMQ_URL to a server of yours";
+        assert_eq!(absent.detail, expected);
+        assert_eq!(outcome(Error::Failed("broken".to_owned())).verdict, Verdict::Failed);
     }
 
     #[test]

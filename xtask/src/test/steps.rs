@@ -1,45 +1,78 @@
 //! The steps of `cargo xtask test`, in their order.
 
 use super::outcome::Outcome;
+use super::servers::SERVERS;
 use super::{cargo_test, examples, orders, style};
 use crate::workspace::Workspace;
 
 pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
+    /// The kinds of servers that it looks for.
+    pub(crate) servers: &'static [&'static str],
     pub(crate) run: fn(&Workspace) -> Outcome,
 }
 
 pub(crate) const STEPS: &[Step] = &[
-    Step { name: "fmt", about: "the code is formatted", run: style::formatted },
-    Step { name: "clippy", about: "clippy finds nothing to warn of", run: style::linted },
+    Step { name: "fmt", about: "the code is formatted", servers: &[], run: style::formatted },
+    Step {
+        name: "clippy",
+        about: "clippy finds nothing to warn of",
+        servers: &[],
+        run: style::linted,
+    },
     Step {
         name: "docs",
         about: "the documentation builds without a warning",
+        servers: &[],
         run: style::documented,
     },
     Step {
         name: "test",
         about: "unit tests, conformance, documentation tests and tidy",
+        servers: SERVERS,
         run: cargo_test::run,
     },
     Step {
         name: "test-sqlx",
         about: "messages in the user's own transactions of sqlx",
+        servers: &[],
         run: cargo_test::run_sqlx,
     },
     Step {
         name: "test-fuzz",
         about: "what the seeds of the fuzz targets once showed stays mended",
+        servers: &[],
         run: cargo_test::run_fuzz,
     },
-    Step { name: "examples", about: "every example of `tramline` runs", run: examples::run },
-    Step { name: "orders", about: "the order service reconciles", run: orders::plain },
-    Step { name: "orders-chaos", about: "… while its workers are killed", run: orders::chaos },
-    Step { name: "orders-memory", about: "… on the in-memory transport", run: orders::memory },
+    Step {
+        name: "examples",
+        about: "every example of `tramline` runs",
+        servers: &[],
+        run: examples::run,
+    },
+    Step {
+        name: "orders",
+        about: "the order service reconciles",
+        servers: &[],
+        run: orders::plain,
+    },
+    Step {
+        name: "orders-chaos",
+        about: "… while its workers are killed",
+        servers: &[],
+        run: orders::chaos,
+    },
+    Step {
+        name: "orders-memory",
+        about: "… on the in-memory transport",
+        servers: &[],
+        run: orders::memory,
+    },
     Step {
         name: "orders-parent",
         about: "… after its parent was killed in the middle and started again",
+        servers: &[],
         run: orders::parent_killed,
     },
 ];
