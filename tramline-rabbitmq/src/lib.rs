@@ -12,6 +12,7 @@
 // The parts land before what joins them.
 #![allow(dead_code)]
 
+mod capabilities;
 mod declare;
 mod delay;
 mod error;
@@ -24,6 +25,7 @@ mod tls;
 mod url;
 mod wire;
 
+pub use declare::{Binding, Exchange};
 pub use options::RabbitMqOptions;
 pub use rabbitmq::RabbitMq;
 pub use receive::{RabbitMqDelivery, RabbitMqReceiver};

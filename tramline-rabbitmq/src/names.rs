@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use tramline_core::name::{DEAD_SUFFIX, QueueName, QueueRef};
 use tramline_core::{Error, ErrorKind, Result};
 
+/// What the names begin with of what is the driver's own.
+pub(crate) const OWN_PREFIX: &str = "tramline.";
 /// Where a message goes when its delay is over: a direct exchange to which every queue is bound by
 /// its own name.
 pub(crate) const DUE: &str = "tramline.due";
@@ -57,6 +59,11 @@ impl Names {
     pub(crate) fn dead(&self, name: &QueueName) -> Result<ShortString> {
         let chosen = self.0.read().get(name).and_then(|particular| particular.dead.clone());
         chosen.map_or_else(|| short("queue", &format!("{name}{DEAD_SUFFIX}")), Ok)
+    }
+
+    /// What the broker called the temporary queue `name` last.
+    pub(crate) fn given(&self, name: &QueueName) -> Option<ShortString> {
+        self.0.read().get(name)?.queue.clone()
     }
 
     /// The broker calls the temporary queue `name` so from now on.

@@ -1,6 +1,6 @@
 //! The transport.
 
-use crate::declare::Declared;
+use crate::declare::{Binding, Declared, Exchange};
 use crate::link::{Link, Prepare, Session};
 use crate::options::RabbitMqOptions;
 use crate::receive::{Asking, Leases, RabbitMqReceiver};
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tramline_core::Result;
 use tramline_core::clock::Deadline;
 use tramline_core::name::QueueRef;
+use tramline_core::topology::Topology;
 use tramline_core::transport::Source;
 
 /// A broker. Clones share its two connections: one publishes, one consumes.
@@ -71,6 +72,42 @@ impl RabbitMq {
         let (leases, trials) = (Leases::default(), Asking::default());
         let shared = Shared { options, publishing, consuming, declared, leases, trials };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Adds an exchange to what [`declare`](tramline_core::transport::Transport::declare) makes sure of,
+    /// and so the start of a bus, from then on and again after each reconnect.
+    ///
+    /// ```no_run
+    /// # async fn joined() -> tramline_core::Result<()> {
+    /// use tramline_rabbitmq::{Binding, Exchange, RabbitMq};
+    ///
+    /// let broker = RabbitMq::connect("amqp://localhost/shop").await?
+    ///     .exchange(Exchange::existing("legacy.events"))
+    ///     .exchange(Exchange::fanout("audit"))
+    ///     .bind(Binding::exchange("audit").from("legacy.events").key("#"))
+    ///     .bind(Binding::queue("billing").from("legacy.events").key("order.*"));
+    /// # drop(broker); Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn exchange(self, exchange: Exchange) -> Self {
+        self.shared.declared.add_exchange(exchange);
+        self
+    }
+
+    /// Adds a binding to what is made sure of, like [`exchange`](Self::exchange). Nobody removes it by
+    /// itself: a program that no longer asks for it leaves it as it is.
+    #[must_use]
+    pub fn bind(self, binding: Binding) -> Self {
+        self.shared.declared.add_binding(binding);
+        self
+    }
+
+    /// Makes sure that everything in `topology` is there.
+    ///
+    /// # Errors
+    /// As [`tramline_core::transport::Transport::declare`].
+    pub async fn declare(&self, topology: &Topology) -> Result<()> {
+        self.shared.declared.declare(&self.shared.consuming, topology).await
     }
 
     /// A receiver on `source`, which must be there.

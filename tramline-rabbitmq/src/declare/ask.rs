@@ -1,0 +1,119 @@
+//! Many things are asked of the broker in few round trips, and whatever it refuses is told.
+
+use super::differences::Difference;
+use super::step::Step;
+use crate::error::{self, kind};
+use crate::link::Session;
+use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt};
+use lapin::types::ShortString;
+use tramline_core::{Error, ErrorKind, Result};
+
+/// How many channels are opened at once.
+const CHANNELS_MAX: usize = 16;
+
+/// What the broker refused, and why.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) step: Step,
+    pub(super) error: lapin::Error,
+}
+
+impl Refusal {
+    /// Why, in a sentence.
+    pub(super) fn in_words(&self) -> String {
+        let text = self.error.to_string();
+        Difference::read(&text).map_or(text, |difference| difference.in_words())
+    }
+
+    pub(super) fn kind(&self) -> ErrorKind {
+        kind(&self.error)
+    }
+}
+
+/// Asks for `steps` in their order.
+///
+/// # Errors
+/// The connection is gone. The inner errors are answers: what was refused; everything behind it was
+/// asked for nonetheless.
+pub(super) async fn in_order(session: &Session, steps: &[Step]) -> Result<Vec<Refusal>> {
+    if steps.is_empty() {
+        return Ok(Vec::new());
+    }
+    let channel = session.channel().await?;
+    // One after the other on the way, and no answer is waited for before the next is sent.
+    if try_join_all(steps.iter().map(|step| step.ask(&channel))).await.is_ok() {
+        return Ok(Vec::new());
+    }
+    // The first refusal closed the channel for all behind it. Now each is answered by itself.
+    let mut refusals = Vec::new();
+    for step in steps {
+        refusals.extend(alone(session, step).await?.err());
+    }
+    Ok(refusals)
+}
+
+/// Asks for `steps` at the same time, each on a channel of its own: a new quorum queue takes the
+/// broker long, and it makes those of one channel one after the other.
+///
+/// # Errors
+/// As [`in_order`].
+pub(super) async fn at_once(session: &Session, steps: &[Step]) -> Result<Vec<Refusal>> {
+    let asked: Vec<_> = steps.iter().map(|step| alone(session, step)).collect();
+    let answers: Vec<_> = stream::iter(asked).buffered(CHANNELS_MAX).collect().await;
+    let mut refusals = Vec::new();
+    for answer in answers {
+        refusals.extend(answer?.err());
+    }
+    Ok(refusals)
+}
+
+/// Asks for one thing. The name is that of the queue, if it is about one.
+///
+/// # Errors
+/// As [`in_order`].
+pub(super) async fn alone(session: &Session, step: &Step) -> Result<Result<ShortString, Refusal>> {
+    let channel = session.channel().await?;
+    match step.ask(&channel).await {
+        Ok(name) => {
+            // Its last clone would close it too, but nobody would see when.
+            if let Err(error) = channel.close(200, "done".into()).await {
+                tracing::debug!(%error, "a channel ended before it was closed");
+            }
+            Ok(Ok(name))
+        }
+        Err(error) if kind(&error) == ErrorKind::Unavailable => {
+            Err(error::failed(step.to_string(), error))
+        }
+        Err(error) => Ok(Err(Refusal { step: step.clone(), error })),
+    }
+}
+
+/// One error for everything that was refused, if anything was; `explain` may know more.
+///
+/// # Errors
+/// Its kind is that of the first refusal, and all are told.
+pub(super) fn all_granted(
+    refusals: Vec<Refusal>,
+    explain: impl Fn(&Refusal) -> Option<String>,
+) -> Result<()> {
+    let mut refusals = refusals.into_iter();
+    let Some(first) = refusals.next() else { return Ok(()) };
+    let words = |refusal: &Refusal| explain(refusal).unwrap_or_else(|| refusal.in_words());
+    let more = refusals.map(|more| format!("; failed to {}: {}", more.step, words(&more)));
+    let told = words(&first);
+    let told = more.fold(told, |told, more| told + &more);
+    let kind = first.kind();
+    let advice = match (kind, &first.step) {
+        (ErrorKind::Refused, _) => {
+            " (the user needs the permissions to configure, write and read what it uses, and what \
+             begins with `tramline.`)"
+        }
+        (ErrorKind::Conflict, Step::Queue(_)) => {
+            " (ask for what is there, use it as it is by the argument `declare=no`, or drain and \
+             delete it)"
+        }
+        _ => "",
+    };
+    Err(Error::new(kind, first.step.to_string()).because(format!("{told}{advice}")))
+}

@@ -1,0 +1,230 @@
+//! What is remembered of all declarations in a vhost: the broker can list neither what a queue was
+//! declared with nor its bindings. Pure.
+
+use super::bonds::{Bond, bonds};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tramline_core::name::{QueueName, TopicName};
+use tramline_core::topology::{QueueSpec, Rule, Subscription, Topology};
+use tramline_core::{Error, ErrorKind, Result};
+
+/// The form in which a record is written. A program refuses a newer one.
+const FORM: u32 = 1;
+
+/// What every queue was declared with last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    form: u32,
+    /// Grows with every change: of two records, as one that dies in between leaves them, the larger
+    /// one holds.
+    pub(super) generation: u64,
+    #[serde(default)]
+    queues: BTreeMap<QueueName, Entry>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    /// A [`QueueSpec`]; a newer program may say more in it than is understood here.
+    spec: serde_json::Value,
+    #[serde(default)]
+    subscriptions: Vec<Subscribed>,
+    /// Every binding that there may be.
+    #[serde(default)]
+    bonds: Vec<Bond>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Subscribed {
+    topic: TopicName,
+    rules: Vec<Rule>,
+    /// Who declared the queue last did not ask for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    orphaned: bool,
+}
+
+fn is_false(truth: &bool) -> bool {
+    !truth
+}
+
+/// What becomes of a record and the bindings, in this order.
+#[derive(Debug, PartialEq)]
+pub(super) struct Change {
+    /// Written first, so that no binding is ever there that is not in the record; `None` if the
+    /// record says it already.
+    pub(super) before: Option<Record>,
+    pub(super) bind: Vec<(QueueName, Bond)>,
+    pub(super) unbind: Vec<(QueueName, Bond)>,
+    /// Written last; `None` if nothing is left to say.
+    pub(super) after: Option<Record>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { form: FORM, generation: 0, queues: BTreeMap::new() }
+    }
+}
+
+impl Record {
+    /// Reads what was written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Outdated`] if a newer program has written it, [`ErrorKind::Corrupt`] if none has.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            form: u32,
+        }
+        let doing = "read what was declared in this vhost (queue tramline.registry)";
+        let corrupt = |error: serde_json::Error| {
+            Error::new(ErrorKind::Corrupt, format!("{doing}; purge the queue to begin it anew"))
+                .because(error)
+        };
+        let head: Head = serde_json::from_slice(bytes).map_err(corrupt)?;
+        if head.form > FORM {
+            return Err(Error::new(ErrorKind::Outdated, doing)
+                .because(format!("a newer program has written it, in form {}", head.form)));
+        }
+        serde_json::from_slice(bytes).map_err(corrupt)
+    }
+
+    /// As it is written.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("names, rules and JSON")
+    }
+
+    /// What `queue` was declared with, if that is known and understood.
+    pub(crate) fn spec(&self, queue: &QueueName) -> Option<QueueSpec> {
+        QueueSpec::deserialize(&self.queues.get(queue)?.spec).ok()
+    }
+
+    /// Whether `queue` was declared.
+    pub(crate) fn has(&self, queue: &QueueName) -> bool {
+        self.queues.contains_key(queue)
+    }
+
+    /// Every queue, by name.
+    pub(crate) fn queues(&self) -> Vec<QueueName> {
+        self.queues.keys().cloned().collect()
+    }
+
+    /// Every subscription, orphans included, by queue and topic.
+    pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
+        self.subscribed(|_| true)
+    }
+
+    /// The subscriptions that who declared their queue last did not ask for.
+    pub(crate) fn orphans(&self) -> Vec<Subscription> {
+        self.subscribed(|subscribed| subscribed.orphaned)
+    }
+
+    fn subscribed(&self, wanted: impl Fn(&Subscribed) -> bool) -> Vec<Subscription> {
+        let all = self.queues.iter().flat_map(|(queue, entry)| {
+            entry.subscriptions.iter().map(move |subscribed| (queue, subscribed))
+        });
+        let wanted = all.filter(|(_, subscribed)| wanted(subscribed));
+        let shown = wanted.map(|(queue, Subscribed { topic, rules, .. })| Subscription {
+            queue: queue.clone(),
+            topic: topic.clone(),
+            rules: rules.clone(),
+        });
+        shown.collect()
+    }
+
+    /// What `topology` changes. What is temporary is not remembered but for the queue's name, under
+    /// which its dead letters are found.
+    pub(super) fn declare(&self, topology: &Topology) -> Change {
+        let mut after = self.clone();
+        for spec in &topology.queues {
+            let entry = after.queues.entry(spec.name.clone()).or_default();
+            entry.spec = serde_json::to_value(spec).expect("a specification is JSON");
+            for subscribed in &mut entry.subscriptions {
+                subscribed.orphaned = true;
+            }
+        }
+        for Subscription { queue, topic, rules } in lasting(topology) {
+            let entry = after.queues.entry(queue.clone()).or_default();
+            entry.subscribe(topic, rules);
+        }
+        self.change(after, |queue| lasting(topology).any(|asked| asked.queue == *queue))
+    }
+
+    /// What is to be bound again so that `topology` works as whoever declared it last has asked.
+    /// Of what is not remembered, the topology itself says it.
+    pub(super) fn restore(&self, topology: &Topology) -> Change {
+        let mut forgotten = topology.clone();
+        forgotten.queues.retain(|spec| !self.has(&spec.name));
+        forgotten.subscriptions.retain(|subscription| !self.has(&subscription.queue));
+        let mut change = self.declare(&forgotten);
+        for spec in topology.queues.iter().filter(|spec| !spec.temporary) {
+            if let Some(entry) = self.queues.get(&spec.name) {
+                change
+                    .bind
+                    .extend(entry.bonds.iter().map(|bond| (spec.name.clone(), bond.clone())));
+            }
+        }
+        change
+    }
+
+    /// What ends the subscription of `queue` to `topic`; `None` if there is none.
+    pub(super) fn unsubscribe(&self, queue: &QueueName, topic: &TopicName) -> Option<Change> {
+        let mut after = self.clone();
+        let entry = after.queues.get_mut(queue)?;
+        let is_other = |other: &TopicName| other != topic;
+        if entry.subscriptions.iter().all(|subscribed| is_other(&subscribed.topic)) {
+            return None;
+        }
+        entry.subscriptions.retain(|subscribed| is_other(&subscribed.topic));
+        entry.bonds.retain(|bond| is_other(&bond.topic));
+        Some(self.change(after, |_| false))
+    }
+
+    /// From this record to `after`; the bindings of queues that are `touched` are made again.
+    fn change(&self, mut after: Self, touched: impl Fn(&QueueName) -> bool) -> Change {
+        let none = Entry::default();
+        let (mut bind, mut unbind) = (Vec::new(), Vec::new());
+        let mut before = after.clone();
+        for (queue, entry) in &after.queues {
+            let old = &self.queues.get(queue).unwrap_or(&none).bonds;
+            let named = |bond: &Bond| (queue.clone(), bond.clone());
+            if touched(queue) {
+                bind.extend(entry.bonds.iter().map(named));
+            }
+            let stale: Vec<&Bond> = old.iter().filter(|bond| !entry.bonds.contains(bond)).collect();
+            unbind.extend(stale.iter().map(|bond| named(bond)));
+            let union = before.queues.get_mut(queue).expect("a copy");
+            union.bonds.extend(stale.into_iter().cloned());
+        }
+        let is_news = |record: &Self| record.queues != self.queues;
+        let is_final = unbind.is_empty();
+        before.generation = self.generation + 1;
+        after.generation = self.generation + 2;
+        let before = is_news(&before).then_some(before);
+        Change { before, bind, unbind, after: (!is_final).then_some(after) }
+    }
+}
+
+impl Entry {
+    fn subscribe(&mut self, topic: &TopicName, rules: &[Rule]) {
+        let subscribed =
+            Subscribed { topic: topic.clone(), rules: rules.to_owned(), orphaned: false };
+        match self.subscriptions.iter_mut().find(|known| known.topic == *topic) {
+            Some(known) => *known = subscribed,
+            None => self.subscriptions.push(subscribed),
+        }
+        self.bonds.retain(|bond| bond.topic != *topic);
+        self.bonds.extend(bonds(topic, rules));
+    }
+}
+
+/// The subscriptions that stay when this process ends.
+fn lasting(topology: &Topology) -> impl Iterator<Item = &Subscription> {
+    topology
+        .subscriptions
+        .iter()
+        .filter(|subscription| !is_temporary(topology, &subscription.queue))
+}
+
+/// Whether `topology` asks for a queue of this name that is gone with its connection.
+fn is_temporary(topology: &Topology, queue: &QueueName) -> bool {
+    topology.queues.iter().any(|spec| spec.name == *queue && spec.temporary)
+}

@@ -1,0 +1,214 @@
+//! The record of a vhost, held by one process at a time.
+//!
+//! It is a message in the durable queue `tramline.registry`, whose single active consumer holds it:
+//! the broker makes the next one active when the channel of this one ends, however it ends. Nobody
+//! asks in vain, and who waits is served in turn.
+//!
+//! A new record is confirmed before the old one is acked. Who dies in between leaves two, of which
+//! the later generation holds; who dies before leaves the old one. An empty queue cannot be told from
+//! one that another consumer has, so whoever comes knocks: it sends a message, and has the queue as
+//! soon as it is given any. Behind a second knock, sent by then, there is no record that it has not
+//! been given.
+
+use super::form::{QueueForm, quorum};
+use super::record::Record;
+use crate::error::failed;
+use crate::link::Session;
+use crate::names::REGISTRY;
+use futures_util::{StreamExt, TryFutureExt, try_join};
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions,
+};
+use lapin::protocol::basic::AMQPProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, Confirmation, Consumer};
+use std::time::Duration;
+use tramline_core::clock::{Entropy, SystemEntropy};
+use tramline_core::{Error, ErrorKind, Result};
+
+/// How long the broker may take to answer to who holds the record.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The `type` of a record.
+const RECORD: &str = "tramline.registry";
+/// The `type` of a message that only asks whether anybody is there.
+const KNOCK: &str = "tramline.knock";
+
+/// The record, while it is this process's. Dropped, it is given back.
+pub(super) struct Held {
+    channel: Channel,
+    consumer: Consumer,
+    record: Record,
+    /// What was delivered: the newest record's tag, if there is one, and all others.
+    newest: Option<u64>,
+    spent: Vec<u64>,
+    /// What was written and did not come back yet.
+    written: Option<u64>,
+}
+
+impl Held {
+    /// Takes the record as soon as no other process has it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`] after `limit`.
+    pub(super) async fn take(session: &Session, limit: Duration) -> Result<Self> {
+        let (channel, consumer) = open(session).await?;
+        let mut held = Self {
+            channel,
+            consumer,
+            record: Record::default(),
+            newest: None,
+            spent: Vec::new(),
+            written: None,
+        };
+        held.knock().await?;
+        let first = tokio::time::timeout(limit, held.delivery()).await;
+        let first = first.map_err(|_| {
+            Error::new(ErrorKind::TimedOut, "wait for the record of what is declared").because(format!(
+                "for {limit:?} another process has held it: see who consumes queue {REGISTRY} in \
+                 this vhost, and end that process or its connection"
+            ))
+        })?;
+        held.hear(first?)?;
+        let last = held.knock().await?;
+        let answered = async {
+            loop {
+                let delivery = held.delivery().await?;
+                let is_last = delivery.properties.message_id().as_ref() == Some(&last);
+                held.hear(delivery)?;
+                if is_last {
+                    return Ok(());
+                }
+            }
+        };
+        tokio::time::timeout(ANSWER_LIMIT, answered).await.map_err(|_| no_answer())??;
+        Ok(held)
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Writes `record`. When this returns, it is safe.
+    pub(super) async fn write(&mut self, record: &Record) -> Result<()> {
+        let properties = AMQPProperties::default()
+            .with_type(RECORD.into())
+            .with_content_type("application/json".into())
+            .with_delivery_mode(2);
+        self.publish(&record.bytes(), properties).await?;
+        self.record = record.clone();
+        self.written = Some(record.generation);
+        Ok(())
+    }
+
+    /// Gives the record back; older ones are gone then.
+    pub(super) async fn release(mut self) -> Result<()> {
+        let released = async {
+            // An ack of the old before this one has come could leave the queue empty for the next.
+            while self.written.is_some() {
+                let delivery = self.delivery().await?;
+                self.hear(delivery)?;
+            }
+            if self.newest.is_some() {
+                for tag in std::mem::take(&mut self.spent) {
+                    let acked = self.channel.basic_ack(tag, BasicAckOptions::default());
+                    acked.await.map_err(|error| failed(DOING, error))?;
+                }
+            }
+            let closed = self.channel.close(200, "done".into());
+            closed.await.map_err(|error| failed(DOING, error))
+        };
+        tokio::time::timeout(ANSWER_LIMIT, released).await.map_err(|_| no_answer())?
+    }
+
+    async fn delivery(&mut self) -> Result<Delivery> {
+        match self.consumer.next().await {
+            Some(delivery) => delivery.map_err(|error| failed(DOING, error)),
+            None => Err(Error::new(ErrorKind::Unavailable, DOING)
+                .because("the broker ended its consumer: the queue was deleted, or moved")),
+        }
+    }
+
+    fn hear(&mut self, delivery: Delivery) -> Result<()> {
+        let tag = delivery.delivery_tag;
+        let kind = delivery.properties.kind().as_ref().map(ShortString::as_str);
+        if kind != Some(RECORD) {
+            if kind != Some(KNOCK) {
+                tracing::warn!(queue = REGISTRY, "a message that is not ours is removed");
+            }
+            self.spent.push(tag);
+            return Ok(());
+        }
+        let record = Record::read(&delivery.data)?;
+        if self.written == Some(record.generation) {
+            self.written = None;
+        }
+        if self.newest.is_none() || record.generation >= self.record.generation {
+            self.spent.extend(self.newest.replace(tag));
+            self.record = record;
+        } else {
+            self.spent.push(tag);
+        }
+        Ok(())
+    }
+
+    /// Answers by which id it is known again.
+    async fn knock(&self) -> Result<ShortString> {
+        let id = ShortString::from(format!("{:032x}", SystemEntropy.bits()));
+        let properties =
+            AMQPProperties::default().with_type(KNOCK.into()).with_message_id(id.clone());
+        self.publish(&[], properties).await?;
+        Ok(id)
+    }
+
+    async fn publish(&self, body: &[u8], properties: AMQPProperties) -> Result<()> {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let confirmed = async {
+            let sent =
+                self.channel.basic_publish("".into(), REGISTRY.into(), options, body, properties);
+            sent.await?.await
+        };
+        let confirmed = tokio::time::timeout(ANSWER_LIMIT, confirmed).await;
+        match confirmed.map_err(|_| no_answer())?.map_err(|error| failed(DOING, error))? {
+            Confirmation::Ack(None) => Ok(()),
+            _ => {
+                Err(Error::new(ErrorKind::Unavailable, DOING).because("the broker did not take it"))
+            }
+        }
+    }
+}
+
+const DOING: &str = "remember what is declared (queue tramline.registry)";
+
+fn no_answer() -> Error {
+    Error::new(ErrorKind::TimedOut, DOING)
+        .because(format!("the broker did not answer within {ANSWER_LIMIT:?}"))
+}
+
+async fn open(session: &Session) -> Result<(Channel, Consumer)> {
+    let channel = session.channel().await?;
+    let QueueForm { name, options, arguments } = form();
+    let opened = async {
+        let (_, _, consumer) = try_join!(
+            channel.confirm_select(ConfirmSelectOptions::default()),
+            channel.queue_declare(name.clone(), options, arguments).map_ok(drop),
+            channel.basic_consume(
+                name,
+                ShortString::default(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            ),
+        )?;
+        Ok(consumer)
+    };
+    let opened = tokio::time::timeout(ANSWER_LIMIT, opened).await.map_err(|_| no_answer())?;
+    let consumer = opened.map_err(|error| failed(DOING, error))?;
+    Ok((channel, consumer))
+}
+
+fn form() -> QueueForm {
+    let mut form = quorum(REGISTRY.into());
+    form.put("x-single-active-consumer", AMQPValue::Boolean(true));
+    form
+}

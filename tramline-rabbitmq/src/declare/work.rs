@@ -1,0 +1,309 @@
+//! One declaration, from the first question to the last.
+//!
+//! # If the process dies here
+//!
+//! | between | and | there is | next time |
+//! | --- | --- | --- | --- |
+//! | exchanges and queues | the record | a queue that nobody remembers | it is declared again, and remembered |
+//! | the record | the bindings | a record of bindings that are not there yet | they are made |
+//! | new bindings | old ones gone | a queue that gets too much for a while | the record knows the old ones: they go |
+//! | old ones gone | the last record | a record of bindings that are gone | they are unbound again, which is nothing |
+//! | a record confirmed | the one before acked | two records | the later generation holds |
+//!
+//! Nobody was told that the declaration was done, and the broker gives the record to the next.
+
+use super::ask::{Refusal, all_granted, alone, at_once, in_order};
+use super::bonds::{Between, Bond, bonds};
+use super::differences::since_declared;
+use super::foreign::Foreign;
+use super::form::{Main, QueueForm, QueuePlan, quorum};
+use super::record::{Change, Record};
+use super::registry::Held;
+use super::step::{Binding, ExchangeForm, Step};
+use crate::link::Session;
+use crate::names::{DUE, Names, UNDELIVERABLE, short};
+use futures_util::future::join;
+use lapin::ExchangeKind;
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use std::time::Duration;
+use tramline_core::name::{QueueName, TopicName};
+use tramline_core::topology::{Subscription, Topology};
+use tramline_core::{Error, ErrorKind, Result};
+
+/// What is to be there, and on which connection it is asked for.
+pub(super) struct Work<'a> {
+    pub(super) session: &'a Session,
+    pub(super) names: &'a Names,
+    pub(super) topology: &'a Topology,
+    pub(super) plans: &'a [QueuePlan],
+    pub(super) foreign: Foreign,
+}
+
+impl Work<'_> {
+    /// Declares everything. Who declares last says what a queue gets.
+    pub(super) async fn declare(&self, turn_limit: Duration) -> Result<()> {
+        let taken = Held::take(self.session, turn_limit);
+        let (held, refused) = join(taken, self.ground()).await;
+        let record = held.as_ref().ok().map(Held::record);
+        all_granted(refused?, |refusal| self.since_declared(record, refusal))?;
+        let mut held = held?;
+        self.is_complete(held.record())?;
+        all_granted(self.temporaries().await?, |_| None)?;
+        let change = held.record().declare(self.topology);
+        self.carry_out(&mut held, change).await?;
+        held.release().await?;
+        all_granted(self.bind_what_is_foreign().await?, |_| None)
+    }
+
+    /// Declares again what was declared before, as whoever declared it last has asked. What is
+    /// refused is told, and does not keep the rest from being there.
+    pub(super) async fn restore(&self, turn_limit: Duration) -> Result<()> {
+        let taken = Held::take(self.session, turn_limit);
+        let (held, refused) = join(taken, self.ground()).await;
+        let mut refusals = refused?;
+        refusals.extend(self.temporaries().await?);
+        match held {
+            Ok(mut held) => {
+                let change = held.record().restore(self.topology);
+                self.carry_out(&mut held, change).await?;
+                held.release().await?;
+            }
+            Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
+            Err(error) => tracing::warn!(%error, "bindings are not made again"),
+        }
+        refusals.extend(self.bind_what_is_foreign().await?);
+        all_granted(refusals, |_| None)
+    }
+
+    /// Ends a subscription. Answers whether there was one.
+    pub(super) async fn unsubscribe(
+        &self,
+        queue: &QueueName,
+        topic: &TopicName,
+        turn_limit: Duration,
+    ) -> Result<bool> {
+        let mut held = Held::take(self.session, turn_limit).await?;
+        let change = held.record().unsubscribe(queue, topic);
+        let ended = change.is_some();
+        if let Some(change) = change {
+            self.carry_out(&mut held, change).await?;
+        }
+        held.release().await?;
+        Ok(ended)
+    }
+
+    /// Everything that needs no turn: exchanges and queues, which the broker compares by itself.
+    async fn ground(&self) -> Result<Vec<Refusal>> {
+        let mut refusals = in_order(self.session, &self.exchanges()?).await?;
+        refusals.extend(at_once(self.session, &self.queues()).await?);
+        for plan in self.plans.iter().filter(|plan| plan.dead_is_chosen) {
+            refusals.extend(self.chosen_dead(plan).await?);
+        }
+        for plan in self.plans {
+            self.names.choose_dead(&plan.spec.name, plan.dead.name.clone());
+        }
+        if refusals.is_empty() {
+            refusals.extend(in_order(self.session, &self.due_bindings()).await?);
+        }
+        Ok(refusals)
+    }
+
+    fn exchanges(&self) -> Result<Vec<Step>> {
+        let undeliverable: ShortString = UNDELIVERABLE.into();
+        let mut arguments = FieldTable::default();
+        let alternate = AMQPValue::LongString(UNDELIVERABLE.into());
+        arguments.insert("alternate-exchange".into(), alternate);
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let due = ExchangeForm { name: DUE.into(), kind: ExchangeKind::Direct, options, arguments };
+        let mut steps =
+            vec![Step::durable(undeliverable, ExchangeKind::Fanout), Step::Exchange(due)];
+        let topics = self.topology.subscriptions.iter().map(|subscription| &subscription.topic);
+        for topic in self.topology.topics.iter().chain(topics) {
+            let step = Step::topic(topic)?;
+            if !self.foreign.has(topic.as_str()) && !steps.contains(&step) {
+                steps.push(step);
+            }
+        }
+        for exchange in &self.foreign.exchanges {
+            steps.push(exchange.step()?);
+        }
+        Ok(steps)
+    }
+
+    fn queues(&self) -> Vec<Step> {
+        let mut steps = vec![Step::Queue(quorum(UNDELIVERABLE.into()))];
+        for plan in self.plans {
+            match &plan.main {
+                Main::Durable(form) => steps.push(Step::Queue(form.clone())),
+                Main::Joined(name) => steps.push(existing(name.clone())),
+                Main::Temporary(_) => {}
+            }
+            if !plan.dead_is_chosen {
+                steps.push(Step::Queue(plan.dead.clone()));
+            }
+        }
+        steps
+    }
+
+    /// A dead-letter queue that was named by choice is used as it is, or made if it is not there.
+    async fn chosen_dead(&self, plan: &QueuePlan) -> Result<Option<Refusal>> {
+        match alone(self.session, &existing(plan.dead.name.clone())).await? {
+            Err(refusal) if refusal.kind() == ErrorKind::NotFound => {
+                Ok(alone(self.session, &Step::Queue(plan.dead.clone())).await?.err())
+            }
+            answer => Ok(answer.err()),
+        }
+    }
+
+    /// What is due comes to every queue by its own name.
+    fn due_bindings(&self) -> Vec<Step> {
+        let lasting = self.plans.iter().filter_map(|plan| match &plan.main {
+            Main::Durable(QueueForm { name, .. }) | Main::Joined(name) => Some(due(name)),
+            Main::Temporary(_) => None,
+        });
+        let undeliverable: ShortString = UNDELIVERABLE.into();
+        let rest = Binding {
+            from: undeliverable.clone(),
+            to: undeliverable,
+            key: ShortString::default(),
+            arguments: FieldTable::default(),
+        };
+        [Step::Bind(rest)].into_iter().chain(lasting).collect()
+    }
+
+    /// Queues that end with the connection, and what leads to them. One that is there already stays.
+    async fn temporaries(&self) -> Result<Vec<Refusal>> {
+        let mut refusals = Vec::new();
+        for plan in self.plans {
+            let Main::Temporary(form) = &plan.main else { continue };
+            let name = match self.given(&plan.spec.name).await? {
+                Some(name) => name,
+                None => match alone(self.session, &Step::Queue(form.clone())).await? {
+                    Ok(name) => name,
+                    Err(refusal) => {
+                        refusals.push(refusal);
+                        continue;
+                    }
+                },
+            };
+            self.names.give(&plan.spec.name, name.clone());
+            let mut steps = vec![due(&name)];
+            steps.extend(self.temporary_bindings(&plan.spec.name, &name)?);
+            refusals.extend(in_order(self.session, &steps).await?);
+        }
+        Ok(refusals)
+    }
+
+    /// What the broker calls the temporary queue, if it is still there.
+    async fn given(&self, queue: &QueueName) -> Result<Option<ShortString>> {
+        let Some(name) = self.names.given(queue) else { return Ok(None) };
+        Ok(alone(self.session, &existing(name)).await?.ok())
+    }
+
+    fn temporary_bindings(&self, queue: &QueueName, name: &ShortString) -> Result<Vec<Step>> {
+        let of_queue = self.topology.subscriptions.iter().filter(|known| known.queue == *queue);
+        let bonds: Vec<Bond> =
+            of_queue.flat_map(|known| bonds(&known.topic, &known.rules)).collect();
+        let mut steps = betweens(bonds.iter())?;
+        for bond in &bonds {
+            steps.push(Step::Bind(Binding::of(bond, name)?));
+        }
+        Ok(steps)
+    }
+
+    /// Changes bindings, and the record around it: see the table above.
+    async fn carry_out(&self, held: &mut Held, change: Change) -> Result<()> {
+        let Change { before, bind, unbind, after } = change;
+        if let Some(before) = before {
+            held.write(&before).await?;
+        }
+        let mut steps = betweens(bind.iter().map(|(_, bond)| bond))?;
+        for (queue, bond) in &bind {
+            steps.push(Step::Bind(self.binding(queue, bond)?));
+        }
+        for (queue, bond) in &unbind {
+            steps.push(Step::Unbind(self.binding(queue, bond)?));
+        }
+        all_granted(in_order(self.session, &steps).await?, |_| None)?;
+        match after {
+            Some(after) => held.write(&after).await,
+            None => Ok(()),
+        }
+    }
+
+    fn binding(&self, queue: &QueueName, bond: &Bond) -> Result<Binding> {
+        Binding::of(bond, &short("queue", queue.as_str())?)
+    }
+
+    async fn bind_what_is_foreign(&self) -> Result<Vec<Refusal>> {
+        let steps = self.foreign.bindings.iter().map(|binding| binding.step(self.names));
+        in_order(self.session, &steps.collect::<Result<Vec<_>>>()?).await
+    }
+
+    /// Every queue that subscribes is there.
+    fn is_complete(&self, record: &Record) -> Result<()> {
+        let is_missing = |subscription: &&Subscription| {
+            let queue = &subscription.queue;
+            let is_declared = self.topology.queues.iter().any(|spec| spec.name == *queue);
+            !is_declared && !record.has(queue)
+        };
+        let missing = self.topology.subscriptions.iter().filter(is_missing);
+        let missing: Vec<String> = missing
+            .map(|Subscription { queue, topic, .. }| {
+                format!("there is no queue {queue} to subscribe to topic {topic}")
+            })
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::NotFound, "declare a topology").because(missing.join("; ")))
+    }
+
+    /// What a queue that was refused was declared with before, if it was remembered.
+    fn since_declared(&self, record: Option<&Record>, refusal: &Refusal) -> Option<String> {
+        let Step::Queue(QueueForm { name, .. }) = &refusal.step else { return None };
+        let is_meant = |plan: &&QueuePlan| {
+            plan.dead.name == *name
+                || matches!(&plan.main, Main::Durable(form) if form.name == *name)
+        };
+        let plan = self.plans.iter().find(is_meant)?;
+        since_declared(record?.spec(&plan.spec.name).as_ref(), &plan.spec)
+    }
+}
+
+/// Notes where the dead letters of remembered queues are.
+pub(super) fn lasting_names(names: &Names, record: &Record) {
+    for queue in record.queues() {
+        let Some(spec) = record.spec(&queue) else { continue };
+        if let Ok(plan) = QueuePlan::of(&spec) {
+            names.choose_dead(&queue, plan.dead.name);
+        }
+    }
+}
+
+/// The exchanges in between, each once.
+fn betweens<'a>(bonds: impl Iterator<Item = &'a Bond>) -> Result<Vec<Step>> {
+    let mut seen: Vec<&Between> = Vec::new();
+    let mut steps = Vec::new();
+    for bond in bonds {
+        if let Some(between) = &bond.between
+            && !seen.contains(&between)
+        {
+            seen.push(between);
+            steps.extend(Step::between(&bond.topic, between)?);
+        }
+    }
+    Ok(steps)
+}
+
+fn due(name: &ShortString) -> Step {
+    let arguments = FieldTable::default();
+    Step::Bind(Binding { from: DUE.into(), to: name.clone(), key: name.clone(), arguments })
+}
+
+/// A queue that is to be there already.
+fn existing(name: ShortString) -> Step {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    Step::Queue(QueueForm { name, options, arguments: FieldTable::default() })
+}

@@ -1,0 +1,307 @@
+//! Queues and topics look on the broker as they were asked for, and what differs is named.
+
+use crate::kit::{Raw, Vhost};
+use lapin::ExchangeKind;
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tramline_core::capabilities::Ordering;
+use tramline_core::filter::Filter;
+use tramline_core::name::{QueueName, TopicName};
+use tramline_core::topology::{QueueSpec, Rule, Subscription, Topology};
+use tramline_core::{Error, ErrorKind};
+use tramline_rabbitmq::RabbitMq;
+
+const QUEUE: &str = "work";
+
+fn spec() -> QueueSpec {
+    QueueSpec::new(QueueName::foreign(QUEUE))
+}
+
+fn with<const N: usize>(arguments: [(&str, &str); N]) -> QueueSpec {
+    let arguments = arguments.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    QueueSpec { arguments: arguments.into(), ..spec() }
+}
+
+fn queue(spec: QueueSpec) -> Topology {
+    Topology { queues: vec![spec], ..Topology::default() }
+}
+
+fn subscribed(rules: Vec<Rule>) -> Topology {
+    let topic = TopicName::foreign("orders");
+    let subscription = Subscription { queue: spec().name, topic: topic.clone(), rules };
+    Topology { topics: vec![topic], subscriptions: vec![subscription], ..queue(spec()) }
+}
+
+/// What the broker shows of the queue, once it was declared as `spec` says.
+async fn declared(vhost: &Vhost, spec: QueueSpec) -> Value {
+    vhost.connect().await.declare(&queue(spec)).await.unwrap();
+    vhost.queue(QUEUE)
+}
+
+async fn refused(broker: &RabbitMq, topology: &Topology) -> Error {
+    broker.declare(topology).await.expect_err("expected a refusal")
+}
+
+fn assert_says(error: &Error, kind: ErrorKind, words: &[&str]) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    for word in words {
+        assert!(text.contains(word), "expected {word:?}: {text}");
+    }
+}
+
+async fn raw_queue(raw: &Raw, name: &str, arguments: FieldTable) {
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    raw.channel.queue_declare(name.into(), options, arguments).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_queue_is_a_quorum_queue_that_loses_nothing_silently() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let shown = declared(&vhost, spec()).await;
+    let expected = json!({
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": "work-dlq",
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+        "x-delivery-limit": 100,
+    });
+    assert_eq!(shown["arguments"], expected);
+    assert_eq!((&shown["durable"], &shown["exclusive"]), (&json!(true), &json!(false)));
+    let dead = vhost.queue("work-dlq");
+    let expected = json!({"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000});
+    assert_eq!(dead["arguments"], expected);
+    assert_eq!(
+        vhost.bindings(),
+        ["tramline.due → work (work)", "tramline.undeliverable → tramline.undeliverable ()",]
+    );
+    let due = vhost.exchange("tramline.due");
+    assert_eq!(due["type"], "direct");
+    assert_eq!(due["arguments"], json!({"alternate-exchange": "tramline.undeliverable"}));
+    assert_eq!(vhost.exchange("tramline.undeliverable")["type"], "fanout");
+}
+
+#[tokio::test]
+async fn wishes_become_arguments_of_the_broker() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let wishes = QueueSpec {
+        ordering: Ordering::PerKey,
+        length_max: Some(1000),
+        delivery_limit: Some(7),
+        keep_dead: Some(Duration::from_secs(3600)),
+        ..with([("x-max-length-bytes", "5000000"), ("x-queue-leader-locator", "balanced")])
+    };
+    let shown = declared(&vhost, wishes).await;
+    let arguments = &shown["arguments"];
+    for (name, value) in [
+        ("x-single-active-consumer", json!(true)),
+        ("x-max-length", json!(1000)),
+        ("x-max-length-bytes", json!(5_000_000)),
+        ("x-overflow", json!("reject-publish")),
+        ("x-delivery-limit", json!(7)),
+        ("x-queue-leader-locator", json!("balanced")),
+    ] {
+        assert_eq!(arguments[name], value, "{name}");
+    }
+    assert_eq!(vhost.queue("work-dlq")["arguments"]["x-message-ttl"], 3_600_000);
+}
+
+#[tokio::test]
+async fn a_classic_queue_has_priorities_and_a_dead_letter_queue_of_any_name() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let wishes = QueueSpec {
+        priority_max: Some(9),
+        length_max: Some(10),
+        ..with([
+            ("queue-type", "classic"),
+            ("durable", "false"),
+            ("auto-delete", "true"),
+            ("dead-letter-queue", "Morgue"),
+        ])
+    };
+    let shown = declared(&vhost, wishes).await;
+    assert_eq!((&shown["durable"], &shown["auto_delete"]), (&json!(false), &json!(true)));
+    let expected = json!({
+        "x-queue-type": "classic",
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": "Morgue",
+        "x-overflow": "reject-publish",
+        "x-max-length": 10,
+        "x-max-priority": 9,
+    });
+    assert_eq!(shown["arguments"], expected);
+    assert_eq!(vhost.queue("Morgue")["arguments"]["x-queue-type"], "quorum");
+    assert_eq!(vhost.queue("work-dlq"), Value::Null);
+}
+
+#[tokio::test]
+async fn a_dead_letter_queue_that_was_there_is_used_as_it_is() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    raw_queue(&vhost.raw().await, "Morgue", FieldTable::default()).await;
+    declared(&vhost, with([("dead-letter-queue", "Morgue")])).await;
+    assert_eq!(vhost.queue("Morgue")["arguments"], json!({}));
+}
+
+#[tokio::test]
+async fn an_exclusive_queue_is_of_its_connection() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    let exclusive = queue(with([("queue-type", "classic"), ("exclusive", "true")]));
+    broker.declare(&exclusive).await.unwrap();
+    broker.declare(&exclusive).await.unwrap();
+    assert_eq!(vhost.queue(QUEUE)["exclusive"], json!(true));
+    let error = refused(&vhost.connect().await, &exclusive).await;
+    assert_says(&error, ErrorKind::Conflict, &[QUEUE, "exclusive access"]);
+}
+
+#[tokio::test]
+async fn a_queue_that_was_declared_otherwise_stays_and_the_wish_that_differs_is_named() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    broker.declare(&queue(QueueSpec { length_max: Some(5), ..spec() })).await.unwrap();
+    let error = refused(&broker, &queue(QueueSpec { length_max: Some(6), ..spec() })).await;
+    assert_says(
+        &error,
+        ErrorKind::Conflict,
+        &["queue work", "length_max is Some(5), asked for Some(6)"],
+    );
+    let other = vhost.connect().await;
+    let hour = Some(Duration::from_secs(3600));
+    let asked = QueueSpec { length_max: Some(5), keep_dead: hour, ..spec() };
+    let error = refused(&other, &queue(asked)).await;
+    assert_says(
+        &error,
+        ErrorKind::Conflict,
+        &["work-dlq", "keep_dead is None, asked for Some(3600s)"],
+    );
+    // Nothing is half done: the next declaration works.
+    broker.declare(&queue(QueueSpec { length_max: Some(5), ..spec() })).await.unwrap();
+    assert_eq!(vhost.queue(QUEUE)["arguments"]["x-max-length"], 5);
+}
+
+#[tokio::test]
+async fn everything_that_somebody_else_made_otherwise_is_named_at_once() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    raw_queue(&raw, QUEUE, FieldTable::default()).await;
+    let mut short = FieldTable::default();
+    short.insert("x-max-length".into(), AMQPValue::LongLongInt(3));
+    raw_queue(&raw, "mail", short).await;
+    let mail = QueueSpec {
+        length_max: Some(4),
+        ..QueueSpec { name: QueueName::foreign("mail"), ..with([("queue-type", "classic")]) }
+    };
+    let topology = Topology { queues: vec![spec(), mail], ..Topology::default() };
+    let error = refused(&vhost.connect().await, &topology).await;
+    assert_says(
+        &error,
+        ErrorKind::Conflict,
+        &["queue work: x-dead-letter-exchange is none, asked for ''", "queue mail: "],
+    );
+}
+
+#[tokio::test]
+async fn a_topic_that_somebody_else_made_otherwise_is_named() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declared = raw.channel.exchange_declare(
+        "orders".into(),
+        ExchangeKind::Fanout,
+        options,
+        FieldTable::default(),
+    );
+    declared.await.unwrap();
+    let error = refused(&vhost.connect().await, &subscribed(vec![Rule::subject("#")])).await;
+    assert_says(
+        &error,
+        ErrorKind::Conflict,
+        &["exchange orders", "type is 'fanout', asked for 'topic'"],
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_refused_before_anything_is_declared() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    let error = refused(&broker, &queue(QueueSpec { priority_max: Some(5), ..spec() })).await;
+    assert_says(&error, ErrorKind::Unsupported, &[QUEUE, "priorities", "queue-type=classic"]);
+    let mut topology =
+        subscribed(vec![Rule { filter: Filter::sql("total >"), ..Rule::subject("#") }]);
+    topology.queues.push(QueueSpec::new(QueueName::foreign("tramline.due")));
+    topology
+        .queues
+        .push(QueueSpec { name: QueueName::foreign("mail"), ..with([("lazy", "true")]) });
+    let error = refused(&broker, &topology).await;
+    let words = ["queue work on topic orders", "tramline.due", "queue mail: there is no argument"];
+    assert_says(&error, ErrorKind::Misconfigured, &words);
+    assert_eq!(vhost.get("queues/{vhost}"), json!([]));
+}
+
+#[tokio::test]
+async fn a_user_without_permissions_is_told_which_are_needed() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let path = format!("/api/permissions/{}/{}", vhost.name, vhost.url.username());
+    let few = r#"{"configure":"^tramline\\.","write":"^tramline\\.","read":"^tramline\\."}"#;
+    vhost.ask("PUT", &path, Some(few));
+    let error = refused(&vhost.connect().await, &queue(spec())).await;
+    assert_says(
+        &error,
+        ErrorKind::Refused,
+        &["queue work", "ACCESS_REFUSED", "configure, write and read"],
+    );
+}
+
+#[tokio::test]
+async fn a_queue_that_is_joined_is_left_as_it_is() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    raw_queue(&raw, "Legacy_Orders", FieldTable::default()).await;
+    let name = QueueName::foreign("Legacy_Orders");
+    let joined = queue(QueueSpec { name: name.clone(), ..with([("declare", "no")]) });
+    vhost.connect().await.declare(&joined).await.unwrap();
+    let shown = vhost.queue("Legacy_Orders");
+    assert_eq!((&shown["arguments"], &shown["durable"]), (&json!({}), &json!(true)));
+    assert_eq!(vhost.queue("Legacy_Orders-dlq")["arguments"]["x-queue-type"], "quorum");
+
+    let missing =
+        queue(QueueSpec { name: QueueName::foreign("Nobody"), ..with([("declare", "no")]) });
+    let error = refused(&vhost.connect().await, &missing).await;
+    assert_says(&error, ErrorKind::NotFound, &["queue Nobody", "to be there already"]);
+}
+
+#[tokio::test]
+async fn rules_become_bindings_and_those_that_were_declared_last_hold() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    let gold = Filter::headers_all([("tier", "gold")]);
+    let rules = vec![
+        Rule::subject("orders.placed"),
+        Rule { filter: gold, ..Rule::subject("orders.*") },
+        Rule { filter: Filter::subject("*.paid"), ..Rule::subject("orders.*") },
+    ];
+    broker.declare(&subscribed(rules.clone())).await.unwrap();
+    let bindings = || -> Vec<_> {
+        let own = |binding: &String| {
+            !binding.starts_with("tramline.due") && !binding.starts_with("tramline.und")
+        };
+        vhost.bindings().into_iter().filter(own).collect()
+    };
+    assert_eq!(
+        bindings(),
+        [
+            "orders → tramline.headers:orders:orders.* (orders.*)",
+            "orders → tramline.topic:orders:orders.* (orders.*)",
+            "orders → work (orders.placed)",
+            r#"tramline.headers:orders:orders.* → work () {"tier":"gold","x-match":"all"}"#,
+            "tramline.topic:orders:orders.* → work (*.paid)",
+        ]
+    );
+    // Another process, with the next version of the program.
+    vhost.connect().await.declare(&subscribed(vec![Rule::subject("orders.#")])).await.unwrap();
+    let to_work: Vec<_> = bindings().into_iter().filter(|known| known.contains("→ work")).collect();
+    assert_eq!(to_work, ["orders → work (orders.#)"]);
+}
