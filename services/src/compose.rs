@@ -3,7 +3,10 @@
 use crate::folder::workspace;
 use crate::process::{bounded, output};
 use crate::{Error, Result};
+use std::path::PathBuf;
 use std::time::Duration;
+
+const DOCKER: &str = "docker";
 
 /// How long Docker may take for what needs no image.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -13,6 +16,7 @@ const PULL_LIMIT: Duration = Duration::from_secs(600);
 
 /// One server's containers and volumes.
 pub(crate) struct Project {
+    docker: PathBuf,
     /// The project's name: what tells it from other servers of the same kind.
     name: String,
     /// The service in `compose.yaml`.
@@ -24,7 +28,7 @@ pub(crate) struct Project {
 /// Whether there is Docker Compose and an engine that answers it.
 pub(crate) fn answers() -> bool {
     let tried = |arguments: &[&str]| {
-        let mut command = bounded("docker", Duration::from_secs(10));
+        let mut command = bounded(DOCKER, Duration::from_secs(10));
         command.args(arguments);
         output(command).is_ok()
     };
@@ -34,7 +38,7 @@ pub(crate) fn answers() -> bool {
 impl Project {
     /// The project for the server `name`, as `compose.yaml` knows it by `service`.
     pub(crate) fn new(name: &str, service: &'static str, ports: &[(&'static str, u16)]) -> Self {
-        Self { name: project(name), service, ports: ports.to_vec() }
+        Self { docker: DOCKER.into(), name: project(name), service, ports: ports.to_vec() }
     }
 
     /// Starts it, on the data of before if there are any.
@@ -68,7 +72,7 @@ impl Project {
 
     fn run(&self, limit: Duration, arguments: &[&str]) -> Result<String> {
         let file = workspace()?.join("compose.yaml");
-        let mut command = bounded("docker", limit);
+        let mut command = bounded(&self.docker, limit);
         command.args(["compose", "--project-name", &self.name, "--file"]).arg(file);
         command.args(arguments);
         for (variable, port) in &self.ports {
@@ -86,6 +90,35 @@ fn project(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{Permissions, read_to_string, set_permissions, write};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn docker_is_told_the_project_the_file_and_the_ports() {
+        let folder = tempfile::tempdir().unwrap();
+        let docker = folder.path().join("docker");
+        let script = "#!/bin/sh\nexec >> \"$0.told\"\necho \"$PORT $*\"\n";
+        write(&docker, script).unwrap();
+        set_permissions(&docker, Permissions::from_mode(0o755)).unwrap();
+        let ports = [("PORT", 20_000)];
+        let project = Project { docker, ..Project::new("rabbitmq@a", "rabbitmq", &ports) };
+        project.up().unwrap();
+        project.stop().unwrap();
+        assert!(!project.runs().unwrap(), "it has printed no container");
+        project.remove().unwrap();
+        let told = read_to_string(folder.path().join("docker.told")).unwrap();
+        let acts: Vec<&str> =
+            told.lines().map(|line| line.split(".yaml ").nth(1).unwrap()).collect();
+        let expected = [
+            "up --detach rabbitmq",
+            "stop --timeout 20 rabbitmq",
+            "ps --quiet --status running rabbitmq",
+            "down --volumes --timeout 0",
+        ];
+        assert_eq!(acts, expected);
+        let project = "20000 compose --project-name tramline-rabbitmq_a --file ";
+        assert!(told.lines().all(|line| line.starts_with(project)), "{told}");
+    }
 
     #[test]
     fn each_instance_is_a_project_of_its_own() {

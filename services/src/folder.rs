@@ -188,26 +188,25 @@ fn away_from(target: &Path) -> Result<PathBuf> {
 }
 
 fn lock(path: &Path, what: &str) -> Result<Lock> {
-    let failed = |error| Error::failed(format!("failed to lock {}: {error}", path.display()));
-    let io = |error: std::io::Error| failed(error.to_string());
+    let failed = |why| Error::failed(format!("failed to lock {}: {why}", path.display()));
     let deadline = Instant::now() + LOCK_LIMIT;
-    loop {
-        let file = File::options().create(true).append(true).open(path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) if is_at(&file, path).map_err(io)? => {
-                return Ok(Lock { path: path.to_owned(), file });
-            }
-            // Its server was removed in between.
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                sleep(Duration::from_millis(20));
-            }
-            Err(TryLockError::WouldBlock) => {
-                let seconds = LOCK_LIMIT.as_secs();
-                return Err(failed(format!("another program works on {what} for {seconds} s")));
-            }
-            Err(TryLockError::Error(error)) => return Err(io(error)),
+    while Instant::now() < deadline {
+        let file = File::options().create(true).append(true).open(path);
+        let locked = file.and_then(|file| try_lock(file, path));
+        if let Some(lock) = locked.map_err(|error| failed(error.to_string()))? {
+            return Ok(lock);
         }
+        sleep(Duration::from_millis(20));
+    }
+    Err(failed(format!("another program works on {what} for {} s", LOCK_LIMIT.as_secs())))
+}
+
+/// The lock, unless another has it or the file was removed with its server since it was opened.
+fn try_lock(file: File, path: &Path) -> std::io::Result<Option<Lock>> {
+    match file.try_lock() {
+        Ok(()) if is_at(&file, path)? => Ok(Some(Lock { path: path.to_owned(), file })),
+        Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -268,16 +267,17 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_server_that_is_removed_does_not_hold_the_lock_of_a_file_that_is_gone() {
+    fn the_lock_of_a_server_that_was_removed_meanwhile_is_none() {
         let root = tempfile::tempdir().unwrap();
         let folder = planted(root.path(), "one");
         let path = folder.beside("one.lock");
-        let gone = File::create(&path).unwrap();
-        assert!(is_at(&gone, &path).unwrap());
+        let opened = || File::options().create(true).append(true).open(&path).unwrap();
+        let [there, gone, also_gone] = [opened(), opened(), opened()];
+        assert!(try_lock(there, &path).unwrap().is_some());
         folder.remove(folder.lock().unwrap()).unwrap();
-        assert!(!is_at(&gone, &path).unwrap());
+        assert!(try_lock(gone, &path).unwrap().is_none());
         let _again = folder.lock().unwrap();
-        assert!(!is_at(&gone, &path).unwrap());
+        assert!(try_lock(also_gone, &path).unwrap().is_none());
     }
 
     #[test]

@@ -50,6 +50,7 @@ mod tests {
         let answer = parse("HTTP/1.1 404 Not Found\r\nserver: Cowboy\r\n\r\n{}\r\n\r\n");
         assert_eq!(answer, Some(Answer { status: 404, body: "{}\r\n\r\n".to_owned() }));
         assert_eq!(parse("AMQP\0\0\u{9}\u{1}"), None);
+        assert_eq!(parse("RTSP/1.0 200 OK\r\n\r\n"), None);
         assert_eq!(parse("HTTP/1.1 200"), None);
     }
 }

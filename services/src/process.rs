@@ -40,7 +40,7 @@ impl Process {
             process.ends_within(END_LIMIT);
             return None;
         }
-        (names(&arguments, folder) && !process.ends_within(Duration::ZERO)).then_some(process)
+        names(&arguments, folder).then_some(process)
     }
 
     pub(crate) fn id(&self) -> u32 {
