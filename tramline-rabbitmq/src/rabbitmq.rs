@@ -65,7 +65,7 @@ impl RabbitMq {
     /// As [`connect`](Self::connect).
     pub async fn open(options: RabbitMqOptions) -> Result<Self> {
         let options = Arc::new(options);
-        let declared = Arc::new(Declared::default());
+        let declared = Arc::new(Declared::new(options.heartbeat));
         let nothing: Prepare = Arc::new(|_| Box::pin(async { Ok(()) }));
         let publishing = Link::open(options.clone(), "publish", nothing).await?;
         let consuming = Link::open(options.clone(), "consume", again(declared.clone())).await?;

@@ -17,23 +17,33 @@ use tramline_core::{Error, ErrorKind, Result};
 
 /// How long a declaration may take in all, reconnecting included.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long to wait for another process that declares: longer than the broker takes to see that its
-/// host is gone, which is two heartbeats.
-const TURN_LIMIT: Duration = Duration::from_secs(35);
-/// The same while connecting again, when everybody waits and the record has seldom changed.
-const TURN_LIMIT_AGAIN: Duration = Duration::from_secs(10);
+/// How much longer than the broker takes to see that another process's host is gone its record is
+/// waited for.
+const TURN_SPARE: Duration = Duration::from_secs(5);
 /// Before the next attempt, when the broker could not do it for the moment.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What was declared, and what the broker calls it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Declared {
     pub(crate) names: Names,
+    /// How long to wait for another process that declares.
+    turn_limit: Duration,
     topology: Mutex<Topology>,
     foreign: Mutex<Foreign>,
 }
 
 impl Declared {
+    /// Nothing yet. A host that is gone is noticed after two times `heartbeat`.
+    pub(crate) fn new(heartbeat: Duration) -> Self {
+        Self {
+            names: Names::default(),
+            turn_limit: heartbeat * 2 + TURN_SPARE,
+            topology: Mutex::default(),
+            foreign: Mutex::default(),
+        }
+    }
+
     /// Adds an exchange to what is declared from now on.
     pub(crate) fn add_exchange(&self, exchange: Exchange) {
         self.foreign.lock().exchanges.push(exchange);
@@ -65,7 +75,7 @@ impl Declared {
                     plans: &plans,
                     foreign,
                 };
-                match work.declare(TURN_LIMIT).await {
+                match work.declare(self.turn_limit).await {
                     Err(error) if error.kind() == ErrorKind::Unavailable => {
                         tracing::debug!(%error, "could not declare, tries again");
                         tokio::time::sleep(PAUSE).await;
@@ -95,13 +105,14 @@ impl Declared {
     pub(crate) async fn again(&self, session: &Session) -> Result<()> {
         let topology = self.topology.lock().clone();
         let foreign = self.foreign.lock().clone();
+        // Before the first declaration there is nothing, and nobody waits for what users have added.
         if topology == Topology::default() {
             return Ok(());
         }
         let plans = plans(&topology)?;
         let work =
             Work { session, names: &self.names, topology: &topology, plans: &plans, foreign };
-        match work.restore(TURN_LIMIT_AGAIN).await {
+        match work.restore(self.turn_limit).await {
             Err(error) if error.kind() != ErrorKind::Unavailable => {
                 tracing::error!(%error, "could not declare again what was declared before");
                 Ok(())
@@ -115,7 +126,7 @@ impl Declared {
     /// # Errors
     /// The broker cannot be reached, or another process holds the record.
     pub(crate) async fn recall(&self, session: &Session) -> Result<Record> {
-        let held = Held::take(session, TURN_LIMIT).await?;
+        let held = Held::take(session, self.turn_limit).await?;
         let record = held.record().clone();
         held.release().await?;
         lasting_names(&self.names, &record);
@@ -135,7 +146,7 @@ impl Declared {
         let topology = Topology::default();
         let foreign = Foreign::default();
         let work = Work { session, names: &self.names, topology: &topology, plans: &[], foreign };
-        let ended = work.unsubscribe(queue, topic, TURN_LIMIT).await?;
+        let ended = work.unsubscribe(queue, topic, self.turn_limit).await?;
         let is_other = |other: (&QueueName, &TopicName)| other != (queue, topic);
         self.topology.lock().subscriptions.retain(|known| is_other((&known.queue, &known.topic)));
         Ok(ended)

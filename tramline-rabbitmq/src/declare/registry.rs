@@ -35,7 +35,7 @@ const RECORD: &str = "tramline.registry";
 /// The `type` of a message that only asks whether anybody is there.
 const KNOCK: &str = "tramline.knock";
 
-/// The record, while it is this process's. Dropped, it is given back.
+/// The record, while it is this process's. Dropped, it is given back as it was, a moment later.
 pub(super) struct Held {
     channel: Channel,
     consumer: Consumer,
@@ -62,28 +62,37 @@ impl Held {
             spent: Vec::new(),
             written: None,
         };
-        held.knock().await?;
-        let first = tokio::time::timeout(limit, held.delivery()).await;
+        match held.arrive(limit).await {
+            Ok(()) => Ok(held),
+            Err(error) => {
+                held.give_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn arrive(&mut self, limit: Duration) -> Result<()> {
+        self.knock().await?;
+        let first = tokio::time::timeout(limit, self.delivery()).await;
         let first = first.map_err(|_| {
             Error::new(ErrorKind::TimedOut, "wait for the record of what is declared").because(format!(
                 "for {limit:?} another process has held it: see who consumes queue {REGISTRY} in \
                  this vhost, and end that process or its connection"
             ))
         })?;
-        held.hear(first?)?;
-        let last = held.knock().await?;
+        self.hear(first?)?;
+        let last = self.knock().await?;
         let answered = async {
             loop {
-                let delivery = held.delivery().await?;
+                let delivery = self.delivery().await?;
                 let is_last = delivery.properties.message_id().as_ref() == Some(&last);
-                held.hear(delivery)?;
+                self.hear(delivery)?;
                 if is_last {
                     return Ok(());
                 }
             }
         };
-        tokio::time::timeout(ANSWER_LIMIT, answered).await.map_err(|_| no_answer())??;
-        Ok(held)
+        tokio::time::timeout(ANSWER_LIMIT, answered).await.map_err(|_| no_answer())?
     }
 
     pub(super) fn record(&self) -> &Record {
@@ -120,6 +129,14 @@ impl Held {
             closed.await.map_err(|error| failed(DOING, error))
         };
         tokio::time::timeout(ANSWER_LIMIT, released).await.map_err(|_| no_answer())?
+    }
+
+    /// Gives back what was delivered, as it was.
+    pub(super) async fn give_back(self) {
+        let closed = self.channel.close(200, "done".into());
+        if !matches!(tokio::time::timeout(ANSWER_LIMIT, closed).await, Ok(Ok(()))) {
+            tracing::debug!("the channel had ended before the record was given back");
+        }
     }
 
     async fn delivery(&mut self) -> Result<Delivery> {

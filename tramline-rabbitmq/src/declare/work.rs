@@ -46,14 +46,24 @@ impl Work<'_> {
         let taken = Held::take(self.session, turn_limit);
         let (held, refused) = join(taken, self.ground()).await;
         let record = held.as_ref().ok().map(Held::record);
-        all_granted(refused?, |refusal| self.since_declared(record, refusal))?;
+        let granted = all_granted(refused?, |refusal| self.since_declared(record, refusal));
+        if let Err(error) = granted {
+            if let Ok(held) = held {
+                held.give_back().await;
+            }
+            return Err(error);
+        }
         let mut held = held?;
+        let done = self.change(&mut held).await;
+        finish(held, done).await?;
+        all_granted(self.bind_what_is_foreign().await?, |_| None)
+    }
+
+    async fn change(&self, held: &mut Held) -> Result<()> {
         self.is_complete(held.record())?;
         all_granted(self.temporaries().await?, |_| None)?;
         let change = held.record().declare(self.topology);
-        self.carry_out(&mut held, change).await?;
-        held.release().await?;
-        all_granted(self.bind_what_is_foreign().await?, |_| None)
+        self.carry_out(held, change).await
     }
 
     /// Declares again what was declared before, as whoever declared it last has asked. What is
@@ -63,16 +73,16 @@ impl Work<'_> {
         let (held, refused) = join(taken, self.ground()).await;
         let mut refusals = refused?;
         refusals.extend(self.temporaries().await?);
+        refusals.extend(self.bind_what_is_foreign().await?);
         match held {
             Ok(mut held) => {
                 let change = held.record().restore(self.topology);
-                self.carry_out(&mut held, change).await?;
-                held.release().await?;
+                let done = self.carry_out(&mut held, change).await;
+                finish(held, done).await?;
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
             Err(error) => tracing::warn!(%error, "bindings are not made again"),
         }
-        refusals.extend(self.bind_what_is_foreign().await?);
         all_granted(refusals, |_| None)
     }
 
@@ -84,13 +94,13 @@ impl Work<'_> {
         turn_limit: Duration,
     ) -> Result<bool> {
         let mut held = Held::take(self.session, turn_limit).await?;
-        let change = held.record().unsubscribe(queue, topic);
-        let ended = change.is_some();
-        if let Some(change) = change {
-            self.carry_out(&mut held, change).await?;
-        }
-        held.release().await?;
-        Ok(ended)
+        let Some(change) = held.record().unsubscribe(queue, topic) else {
+            held.release().await?;
+            return Ok(false);
+        };
+        let done = self.carry_out(&mut held, change).await;
+        finish(held, done).await?;
+        Ok(true)
     }
 
     /// Everything that needs no turn: exchanges and queues, which the broker compares by itself.
@@ -269,6 +279,17 @@ impl Work<'_> {
         };
         let plan = self.plans.iter().find(is_meant)?;
         since_declared(record?.spec(&plan.spec.name).as_ref(), &plan.spec)
+    }
+}
+
+/// Lets go of the record, however the work on it has ended.
+async fn finish(held: Held, done: Result<()>) -> Result<()> {
+    match done {
+        Ok(()) => held.release().await,
+        Err(error) => {
+            held.give_back().await;
+            Err(error)
+        }
     }
 }
 

@@ -2,11 +2,14 @@
 
 mod backoff;
 mod connect;
+mod health;
 #[expect(clippy::module_inception, reason = "the file of the folder's one idea")]
 mod link;
 mod session;
 
 pub(crate) use backoff::pause;
+#[allow(unused_imports)]
+pub(crate) use health::worse;
 #[allow(unused_imports)]
 pub(crate) use link::{Link, LinkState, Prepare};
 #[allow(unused_imports)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tramline_core::clock::{Clock, SystemClock, Timestamp};
 use tramline_core::{Error, ErrorKind, Result};
 
 /// One connection while it lasts. Clones are the same one.
@@ -18,7 +19,22 @@ struct Inner {
     number: u64,
     connection: Connection,
     ended: CancellationToken,
-    blocked: watch::Receiver<Option<String>>,
+    blocked: watch::Receiver<Option<Blocked>>,
+}
+
+/// The broker takes nothing for now.
+#[derive(Clone, Debug)]
+pub(crate) struct Blocked {
+    /// Since when.
+    pub(crate) since: Timestamp,
+    /// What it says why.
+    pub(crate) reason: String,
+}
+
+impl Blocked {
+    fn now(reason: impl Into<String>) -> Self {
+        Self { since: SystemClock.now(), reason: reason.into() }
+    }
 }
 
 impl Session {
@@ -61,8 +77,8 @@ impl Session {
         self.0.ended.is_cancelled()
     }
 
-    /// Why the broker takes nothing from this connection now, if it does not.
-    pub(crate) fn blocked(&self) -> Option<String> {
+    /// Why, and since when, the broker takes nothing from this connection, if it does not.
+    pub(crate) fn blocked(&self) -> Option<Blocked> {
         self.0.blocked.borrow().clone()
     }
 
@@ -80,7 +96,7 @@ impl Session {
     }
 
     /// Tells when the broker blocks or unblocks this connection.
-    pub(crate) fn watch_blocked(&self) -> watch::Receiver<Option<String>> {
+    pub(crate) fn watch_blocked(&self) -> watch::Receiver<Option<Blocked>> {
         self.0.blocked.clone()
     }
 
@@ -93,7 +109,7 @@ impl Session {
     }
 }
 
-async fn watch(session: Session, blocked: watch::Sender<Option<String>>) -> Error {
+async fn watch(session: Session, blocked: watch::Sender<Option<Blocked>>) -> Error {
     /// What came to pass before anybody listened is seen within this time.
     const LOOK_EVERY: Duration = Duration::from_secs(1);
     let connection = &session.0.connection;
@@ -107,15 +123,19 @@ async fn watch(session: Session, blocked: watch::Sender<Option<String>>) -> Erro
             () = tokio::time::sleep(LOOK_EVERY) => {
                 if !status.connected() { break None }
                 if status.blocked() != blocked.borrow().is_some() {
-                    let reason = status.blocked().then(|| "the broker did not say why".to_owned());
+                    let reason = status.blocked().then(|| Blocked::now("the broker did not say why"));
                     blocked.send_replace(reason);
                 }
                 continue;
             }
         };
         match event {
-            Some(Event::ConnectionBlocked(reason)) => drop(blocked.send_replace(Some(reason))),
+            Some(Event::ConnectionBlocked(reason)) => {
+                blocked.send_replace(Some(Blocked::now(reason)));
+            }
             Some(Event::ConnectionUnblocked) => drop(blocked.send_replace(None)),
+            // What the broker refuses ends a channel, and is told here as well.
+            Some(Event::Error(_)) if status.connected() => {}
             Some(Event::Error(error)) => break Some(error),
             Some(_) => {}
             None => break None,

@@ -1,60 +1,22 @@
 //! Queues and topics look on the broker as they were asked for, and what differs is named.
 
-use crate::kit::{Raw, Vhost};
+use crate::kit::Vhost;
+use crate::topologies::{QUEUE, assert_says, queue, raw_queue, refused, spec, subscribed, with};
 use lapin::ExchangeKind;
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::options::ExchangeDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tramline_core::ErrorKind;
 use tramline_core::capabilities::Ordering;
 use tramline_core::filter::Filter;
-use tramline_core::name::{QueueName, TopicName};
-use tramline_core::topology::{QueueSpec, Rule, Subscription, Topology};
-use tramline_core::{Error, ErrorKind};
-use tramline_rabbitmq::RabbitMq;
-
-const QUEUE: &str = "work";
-
-fn spec() -> QueueSpec {
-    QueueSpec::new(QueueName::foreign(QUEUE))
-}
-
-fn with<const N: usize>(arguments: [(&str, &str); N]) -> QueueSpec {
-    let arguments = arguments.map(|(name, text)| (name.to_owned(), text.to_owned()));
-    QueueSpec { arguments: arguments.into(), ..spec() }
-}
-
-fn queue(spec: QueueSpec) -> Topology {
-    Topology { queues: vec![spec], ..Topology::default() }
-}
-
-fn subscribed(rules: Vec<Rule>) -> Topology {
-    let topic = TopicName::foreign("orders");
-    let subscription = Subscription { queue: spec().name, topic: topic.clone(), rules };
-    Topology { topics: vec![topic], subscriptions: vec![subscription], ..queue(spec()) }
-}
+use tramline_core::name::QueueName;
+use tramline_core::topology::{QueueSpec, Rule, Topology};
 
 /// What the broker shows of the queue, once it was declared as `spec` says.
 async fn declared(vhost: &Vhost, spec: QueueSpec) -> Value {
     vhost.connect().await.declare(&queue(spec)).await.unwrap();
     vhost.queue(QUEUE)
-}
-
-async fn refused(broker: &RabbitMq, topology: &Topology) -> Error {
-    broker.declare(topology).await.expect_err("expected a refusal")
-}
-
-fn assert_says(error: &Error, kind: ErrorKind, words: &[&str]) {
-    let text = error.to_string();
-    assert_eq!(error.kind(), kind, "{text}");
-    for word in words {
-        assert!(text.contains(word), "expected {word:?}: {text}");
-    }
-}
-
-async fn raw_queue(raw: &Raw, name: &str, arguments: FieldTable) {
-    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    raw.channel.queue_declare(name.into(), options, arguments).await.unwrap();
 }
 
 #[tokio::test]

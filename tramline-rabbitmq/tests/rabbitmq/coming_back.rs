@@ -1,0 +1,110 @@
+//! What was declared is there again with the next connection.
+
+use crate::kit::Vhost;
+use crate::receiving::{ack, next, send, source};
+use crate::topologies::{QUEUE, queue, refused, shown, spec, subscribed};
+use lapin::BasicProperties;
+use serde_json::Value;
+use tramline_core::ErrorKind;
+use tramline_core::name::QueueName;
+use tramline_core::topology::{QueueSpec, Rule, Topology};
+
+/// The queues to which the broker gave their names.
+fn given(vhost: &Vhost) -> Vec<String> {
+    let listed = vhost.get("queues/{vhost}");
+    let names = listed.as_array().unwrap().iter().map(|queue| queue["name"].as_str().unwrap());
+    names.filter(|name| name.starts_with("amq.gen")).map(str::to_owned).collect()
+}
+
+async fn cut(vhost: &Vhost) {
+    // The broker counts connections a while after they were made.
+    shown("connections to cut", || (vhost.cut_all() >= 2).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_temporary_queue_comes_back_under_another_name() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    let temporary = QueueSpec { temporary: true, ..spec() };
+    let topology = Topology { queues: vec![temporary], ..subscribed([Rule::subject("orders.*")]) };
+    broker.declare(&topology).await.unwrap();
+    broker.declare(&topology).await.unwrap();
+    let before = given(&vhost);
+    let [first] = before.as_slice() else { panic!("expected one queue: {before:?}") };
+    let queue = vhost.queue(first);
+    let flags = ["exclusive", "auto_delete", "durable"].map(|flag| queue[flag].as_bool().unwrap());
+    assert_eq!(flags, [true, true, false]);
+    assert_eq!(queue["arguments"]["x-dead-letter-routing-key"], "work-dlq");
+    assert_eq!(vhost.queue(QUEUE), Value::Null);
+    assert_eq!(vhost.queue("work-dlq")["durable"], true);
+    let bound = |name: &str| {
+        [format!("orders → {name} (orders.*)"), format!("tramline.due → {name} ({name})")]
+            .iter()
+            .all(|binding| vhost.bindings().contains(binding))
+    };
+    assert!(bound(first), "{:?}", vhost.bindings());
+
+    cut(&vhost).await;
+    let second = shown("another queue, bound", || {
+        given(&vhost).into_iter().find(|name| name != first && bound(name))
+    });
+    assert_ne!(second.await, *first);
+    assert!(given(&vhost).len() == 1, "the first one is gone with its connection");
+}
+
+#[tokio::test]
+async fn what_was_deleted_meanwhile_is_declared_again_as_whoever_declared_it_last_has_asked() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    broker.declare(&subscribed([Rule::subject("old.#")])).await.unwrap();
+    let newer = vhost.connect().await;
+    newer.declare(&subscribed([Rule::subject("new.#")])).await.unwrap();
+    // Only the older program is left when the queue is lost.
+    drop(newer);
+    vhost.ask("DELETE", &format!("/api/queues/{}/{QUEUE}", vhost.name), None);
+    let bound = || -> Vec<_> {
+        let bindings = vhost.bindings().into_iter();
+        bindings.filter(|known| known.starts_with("orders → work")).collect()
+    };
+    assert!(bound().is_empty());
+    cut(&vhost).await;
+    shown("the binding of the newer program", || {
+        (bound() == ["orders → work (new.#)"]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_queue_that_differs_meanwhile_keeps_nothing_else_from_coming_back() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    let mail = QueueSpec { name: QueueName::foreign("mail"), ..spec() };
+    let topology = Topology { queues: vec![spec(), mail], ..Topology::default() };
+    broker.declare(&topology).await.unwrap();
+    for name in [QUEUE, "mail"] {
+        vhost.ask("DELETE", &format!("/api/queues/{}/{name}", vhost.name), None);
+    }
+    let other = format!("/api/queues/{}/{QUEUE}", vhost.name);
+    vhost.ask("PUT", &other, Some(r#"{"durable":true,"arguments":{}}"#));
+    cut(&vhost).await;
+    shown("the other queue", || (!vhost.queue("mail").is_null()).then_some(())).await;
+    assert_eq!(vhost.queue(QUEUE)["arguments"], serde_json::json!({}));
+    // The connection is there for all who need it.
+    broker.declare(&queue(QueueSpec { name: QueueName::foreign("more"), ..spec() })).await.unwrap();
+}
+
+/// The broker ends a channel when it refuses something. Others are on the same connection.
+#[tokio::test]
+async fn what_the_broker_refuses_ends_no_connection() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    broker.declare(&queue(spec())).await.unwrap();
+    let mut receiver = broker.receiver(&source(1)).await.unwrap();
+    send(&vhost.raw().await, &BasicProperties::default(), ["{}".to_owned()]).await;
+    let held = next(&mut receiver).await;
+    let otherwise = queue(QueueSpec { length_max: Some(5), ..spec() });
+    for _ in 0..3 {
+        assert_eq!(refused(&broker, &otherwise).await.kind(), ErrorKind::Conflict);
+    }
+    ack(held).await;
+}
