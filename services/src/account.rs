@@ -1,7 +1,7 @@
 //! The user a server runs as: its own, because some refuse to be root.
 
 use crate::{Error, Result};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::lchown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -29,15 +29,16 @@ impl Account {
         command.uid(self.user).gid(self.group);
     }
 
-    /// Gives the user all that lies in `folder`, and the folder.
+    /// Gives the user all that lies in `folder`, and the folder. What is only linked there stays whose
+    /// it is.
     pub(crate) fn owns(self, folder: &Path) -> std::io::Result<()> {
-        chown(folder, Some(self.user), Some(self.group))?;
+        lchown(folder, Some(self.user), Some(self.group))?;
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 self.owns(&entry.path())?;
             } else {
-                chown(entry.path(), Some(self.user), Some(self.group))?;
+                lchown(entry.path(), Some(self.user), Some(self.group))?;
             }
         }
         Ok(())

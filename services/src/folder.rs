@@ -91,10 +91,7 @@ impl Folder {
         }
         let random = || RandomState::new().hash_one(&self.name);
         let secret = format!("{:016x}{:016x}", random(), random());
-        write(&path, &secret)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(|error| {
-            Error::failed(format!("failed to close {}: {error}", path.display()))
-        })?;
+        write_secret(&path, &secret)?;
         Ok(secret)
     }
 
@@ -129,14 +126,26 @@ pub(crate) fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Creates a folder and those above it.
+/// Creates a folder and those above it; the user of a server may look into it, whatever the umask.
 pub(crate) fn create(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)
+        .and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)))
         .map_err(|error| Error::failed(format!("failed to create {}: {error}", folder.display())))
 }
 
+/// Writes a file that the user of a server may read, whatever the umask.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
+    write_with(path, text, 0o644)
+}
+
+/// Writes a file that only its owner may read.
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<()> {
+    write_with(path, text, 0o600)
+}
+
+fn write_with(path: &Path, text: &str, mode: u32) -> Result<()> {
     fs::write(path, text)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
         .map_err(|error| Error::failed(format!("failed to write {}: {error}", path.display())))
 }
 
@@ -156,7 +165,10 @@ fn root() -> Result<PathBuf> {
     let workspace = workspace()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").filter(|folder| !folder.is_empty());
     let target = workspace.join(target.unwrap_or_else(|| "target".into()));
-    create(&target)?;
+    // Its permissions are not ours to change.
+    fs::create_dir_all(&target).map_err(|error| {
+        Error::failed(format!("failed to create {}: {error}", target.display()))
+    })?;
     let open = fs::canonicalize(&target).unwrap_or(target);
     let root = if is_root() && !open.ancestors().all(admits_others) {
         away_from(&open)?

@@ -89,6 +89,11 @@ impl Files {
         &self.folder
     }
 
+    /// The folders that the node writes to; all others are not its own.
+    pub(crate) fn written(&self) -> [PathBuf; 4] {
+        [self.home(), self.data(), self.logs(), self.generated()]
+    }
+
     pub(crate) fn home(&self) -> PathBuf {
         self.folder.join("home")
     }
@@ -101,8 +106,12 @@ impl Files {
         self.folder.join("data")
     }
 
+    pub(crate) fn generated(&self) -> PathBuf {
+        self.folder.join("generated")
+    }
+
     pub(crate) fn pid(&self) -> PathBuf {
-        self.folder.join("pid")
+        self.data().join("pid")
     }
 
     pub(crate) fn logs(&self) -> PathBuf {
@@ -116,7 +125,7 @@ impl Files {
 
     /// What it prints before it can log.
     pub(crate) fn printed(&self) -> PathBuf {
-        self.logs().join("printed.log")
+        self.folder.join("printed.log")
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -131,7 +140,7 @@ impl Files {
     /// read below `/etc/rabbitmq` and written below `/var/lib/rabbitmq`, which is somebody else's.
     pub(crate) fn environment(&self, ports: Ports, epmd: u16) -> Vec<(&'static str, String)> {
         let path = |path: &Path| path.display().to_string();
-        let generated = path(&self.folder.join("generated"));
+        let generated = path(&self.generated());
         let loopback = "-kernel inet_dist_use_interface {127,0,0,1}".to_owned();
         vec![
             ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),

@@ -3,13 +3,11 @@
 use super::certificates::Certificates;
 use super::config::{self, Files, Ports};
 use crate::account::Account;
-use crate::folder::{create, write};
+use crate::folder::{create, write, write_secret};
 use crate::install::Package;
 use crate::process::{self, Process, bounded, output};
 use crate::{Error, Result, State, http, ports};
-use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -169,27 +167,25 @@ impl Node {
     ) -> Result<()> {
         self.certificates.provide()?;
         let files = &self.files;
-        for folder in [files.home(), files.data(), files.logs()] {
+        create(files.folder())?;
+        for folder in files.written() {
             create(&folder)?;
+        }
+        if !files.cookie().exists() {
+            write_secret(&files.cookie(), cookie)?;
         }
         let config = config::text(self.ports, &self.certificates, &self.cluster, settings);
         write(&files.config(), &config)?;
         write(&files.plugins(), "[rabbitmq_management].\n")?;
         write(&files.folder().join("rabbitmq-env.conf"), "")?;
         write(&files.folder().join("advanced.config"), "[].\n")?;
-        let failed = |path: PathBuf| {
-            move |error| Error::failed(format!("failed to prepare {}: {error}", path.display()))
-        };
-        if !files.cookie().exists() {
-            write(&files.cookie(), cookie)?;
-        }
-        // The virtual machine refuses a cookie that others can read.
-        fs::set_permissions(files.cookie(), Permissions::from_mode(0o400))
-            .map_err(failed(files.cookie()))?;
-        if let Some(account) = account {
-            for folder in [files.folder(), self.certificates.folder()] {
-                account.owns(folder).map_err(failed(folder.to_owned()))?;
-            }
+        let Some(account) = account else { return Ok(()) };
+        for folder in
+            files.written().iter().map(PathBuf::as_path).chain([self.certificates.folder()])
+        {
+            account.owns(folder).map_err(|error| {
+                Error::failed(format!("failed to hand {} over: {error}", folder.display()))
+            })?;
         }
         Ok(())
     }
