@@ -8,6 +8,7 @@
 //! 4. `wire`: messages as AMQP has them
 //! 5. `delay`: stages in which messages wait
 //! 6. `receive`: takes messages from queues, and says how that ended
+//! 7. `send`: sends, and waits until the broker has answered
 
 // The parts land before what joins them.
 #![allow(dead_code)]
@@ -21,6 +22,7 @@ mod names;
 mod options;
 mod rabbitmq;
 mod receive;
+mod send;
 mod tls;
 mod url;
 mod wire;
@@ -29,3 +31,4 @@ pub use declare::{Binding, Exchange};
 pub use options::RabbitMqOptions;
 pub use rabbitmq::RabbitMq;
 pub use receive::{RabbitMqDelivery, RabbitMqReceiver};
+pub use send::RabbitMqSender;

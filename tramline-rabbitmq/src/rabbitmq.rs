@@ -4,6 +4,7 @@ use crate::declare::{Binding, Declared, Exchange};
 use crate::link::{Link, Prepare, Session};
 use crate::options::RabbitMqOptions;
 use crate::receive::{Asking, Leases, RabbitMqReceiver};
+use crate::send::{Publisher, RabbitMqSender};
 use lapin::types::ShortString;
 use std::sync::Arc;
 use tramline_core::Result;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) declared: Arc<Declared>,
     pub(crate) leases: Leases,
     pub(crate) trials: Asking,
+    pub(crate) publisher: Publisher,
 }
 
 impl Shared {
@@ -70,7 +72,8 @@ impl RabbitMq {
         let publishing = Link::open(options.clone(), "publish", nothing).await?;
         let consuming = Link::open(options.clone(), "consume", again(declared.clone())).await?;
         let (leases, trials) = (Leases::default(), Asking::default());
-        let shared = Shared { options, publishing, consuming, declared, leases, trials };
+        let publisher = Publisher::new(options.unconfirmed_max);
+        let shared = Shared { options, publishing, consuming, declared, leases, trials, publisher };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -108,6 +111,11 @@ impl RabbitMq {
     /// As [`tramline_core::transport::Transport::declare`].
     pub async fn declare(&self, topology: &Topology) -> Result<()> {
         self.shared.declared.declare(&self.shared.consuming, topology).await
+    }
+
+    /// A sender. All senders share one channel, whichever of this handle's clones they are of.
+    pub fn sender(&self) -> RabbitMqSender {
+        RabbitMqSender::new(self.shared.clone())
     }
 
     /// A receiver on `source`, which must be there.

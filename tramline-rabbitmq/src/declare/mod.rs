@@ -16,11 +16,12 @@ mod form;
 mod plan;
 mod record;
 mod registry;
-mod step;
+pub(crate) mod step;
 mod wishes;
 mod work;
 
 pub use foreign::{Binding, Exchange};
 
 pub(crate) use declared::Declared;
+pub(crate) use form::{QueueForm, quorum};
 pub(crate) use wishes::QueueKind;

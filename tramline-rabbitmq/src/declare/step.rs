@@ -46,7 +46,7 @@ pub(crate) struct Binding {
 
 impl Step {
     /// Asks. The answer is the name of the queue, if it is about one.
-    pub(super) async fn ask(&self, channel: &Channel) -> lapin::Result<ShortString> {
+    pub(crate) async fn ask(&self, channel: &Channel) -> lapin::Result<ShortString> {
         match self.clone() {
             Self::Exchange(ExchangeForm { name, kind, options, arguments }) => {
                 channel.exchange_declare(name, kind, options, arguments).await?;

@@ -16,16 +16,16 @@ use super::ask::{Refusal, all_granted, alone, at_once, in_order};
 use super::bonds::{Between, Bond, bonds};
 use super::differences::since_declared;
 use super::foreign::Foreign;
-use super::form::{Main, QueueForm, QueuePlan, quorum};
+use super::form::{Main, QueueForm, QueuePlan};
 use super::record::{Change, Record};
 use super::registry::Held;
-use super::step::{Binding, ExchangeForm, Step};
+use super::step::{Binding, Step};
+use crate::delay::{bind_due, due_exchange, undeliverable};
 use crate::link::Session;
-use crate::names::{DUE, Names, UNDELIVERABLE, short};
+use crate::names::{Names, short};
 use futures_util::future::join;
-use lapin::ExchangeKind;
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{FieldTable, ShortString};
 use std::time::Duration;
 use tramline_core::name::{QueueName, TopicName};
 use tramline_core::topology::{Subscription, Topology};
@@ -120,14 +120,8 @@ impl Work<'_> {
     }
 
     fn exchanges(&self) -> Result<Vec<Step>> {
-        let undeliverable: ShortString = UNDELIVERABLE.into();
-        let mut arguments = FieldTable::default();
-        let alternate = AMQPValue::LongString(UNDELIVERABLE.into());
-        arguments.insert("alternate-exchange".into(), alternate);
-        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-        let due = ExchangeForm { name: DUE.into(), kind: ExchangeKind::Direct, options, arguments };
-        let mut steps =
-            vec![Step::durable(undeliverable, ExchangeKind::Fanout), Step::Exchange(due)];
+        let [undeliverable, _, _] = undeliverable();
+        let mut steps = vec![undeliverable, due_exchange()];
         let topics = self.topology.subscriptions.iter().map(|subscription| &subscription.topic);
         for topic in self.topology.topics.iter().chain(topics) {
             let step = Step::topic(topic)?;
@@ -142,7 +136,8 @@ impl Work<'_> {
     }
 
     fn queues(&self) -> Vec<Step> {
-        let mut steps = vec![Step::Queue(quorum(UNDELIVERABLE.into()))];
+        let [_, undeliverable, _] = undeliverable();
+        let mut steps = vec![undeliverable];
         for plan in self.plans {
             match &plan.main {
                 Main::Durable(form) => steps.push(Step::Queue(form.clone())),
@@ -169,17 +164,11 @@ impl Work<'_> {
     /// What is due comes to every queue by its own name.
     fn due_bindings(&self) -> Vec<Step> {
         let lasting = self.plans.iter().filter_map(|plan| match &plan.main {
-            Main::Durable(QueueForm { name, .. }) | Main::Joined(name) => Some(due(name)),
+            Main::Durable(QueueForm { name, .. }) | Main::Joined(name) => Some(bind_due(name)),
             Main::Temporary(_) => None,
         });
-        let undeliverable: ShortString = UNDELIVERABLE.into();
-        let rest = Binding {
-            from: undeliverable.clone(),
-            to: undeliverable,
-            key: ShortString::default(),
-            arguments: FieldTable::default(),
-        };
-        [Step::Bind(rest)].into_iter().chain(lasting).collect()
+        let [_, _, undeliverable] = undeliverable();
+        [undeliverable].into_iter().chain(lasting).collect()
     }
 
     /// Queues that end with the connection, and what leads to them. One that is there already stays.
@@ -198,7 +187,7 @@ impl Work<'_> {
                 },
             };
             self.names.give(&plan.spec.name, name.clone());
-            let mut steps = vec![due(&name)];
+            let mut steps = vec![bind_due(&name)];
             steps.extend(self.temporary_bindings(&plan.spec.name, &name)?);
             refusals.extend(in_order(self.session, &steps).await?);
         }
@@ -316,11 +305,6 @@ fn betweens<'a>(bonds: impl Iterator<Item = &'a Bond>) -> Result<Vec<Step>> {
         }
     }
     Ok(steps)
-}
-
-fn due(name: &ShortString) -> Step {
-    let arguments = FieldTable::default();
-    Step::Bind(Binding { from: DUE.into(), to: name.clone(), key: name.clone(), arguments })
 }
 
 /// A queue that is to be there already.

@@ -9,9 +9,9 @@ use crate::names::{DELAY, DUE};
 use crate::wire::names::DELAY_PREFIX;
 use std::iter;
 
-/// One step of a delayed message: a header of it, and the binding that understands the header.
+/// One leg of a delayed message's way: a header of it, and the binding that understands the header.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Step {
+pub(crate) struct Leg {
     /// The exchange that reads the header.
     pub(crate) from: String,
     /// The header's name.
@@ -19,12 +19,12 @@ pub(crate) struct Step {
     /// What it says.
     pub(crate) value: String,
     /// Where the message goes then.
-    pub(crate) to: StepTo,
+    pub(crate) to: LegTo,
 }
 
-/// Where a step leads.
+/// Where a leg leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum StepTo {
+pub(crate) enum LegTo {
     /// Into a stage.
     Stage(Stage),
     /// Out of the last stage.
@@ -40,17 +40,17 @@ pub(crate) enum End {
     Exchange(String),
 }
 
-/// The steps of `plan`: one more than it has stages.
-pub(crate) fn steps(plan: &Plan, end: &End) -> Vec<Step> {
+/// The legs of `plan`: one more than it has stages.
+pub(crate) fn legs(plan: &Plan, end: &End) -> Vec<Leg> {
     let stages = plan.stages().iter();
     let after = stages.clone().map(|stage| {
         let level = stage.level();
         (exchange_after(*stage), format!("{DELAY_PREFIX}_{level}"))
     });
     let froms = iter::once((DELAY.to_owned(), DELAY_PREFIX.to_owned())).chain(after);
-    let tos = stages.map(|stage| StepTo::Stage(*stage)).chain([StepTo::End(end.clone())]);
-    let step = |((from, header), to): (_, StepTo)| Step { from, header, value: to.value(), to };
-    froms.zip(tos).map(step).collect()
+    let tos = stages.map(|stage| LegTo::Stage(*stage)).chain([LegTo::End(end.clone())]);
+    let leg = |((from, header), to): (_, LegTo)| Leg { from, header, value: to.value(), to };
+    froms.zip(tos).map(leg).collect()
 }
 
 /// The queue of a stage.
@@ -63,7 +63,7 @@ pub(crate) fn exchange_after(stage: Stage) -> String {
     format!("{DELAY}.after-{}", stage.level())
 }
 
-impl StepTo {
+impl LegTo {
     fn value(&self) -> String {
         match self {
             Self::Stage(stage) => stage.to_string(),
@@ -74,7 +74,7 @@ impl StepTo {
 }
 
 impl End {
-    /// The exchange that the last step leads to.
+    /// The exchange that the last leg leads to.
     pub(crate) fn exchange(&self) -> &str {
         match self {
             Self::Queue => DUE,
@@ -89,8 +89,8 @@ mod tests {
     use std::time::Duration;
 
     fn told(plan: Option<Plan>, end: &End) -> Vec<(String, String, String)> {
-        let steps = steps(&plan.unwrap(), end).into_iter();
-        steps.map(|Step { from, header, value, .. }| (from, header, value)).collect()
+        let legs = legs(&plan.unwrap(), end).into_iter();
+        legs.map(|Leg { from, header, value, .. }| (from, header, value)).collect()
     }
 
     fn three<const N: usize>(rows: [[&str; 3]; N]) -> Vec<(String, String, String)> {

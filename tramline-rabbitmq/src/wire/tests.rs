@@ -1,7 +1,7 @@
 //! What is written is read again.
 
 use super::{Incoming, read, write};
-use crate::delay::{End, Plan, steps};
+use crate::delay::{End, Plan, legs};
 use bytes::Bytes;
 use lapin::message::Delivery;
 use proptest::collection::btree_map;
@@ -109,8 +109,8 @@ proptest! {
         ];
         for (to, end, way, via) in ways {
             let outgoing = Outgoing { to, envelope: envelope.clone().into(), due: None, copy: None };
-            let steps = if waits { steps(&pause, &end) } else { Vec::new() };
-            let properties = write(&outgoing, &steps, NOW).unwrap();
+            let legs = if waits { legs(&pause, &end) } else { Vec::new() };
+            let properties = write(&outgoing, &legs, NOW).unwrap();
             let incoming = delivered(&outgoing, properties, if waits { last } else { way });
             prop_assert_eq!(incoming.received.complaints, []);
             prop_assert_eq!(incoming.received.record, Record::default());

@@ -1,7 +1,7 @@
 //! A message becomes properties and headers.
 
 use super::names::is_brokers;
-use crate::delay::Step;
+use crate::delay::Leg;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, MAX_SHORT_STRING_LENGTH, ShortString};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use tramline_core::{Error, ErrorKind, Result};
 
 const PERSISTENT: u8 = 2;
 
-/// What `outgoing` travels with when it is sent at `now`; with `steps`, if it is delayed.
+/// What `outgoing` travels with when it is sent at `now`; with `legs`, if it is delayed.
 ///
 /// Headers that [belong to the broker](is_brokers) are not written, whoever set them: the broker
 /// drops a copy with an `x-death` of the queue that it goes to, and a message has one destination,
@@ -23,15 +23,11 @@ const PERSISTENT: u8 = 2;
 ///
 /// # Errors
 /// [`ErrorKind::TooLarge`] if AMQP cannot say the name of a header.
-pub(crate) fn write(
-    outgoing: &Outgoing,
-    steps: &[Step],
-    now: Timestamp,
-) -> Result<BasicProperties> {
-    let envelope = as_sent(outgoing, steps);
+pub(crate) fn write(outgoing: &Outgoing, legs: &[Leg], now: Timestamp) -> Result<BasicProperties> {
+    let envelope = as_sent(outgoing, legs);
     let native = native(&envelope);
     let headers = wire::write(&envelope, &Record::of(outgoing, now), &native);
-    let headers = table(headers, steps)?;
+    let headers = table(headers, legs)?;
     let mut properties = carried(native).with_delivery_mode(PERSISTENT);
     if !headers.inner().is_empty() {
         properties = properties.with_headers(headers);
@@ -41,7 +37,7 @@ pub(crate) fn write(
         let seconds = u64::try_from(sent_at.as_millis().div_euclid(1000));
         properties = properties.with_timestamp(seconds.unwrap_or(0));
     }
-    if let Some(millis) = time_to_live(outgoing, steps, now) {
+    if let Some(millis) = time_to_live(outgoing, legs, now) {
         properties = properties.with_expiration(millis.to_string().into());
     }
     Ok(properties)
@@ -49,9 +45,9 @@ pub(crate) fn write(
 
 /// The envelope with the way that it takes. A direct send has none. An event that waits in stages
 /// does not come straight through its topic, so that only headers can say how it came.
-fn as_sent(outgoing: &Outgoing, steps: &[Step]) -> Arc<Envelope> {
+fn as_sent(outgoing: &Outgoing, legs: &[Leg]) -> Arc<Envelope> {
     let via = match &outgoing.to {
-        Destination::Topic { name, subject } if !steps.is_empty() => {
+        Destination::Topic { name, subject } if !legs.is_empty() => {
             Some(Via { topic: name.clone(), subject: subject.clone() })
         }
         _ => None,
@@ -99,15 +95,15 @@ fn carried(native: Native) -> BasicProperties {
     }
 }
 
-fn table(headers: Headers, steps: &[Step]) -> Result<FieldTable> {
+fn table(headers: Headers, legs: &[Leg]) -> Result<FieldTable> {
     let mut table = BTreeMap::new();
     for (name, value) in headers {
         if !is_brokers(&name) {
             table.insert(header_name(name)?, amqp_value(value));
         }
     }
-    for step in steps {
-        table.insert(header_name(step.header.clone())?, amqp_value(step.value.as_str().into()));
+    for leg in legs {
+        table.insert(header_name(leg.header.clone())?, amqp_value(leg.value.as_str().into()));
     }
     Ok(table.into())
 }
@@ -133,8 +129,8 @@ fn amqp_value(value: HeaderValue) -> AMQPValue {
 /// dead-letter one in a stage, or a copy of one that is at work, as if its queue had killed it.
 ///
 /// The broker knows none over 2³² ms; who waits that long is told by the header.
-fn time_to_live(outgoing: &Outgoing, steps: &[Step], now: Timestamp) -> Option<u32> {
-    if outgoing.copy.is_some() || !steps.is_empty() {
+fn time_to_live(outgoing: &Outgoing, legs: &[Leg], now: Timestamp) -> Option<u32> {
+    if outgoing.copy.is_some() || !legs.is_empty() {
         return None;
     }
     let left = outgoing.envelope.expires_at?.since(now);
@@ -145,7 +141,7 @@ fn time_to_live(outgoing: &Outgoing, steps: &[Step], now: Timestamp) -> Option<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delay::{End, Plan, steps};
+    use crate::delay::{End, Plan, legs};
     use bytes::Bytes;
     use std::time::Duration;
     use tramline_core::name::{QueueName, QueueRef, TopicName};
@@ -267,8 +263,8 @@ mod tests {
     fn only_a_first_send_without_a_delay_has_a_time_to_live() {
         let left = |micros| Some(NOW.after(Duration::from_micros(micros)));
         let expires = |expires_at| to_queue(Envelope { expires_at, ..Envelope::default() });
-        let expiration = |outgoing: &Outgoing, steps: &[Step]| {
-            let properties = write(outgoing, steps, NOW).unwrap();
+        let expiration = |outgoing: &Outgoing, legs: &[Leg]| {
+            let properties = write(outgoing, legs, NOW).unwrap();
             assert!(header(&properties, "tramline_expires_at").is_some());
             properties.expiration().as_ref().map(ToString::to_string)
         };
@@ -283,7 +279,7 @@ mod tests {
         assert_eq!(expiration(&expires(left(longest)), &[]).as_deref(), Some("4294967295"));
         assert_eq!(expiration(&expires(left(longest + 1)), &[]), None);
 
-        let stages = steps(&Plan::retry(Duration::from_secs(1)).unwrap(), &End::Queue);
+        let stages = legs(&Plan::retry(Duration::from_secs(1)).unwrap(), &End::Queue);
         assert_eq!(expiration(&first, &stages), None);
         let copy = Outgoing { copy: Some(CopyOf::Redrive), ..first };
         assert_eq!(expiration(&copy, &[]), None);
@@ -297,7 +293,7 @@ mod tests {
             assert_eq!(header_names(&written(&outgoing)), [""; 0]);
         }
         let end = End::Exchange("orders".to_owned());
-        let stages = steps(&Plan::scheduled(Duration::from_secs(1)).unwrap(), &end);
+        let stages = legs(&Plan::scheduled(Duration::from_secs(1)).unwrap(), &end);
         let delayed = write(&to_topic(forwarded), &stages, NOW).unwrap();
         let headers = ["tramline_delay", "tramline_delay_1s", "tramline_subject", "tramline_topic"];
         assert_eq!(header_names(&delayed), headers);

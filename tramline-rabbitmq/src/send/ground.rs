@@ -1,0 +1,138 @@
+//! What is known to be there while one channel lasts.
+
+use super::route::{Need, Route};
+use crate::declare::step::Step;
+use crate::delay::{Leg, bind_due, ground, steps};
+use crate::error;
+use crate::link::Session;
+use lapin::options::ExchangeDeclareOptions;
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, ExchangeKind};
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use tramline_core::{ErrorKind, Result};
+
+/// Remembers what was declared or looked for, so that each is asked of the broker once.
+///
+/// It asks on a channel of its own: what the broker refuses there closes no other.
+pub(crate) struct Ground {
+    session: Session,
+    known: Mutex<Known>,
+    /// One asks at a time.
+    asking: tokio::sync::Mutex<Option<Channel>>,
+}
+
+#[derive(Default)]
+struct Known {
+    has_stages: bool,
+    needs: HashSet<Need>,
+    legs: HashSet<Leg>,
+}
+
+impl Ground {
+    /// Nothing is known.
+    pub(crate) fn new(session: Session) -> Self {
+        Self { session, known: Mutex::default(), asking: tokio::sync::Mutex::default() }
+    }
+
+    /// Sees to it that `route` can be taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if the message is for something that is not there;
+    /// [`ErrorKind::Unavailable`] if the connection broke; what else the broker says.
+    pub(crate) async fn prepare(&self, route: &Route) -> Result<()> {
+        if self.is_known(route) {
+            return Ok(());
+        }
+        let mut asking = self.asking.lock().await;
+        let prepared = self.ask(&mut asking, route).await;
+        if prepared.is_err() {
+            // The broker closes a channel with its refusal.
+            *asking = None;
+        }
+        prepared
+    }
+
+    /// The stages of a route were not there any more.
+    pub(crate) fn forget_stages(&self) {
+        let mut known = self.known.lock();
+        known.has_stages = false;
+        known.legs.clear();
+    }
+
+    fn is_known(&self, route: &Route) -> bool {
+        let known = self.known.lock();
+        route.needs.iter().all(|need| known.needs.contains(need))
+            && route.legs.iter().all(|leg| known.legs.contains(leg))
+    }
+
+    async fn ask(&self, asking: &mut Option<Channel>, route: &Route) -> Result<()> {
+        // Others may have asked while this one waited for its turn.
+        if self.is_known(route) {
+            return Ok(());
+        }
+        if route.is_delayed() && !self.known.lock().has_stages {
+            self.declare(asking, ground()).await?;
+            self.known.lock().has_stages = true;
+        }
+        if let Some(need) = &route.needs
+            && !self.known.lock().needs.contains(need)
+        {
+            self.find(asking, need).await?;
+            self.known.lock().needs.insert(need.clone());
+        }
+        for leg in &route.legs {
+            if !self.known.lock().legs.contains(leg) {
+                self.declare(asking, steps(leg)).await?;
+                self.known.lock().legs.insert(leg.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn find(&self, asking: &mut Option<Channel>, need: &Need) -> Result<()> {
+        match need {
+            Need::Queue(queue) => self.declare(asking, vec![bind_due(queue)]).await,
+            Need::Exchange(exchange) => look_for(self.channel(asking).await?, exchange).await,
+            // Looked for first: who may publish need not be allowed to declare.
+            Need::Topic(topic) => match look_for(self.channel(asking).await?, topic).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    *asking = None;
+                    declare_topic(self.channel(asking).await?, topic).await
+                }
+                found => found,
+            },
+        }
+    }
+
+    async fn declare(&self, asking: &mut Option<Channel>, steps: Vec<Step>) -> Result<()> {
+        let channel = self.channel(asking).await?;
+        for step in steps {
+            let asked = step.ask(channel).await;
+            asked.map_err(|error| error::failed(step.to_string(), error))?;
+        }
+        Ok(())
+    }
+
+    async fn channel<'a>(&self, asking: &'a mut Option<Channel>) -> Result<&'a Channel> {
+        let channel = match asking.take().filter(|channel| channel.status().connected()) {
+            Some(channel) => channel,
+            None => self.session.channel().await?,
+        };
+        Ok(asking.insert(channel))
+    }
+}
+
+async fn look_for(channel: &Channel, exchange: &ShortString) -> Result<()> {
+    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let (kind, arguments) = (ExchangeKind::Topic, FieldTable::default());
+    let found = channel.exchange_declare(exchange.clone(), kind, options, arguments).await;
+    found.map_err(|error| error::failed(format!("find the exchange {exchange}"), error))
+}
+
+async fn declare_topic(channel: &Channel, topic: &ShortString) -> Result<()> {
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let (kind, arguments) = (ExchangeKind::Topic, FieldTable::default());
+    let declared = channel.exchange_declare(topic.clone(), kind, options, arguments).await;
+    declared.map_err(|error| error::failed(format!("declare the topic {topic}"), error))
+}

@@ -1,0 +1,283 @@
+//! Which of the published messages the broker returned, because no queue was there for them.
+//!
+//! The client hands a returned message out with a confirm, but not with its own: with the first that
+//! comes behind it, of whichever message. Whose it is shows only from the message itself; and that
+//! nothing of a confirmed message was returned is known only when nothing returned can be under way
+//! to it any more.
+//!
+//! What helps is the broker's order: it returns a message before it confirms it, and the client hands
+//! out what was returned first in, first out, one with each confirm. So at the moment of a confirm
+//! that carries nothing, every message that was returned before had been handed out.
+
+use std::collections::HashMap;
+
+/// Tells apart what is in flight: from exchange, routing key, id and body.
+pub(crate) type Fingerprint = u64;
+
+/// The messages of one channel that are in flight, each with who waits for it.
+#[derive(Debug)]
+pub(crate) struct Returns<W> {
+    next: u64,
+    in_flight: HashMap<u64, Flight<W>>,
+    /// How many were seen returned whose own confirm is still to come.
+    unconfirmed: usize,
+    /// Confirmed since the last call of `settled`.
+    fresh: Vec<u64>,
+    /// Whether one of these confirms carried nothing.
+    fresh_empty: bool,
+    /// Confirmed with what was not their own: theirs may still come.
+    held: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Flight<W> {
+    waiter: W,
+    fingerprint: Fingerprint,
+    /// What the broker said when it returned it.
+    returned: Option<String>,
+    confirmed: Option<Confirmed>,
+}
+
+#[derive(Debug)]
+struct Confirmed {
+    is_stored: bool,
+    carried: bool,
+}
+
+/// What the broker said about a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// At least one queue has it.
+    Stored,
+    /// There was no queue for it; with the broker's words.
+    Returned(String),
+    /// A queue did not take it.
+    Refused,
+}
+
+impl<W> Returns<W> {
+    /// Nothing is in flight.
+    pub(crate) fn new() -> Self {
+        Self {
+            next: 0,
+            in_flight: HashMap::new(),
+            unconfirmed: 0,
+            fresh: Vec::new(),
+            fresh_empty: false,
+            held: Vec::new(),
+        }
+    }
+
+    /// A message is handed to the client. Its number.
+    pub(crate) fn publish(&mut self, fingerprint: Fingerprint, waiter: W) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        let flight = Flight { waiter, fingerprint, returned: None, confirmed: None };
+        self.in_flight.insert(number, flight);
+        number
+    }
+
+    /// The confirm of message `number` came; it may carry a message that was returned. Answers whether
+    /// that is one of those in flight.
+    pub(crate) fn confirm(
+        &mut self,
+        number: u64,
+        is_stored: bool,
+        carried: Option<(Fingerprint, String)>,
+    ) -> bool {
+        let confirmed = Confirmed { is_stored, carried: carried.is_some() };
+        let is_known = carried.is_none_or(|(fingerprint, why)| self.mark(fingerprint, why));
+        if let Some(flight) = self.in_flight.get_mut(&number) {
+            self.fresh_empty |= !confirmed.carried;
+            self.unconfirmed -= usize::from(flight.returned.is_some());
+            flight.confirmed = Some(confirmed);
+            self.fresh.push(number);
+        }
+        is_known
+    }
+
+    /// Message `number` will not be confirmed. Who waits for it.
+    pub(crate) fn lose(&mut self, number: u64) -> Option<W> {
+        let flight = self.in_flight.remove(&number)?;
+        self.unconfirmed -= usize::from(flight.returned.is_some());
+        Some(flight.waiter)
+    }
+
+    /// The channel is gone, and with it what would have told about the rest. Who waits for them.
+    pub(crate) fn into_rest(self) -> impl Iterator<Item = W> {
+        self.in_flight.into_values().map(|flight| flight.waiter)
+    }
+
+    /// The messages about which everything is known. To be called when every confirm that the client
+    /// has handed out up to some moment was told, and none besides.
+    pub(crate) fn settled(&mut self) -> Vec<(W, Verdict)> {
+        // Every return that was handed out has met its own confirm, so none is behind its own: with
+        // each confirm since, another return would have been handed out.
+        let nothing_under_way = self.unconfirmed == 0;
+        // Theirs were confirmed before one that carried nothing.
+        let overtaken = self.fresh_empty;
+        let mut settled = Vec::with_capacity(self.fresh.len());
+        let mut still_held = Vec::new();
+        let held = std::mem::take(&mut self.held).into_iter().map(|number| (number, overtaken));
+        let fresh = std::mem::take(&mut self.fresh).into_iter().map(|number| (number, false));
+        self.fresh_empty = false;
+        for (number, overtaken) in held.chain(fresh) {
+            let Some(flight) = self.in_flight.get(&number) else { continue };
+            let carried = flight.confirmed.as_ref().is_some_and(|confirmed| confirmed.carried);
+            let is_sure = flight.returned.is_some() || !carried || overtaken || nothing_under_way;
+            if !is_sure {
+                still_held.push(number);
+            } else if let Some(flight) = self.in_flight.remove(&number) {
+                settled.push(flight.verdict());
+            }
+        }
+        self.held = still_held;
+        settled
+    }
+
+    /// Whose return it is: the first that was sent of those that are alike and not yet returned.
+    fn mark(&mut self, fingerprint: Fingerprint, why: String) -> bool {
+        let alike = self
+            .in_flight
+            .iter_mut()
+            .filter(|(_, flight)| flight.fingerprint == fingerprint && flight.returned.is_none());
+        let Some((_, flight)) = alike.min_by_key(|(number, _)| **number) else { return false };
+        flight.returned = Some(why);
+        self.unconfirmed += usize::from(flight.confirmed.is_none());
+        true
+    }
+}
+
+impl<W> Flight<W> {
+    fn verdict(self) -> (W, Verdict) {
+        let verdict = match (self.returned, self.confirmed) {
+            (Some(why), _) => Verdict::Returned(why),
+            (None, Some(Confirmed { is_stored: true, .. })) => Verdict::Stored,
+            (None, _) => Verdict::Refused,
+        };
+        (self.waiter, verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    /// The client: what was returned waits for any confirm.
+    #[derive(Default)]
+    struct Client {
+        returned: VecDeque<u64>,
+    }
+
+    impl Client {
+        fn confirm(&mut self, number: u64, returns: &mut Returns<u64>) {
+            let carried = self.returned.pop_front().map(|other| (other, "NO_ROUTE".to_owned()));
+            assert!(returns.confirm(number, true, carried), "an unknown message was returned");
+        }
+    }
+
+    fn in_flight(count: u64) -> (Returns<u64>, Client) {
+        let mut returns = Returns::new();
+        (0..count).for_each(|number| assert_eq!(returns.publish(number, number), number));
+        (returns, Client::default())
+    }
+
+    fn no_route() -> Verdict {
+        Verdict::Returned("NO_ROUTE".to_owned())
+    }
+
+    #[test]
+    fn a_return_is_of_its_message_and_not_of_the_one_whose_confirm_carries_it() {
+        let (mut returns, mut client) = in_flight(3);
+        client.returned.push_back(2);
+        client.confirm(0, &mut returns);
+        // Its own return might wait behind the other one.
+        assert_eq!(returns.settled(), []);
+        client.confirm(1, &mut returns);
+        assert_eq!(returns.settled(), [(0, Verdict::Stored), (1, Verdict::Stored)]);
+        client.confirm(2, &mut returns);
+        assert_eq!(returns.settled(), [(2, no_route())]);
+    }
+
+    #[test]
+    fn two_returns_may_be_carried_crosswise() {
+        let (mut returns, mut client) = in_flight(2);
+        client.returned.extend([0, 1]);
+        client.confirm(1, &mut returns);
+        assert_eq!(returns.settled(), []);
+        client.confirm(0, &mut returns);
+        assert_eq!(returns.settled(), [(1, no_route()), (0, no_route())]);
+    }
+
+    #[test]
+    fn what_was_not_stored_is_told_and_what_is_lost_is_forgotten() {
+        let (mut returns, _) = in_flight(2);
+        returns.confirm(0, false, None);
+        assert_eq!(returns.lose(1), Some(1));
+        assert_eq!(returns.settled(), [(0, Verdict::Refused)]);
+        assert!(returns.in_flight.is_empty());
+    }
+
+    #[test]
+    fn a_return_of_what_was_never_sent_is_noticed() {
+        let (mut returns, _) = in_flight(1);
+        assert!(!returns.confirm(0, true, Some((99, "NO_ROUTE".to_owned()))));
+    }
+
+    /// What the broker does next; and when what was handed out is looked at.
+    #[derive(Clone, Debug)]
+    enum Event {
+        /// It routes the next message: the queue has it, or it is returned.
+        Route { is_stored: bool },
+        /// It confirms some of those that are routed, in any order.
+        Confirm(Vec<prop::sample::Index>),
+        /// It is looked at what is settled.
+        Look,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            3 => any::<bool>().prop_map(|is_stored| Event::Route { is_stored }),
+            2 => prop::collection::vec(any::<prop::sample::Index>(), 1..5).prop_map(Event::Confirm),
+            2 => Just(Event::Look),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn no_message_is_told_another_ones_fate_and_each_is_told_in_the_end(
+            events in prop::collection::vec(event(), 0..60),
+        ) {
+            const COUNT: u64 = 24;
+            let (mut returns, mut client) = in_flight(COUNT);
+            let mut unrouted = 0..COUNT;
+            let (mut routed, mut fates, mut told) = (Vec::new(), HashMap::new(), HashMap::new());
+            let rest = (0..COUNT).map(|_| Event::Route { is_stored: true });
+            for event in events.into_iter().chain(rest) {
+                match event {
+                    Event::Route { is_stored } => if let Some(number) = unrouted.next() {
+                        if !is_stored {
+                            client.returned.push_back(number);
+                        }
+                        fates.insert(number, if is_stored { Verdict::Stored } else { no_route() });
+                        routed.push(number);
+                    },
+                    Event::Confirm(which) => for index in which {
+                        if !routed.is_empty() {
+                            let number = routed.remove(index.index(routed.len()));
+                            client.confirm(number, &mut returns);
+                        }
+                    },
+                    Event::Look => told.extend(returns.settled()),
+                }
+            }
+            routed.into_iter().for_each(|number| client.confirm(number, &mut returns));
+            told.extend(returns.settled());
+            prop_assert_eq!(told, fates);
+        }
+    }
+}

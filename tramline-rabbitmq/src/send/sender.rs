@@ -1,0 +1,170 @@
+//! Sends, again and again where that helps, until the broker has answered or time is up.
+
+use super::answer::{Message, Next, answer, out_of_time};
+use super::channel::{Outcome, Publication};
+use super::publisher::Present;
+use super::route::Route;
+use super::size::Limits;
+use crate::link::{LinkState, Session, pause};
+use crate::rabbitmq::Shared;
+use crate::wire::write;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tramline_core::clock::{Clock, Deadline, Entropy, SystemClock, SystemEntropy};
+use tramline_core::name::QueueRef;
+use tramline_core::transport::{Destination, Outgoing, Sender, Sent};
+use tramline_core::{Error, Result};
+
+/// Sends to the queues, topics and exchanges of a broker. All senders of one handle share a channel,
+/// on which any number of messages is under way at once.
+#[derive(Clone, Debug)]
+pub struct RabbitMqSender {
+    shared: Arc<Shared>,
+}
+
+impl RabbitMqSender {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+/// A message is accepted when its queue has confirmed it: a quorum queue when most of its members have
+/// it on disk. What a broken connection left unconfirmed is published again on the next, under the
+/// same id, so that a queue may get it twice.
+///
+/// While the broker takes nothing (a memory or disk alarm) and while the window of unconfirmed
+/// messages is full, `send` waits. At the deadline a message that may have been written is
+/// [`Sent::Unknown`], any other [`Sent::Refused`].
+///
+/// Not cancel-safe: when the future is dropped, each message may or may not have been sent, and what
+/// was handed to the connection may still leave.
+impl Sender for RabbitMqSender {
+    async fn send(&self, batch: &[Outgoing], deadline: Deadline) -> Vec<Sent> {
+        let mut messages: Vec<Message> = batch.iter().map(|_| Message::default()).collect();
+        tokio::select! {
+            biased;
+            () = self.send_all(batch, &mut messages, deadline) => {}
+            () = SystemClock.sleep_until(deadline.0) => {}
+        }
+        let sent = |(message, outgoing): (Message, &Outgoing)| match message {
+            Message::Answered(sent) => sent,
+            Message::Open { may_have_arrived, why } => {
+                let hindrance = self.hindrance().or(why);
+                out_of_time(&outgoing.to, may_have_arrived, hindrance)
+            }
+        };
+        messages.into_iter().zip(batch).map(sent).collect()
+    }
+}
+
+/// A message that was handed to the channel.
+struct Submitted<'a> {
+    message: &'a mut Message,
+    outgoing: &'a Outgoing,
+    is_delayed: bool,
+    /// In an earlier attempt.
+    may_have_arrived: bool,
+    told: oneshot::Receiver<Outcome>,
+}
+
+impl RabbitMqSender {
+    async fn send_all(&self, batch: &[Outgoing], messages: &mut [Message], deadline: Deadline) {
+        for attempt in 0.. {
+            let session = match self.shared.publishing.session(deadline).await {
+                Ok(session) => session,
+                Err(error) => return messages.iter_mut().for_each(|one| one.give_up(&error)),
+            };
+            self.send_on(&session, batch, messages).await;
+            if messages.iter().all(|message| matches!(message, Message::Answered(_))) {
+                return;
+            }
+            // A new connection is waited for above; what the broker did not take on this one, it may
+            // take in a while.
+            if !session.has_ended() {
+                tokio::time::sleep(pause(attempt, SystemEntropy.fraction())).await;
+            }
+        }
+    }
+
+    /// One attempt for everything that is not answered yet.
+    async fn send_on(&self, session: &Session, batch: &[Outgoing], messages: &mut [Message]) {
+        let present = match self.shared.publisher.on(session).await {
+            Ok(present) => present,
+            Err(error) => return messages.iter_mut().for_each(|one| one.hinder(&error)),
+        };
+        let mut submitted = Vec::with_capacity(batch.len());
+        for (message, outgoing) in messages.iter_mut().zip(batch) {
+            let Message::Open { may_have_arrived, .. } = *message else { continue };
+            match self.submit(session, &present, outgoing).await {
+                Ok((is_delayed, told)) => {
+                    *message = Message::Open { may_have_arrived: true, why: None };
+                    let one = Submitted { message, outgoing, is_delayed, may_have_arrived, told };
+                    submitted.push(one);
+                }
+                Err(error) if error.is_transient() => message.hinder(&error),
+                Err(error) => *message = Message::Answered(Sent::Refused(error)),
+            }
+        }
+        for one in submitted {
+            self.hear(&present, one).await;
+        }
+    }
+
+    /// Hands `outgoing` to the channel as soon as that takes it. Whether it is delayed, and who tells
+    /// what became of it.
+    async fn submit(
+        &self,
+        session: &Session,
+        present: &Present,
+        outgoing: &Outgoing,
+    ) -> Result<(bool, oneshot::Receiver<Outcome>)> {
+        let now = SystemClock.now();
+        let route = Route::of(outgoing, &self.shared.declared.names, now)?;
+        let properties = write(outgoing, &route.legs, now)?;
+        let is_delayed = route.is_delayed();
+        let body = outgoing.envelope.body.clone();
+        present.ground.prepare(&route).await?;
+        let Route { exchange, routing_key, .. } = route;
+        let publication = Publication { exchange, routing_key, properties, body };
+        let limits = Limits {
+            body_bytes_max: self.shared.options.body_bytes_max,
+            frame_bytes_max: session.frame_bytes_max(),
+        };
+        let is_copy = outgoing.copy.is_some();
+        limits.check(&publication, is_copy, || format!("send to {}", outgoing.to))?;
+        session.unblocked().await;
+        let place = self.shared.publisher.place().await;
+        Ok((is_delayed, present.channel.publish(publication, place)))
+    }
+
+    /// Waits for what became of one message.
+    async fn hear(&self, present: &Present, one: Submitted<'_>) {
+        let Submitted { message, outgoing, is_delayed, may_have_arrived, told } = one;
+        let outcome = told.await.unwrap_or(Outcome::Lost(None));
+        match answer(outcome, outgoing, is_delayed, || self.is_limited(&outgoing.to)) {
+            Next::Answer(sent) => *message = Message::Answered(sent),
+            Next::Again { why, may_have_arrived: this_time } => {
+                if is_delayed {
+                    present.ground.forget_stages();
+                }
+                let may_have_arrived = may_have_arrived || this_time;
+                *message = Message::Open { may_have_arrived, why: Some(why) };
+            }
+        }
+    }
+
+    /// Whether the queue is known to refuse what it has no room for.
+    fn is_limited(&self, to: &Destination) -> bool {
+        let Destination::Queue(QueueRef::Main(queue)) = to else { return false };
+        self.shared.declared.is_limited(queue)
+    }
+
+    /// What is wrong with the connection, if something is.
+    fn hindrance(&self) -> Option<Error> {
+        match self.shared.publishing.state() {
+            LinkState::Up(session) => session.blocked().map(super::answer::blocked),
+            LinkState::Down { error, .. } => Some(error),
+            LinkState::Closed => None,
+        }
+    }
+}
