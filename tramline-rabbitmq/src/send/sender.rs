@@ -1,6 +1,6 @@
 //! Sends, again and again where that helps, until the broker has answered or time is up.
 
-use super::answer::{Message, Next, answer, out_of_time};
+use super::answer::{Message, Next, answer, blocked, out_of_time};
 use super::channel::{Outcome, Publication};
 use super::publisher::Present;
 use super::route::Route;
@@ -162,7 +162,7 @@ impl RabbitMqSender {
     /// What is wrong with the connection, if something is.
     fn hindrance(&self) -> Option<Error> {
         match self.shared.publishing.state() {
-            LinkState::Up(session) => session.blocked().map(super::answer::blocked),
+            LinkState::Up(session) => session.blocked().map(|why| blocked(why.reason)),
             LinkState::Down { error, .. } => Some(error),
             LinkState::Closed => None,
         }
