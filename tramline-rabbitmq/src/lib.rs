@@ -24,6 +24,7 @@ mod rabbitmq;
 mod receive;
 mod send;
 mod tls;
+mod transport;
 mod url;
 mod wire;
 

@@ -1,9 +1,12 @@
 //! What is connected to, and within which bounds.
 
+use crate::capabilities::capabilities;
 use crate::tls::Tls;
 use std::fmt;
 use std::time::Duration;
 use tramline_core::Result;
+use tramline_core::capabilities::Capabilities;
+use tramline_core::topology::QueueSpec;
 
 /// How to reach a broker, and how much may be under way.
 ///
@@ -87,6 +90,12 @@ impl RabbitMqOptions {
     pub fn body_bytes_max(mut self, bytes: u64) -> Self {
         self.body_bytes_max = bytes;
         self
+    }
+
+    /// What such a broker can do for `queue`, as far as that is known before it is asked: the frame
+    /// size that is agreed on bounds headers.
+    pub fn capabilities(&self, queue: &QueueSpec) -> Capabilities {
+        capabilities(queue, self, None)
     }
 
     /// Where the broker is, without user and password.

@@ -16,7 +16,7 @@ use tramline_core::transport::Source;
 /// A broker. Clones share its two connections: one publishes, one consumes.
 #[derive(Clone, Debug)]
 pub struct RabbitMq {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What every part of the driver works with.

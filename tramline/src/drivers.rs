@@ -9,6 +9,8 @@ pub(crate) async fn connect(url: &str) -> Result<Box<dyn DynTransport>> {
     match scheme {
         #[cfg(feature = "memory")]
         Some("memory") => memory(url),
+        #[cfg(feature = "rabbitmq")]
+        Some("amqp" | "amqps") => Ok(Box::new(tramline_rabbitmq::RabbitMq::connect(url).await?)),
         #[cfg(feature = "sqlite")]
         Some("sqlite") => Ok(Box::new(tramline_sqlite::Sqlite::from_url(url).await?)),
         Some(scheme) => Err(unknown(scheme)),
@@ -31,12 +33,16 @@ fn unknown(scheme: &str) -> Error {
     let known = [
         #[cfg(feature = "memory")]
         "memory:",
+        #[cfg(feature = "rabbitmq")]
+        "amqp:",
+        #[cfg(feature = "rabbitmq")]
+        "amqps:",
         #[cfg(feature = "sqlite")]
         "sqlite:",
     ];
     let scheme = scheme.escape_debug();
     Error::new(ErrorKind::Misconfigured, format!("connect to a URL with scheme `{scheme}:`"))
-        .because(format!("this build knows {}", known.join(" and ")))
+        .because(format!("this build knows {}", known.join(", ")))
 }
 
 #[cfg(test)]
@@ -45,8 +51,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_scheme_is_named_on_one_line_and_without_what_follows() {
-        let error = connect("am\nqp://user:secret@example.com").await.err().unwrap().to_string();
-        assert!(error.contains(r"a URL with scheme `am\nqp:`"), "{error}");
+        let error = connect("kaf\nka://user:secret@example.com").await.err().unwrap().to_string();
+        assert!(error.contains(r"a URL with scheme `kaf\nka:`"), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
 }

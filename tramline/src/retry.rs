@@ -323,7 +323,7 @@ mod tests {
             kinds.into_iter().flat_map(|retry| [1, 2, 5, 40].map(|n| retry.clone().runs(n)))
         {
             let pauses: Vec<_> = (1..retry.runs).map_while(|n| retry.whole_pause(n)).collect();
-            assert_eq!(retry.pauses_total(), pauses.iter().sum(), "{retry:?}");
+            assert_eq!(retry.pauses_total(), pauses.iter().sum::<Duration>(), "{retry:?}");
             assert_eq!(retry.pause_max(), pauses.iter().max().copied().unwrap_or_default());
         }
     }
