@@ -1,5 +1,11 @@
 //! What operators can see and do: depths, dead letters, redrive.
 
+mod chosen;
+mod pace;
+
+pub use chosen::Chosen;
+pub use pace::Pace;
+
 use crate::clock::Timestamp;
 use crate::dead::DeathRecord;
 use crate::envelope::Envelope;

@@ -1,6 +1,5 @@
 //! What operators see and do.
 
-mod choose;
 mod look;
 #[expect(clippy::module_inception, reason = "the contract itself, beside its parts")]
 mod operate;

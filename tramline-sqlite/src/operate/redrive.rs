@@ -1,6 +1,5 @@
 //! Dead letters go back to their queue as new messages under their old ids.
 
-use super::choose::Chosen;
 use super::{peek, purge};
 use crate::error::failed;
 use crate::queue::promote::promote_before;
@@ -11,11 +10,9 @@ use crate::queue::{lane, length};
 use crate::sqlite::Sqlite;
 use crate::writer::{Plan, Work, WriteError};
 use rusqlite::params;
-use std::time::Duration;
-use tramline_core::clock::{Clock, Timestamp};
+use tramline_core::Result;
 use tramline_core::name::QueueName;
-use tramline_core::operate::Redrive;
-use tramline_core::{Error, ErrorKind, Result};
+use tramline_core::operate::{Chosen, Pace, Redrive};
 
 /// How many dead letters are looked at in one step, and moved in one transaction.
 const STEP: u32 = 1000;
@@ -33,7 +30,9 @@ impl Sqlite {
     /// Looks at the dead letters on a reader and moves what is chosen on the writer. What dies
     /// again meanwhile stands behind the last one and is left alone.
     pub(super) async fn redrive_in_steps(&self, queue: &QueueName, what: Redrive) -> Result<u64> {
-        let mut pace = Pace::new(queue, what.rate)?;
+        let pace = Pace::new(queue, what.rate, STEP)?;
+        let clock = &self.core.shared.settings.clock;
+        let mut next = clock.now();
         let chosen = Chosen::new(queue, what.selection)?;
         let end = self.look_at(queue, |connection, id| purge::last(connection, id, true)).await?;
         let (mut after, mut count) = (i64::MIN, 0);
@@ -47,7 +46,8 @@ impl Sqlite {
                 count += step.chosen.len() as u64;
             } else {
                 for seqs in step.chosen.chunks(pace.at_once) {
-                    pace.wait(&*self.core.shared.settings.clock).await;
+                    clock.sleep_until(next).await;
+                    next = clock.now().after(pace.pause);
                     let seqs = seqs.to_vec();
                     let plan = Plan::durable(seqs.len());
                     let redrive = move |work: &Work<'_>| redrive(work, id, &seqs);
@@ -60,39 +60,6 @@ impl Sqlite {
                 None => return Ok(count),
             }
         }
-    }
-}
-
-/// How many go at once, and how long it is from one time to the next.
-struct Pace {
-    at_once: usize,
-    pause: Duration,
-    next: Option<Timestamp>,
-}
-
-impl Pace {
-    /// A rate is kept by ten steps a second, by one message at a time if it is lower, and by more steps
-    /// if it is so high that they would be too large.
-    fn new(queue: &QueueName, rate: Option<u32>) -> Result<Self> {
-        let Some(rate) = rate else {
-            return Ok(Self { at_once: STEP as usize, pause: Duration::ZERO, next: None });
-        };
-        if rate == 0 {
-            let doing = format!("redrive dead letters of queue {queue}");
-            let why = "at most 0 a second is none ever; leave the rate out for no bound";
-            return Err(Error::new(ErrorKind::Misconfigured, doing).because(why));
-        }
-        let at_once = (rate / 10).clamp(1, STEP);
-        let pause = Duration::from_secs(1) * at_once / rate;
-        Ok(Self { at_once: at_once as usize, pause, next: None })
-    }
-
-    /// Ends when the next ones may go.
-    async fn wait(&mut self, clock: &dyn Clock) {
-        if let Some(next) = self.next {
-            clock.sleep_until(next).await;
-        }
-        self.next = (!self.pause.is_zero()).then(|| clock.now().after(self.pause));
     }
 }
 
