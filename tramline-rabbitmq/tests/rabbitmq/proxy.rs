@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 /// Passes every byte on, unless told otherwise. Ends when it is dropped.
@@ -21,6 +21,8 @@ struct Control {
     holds: watch::Sender<bool>,
     /// Connections of earlier counts are cut.
     cuts: watch::Sender<u32>,
+    /// What the broker is made to say.
+    words: broadcast::Sender<Vec<u8>>,
 }
 
 impl Proxy {
@@ -30,8 +32,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut url = vhost.url.clone();
         url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
-        let control = Control { holds: watch::channel(false).0, cuts: watch::channel(0).0 };
-        let control = Arc::new(control);
+        let (holds, cuts) = (watch::channel(false).0, watch::channel(0).0);
+        let control = Arc::new(Control { holds, cuts, words: broadcast::channel(8).0 });
         let listening = tokio::spawn(listen(listener, broker, control.clone()));
         Self { url: url.into(), control, listening }
     }
@@ -43,6 +45,31 @@ impl Proxy {
 
     pub(crate) fn pass(&self) {
         self.control.holds.send_replace(false);
+    }
+
+    /// Makes the broker say that it takes nothing. To be called while it says nothing by itself.
+    pub(crate) fn block(&self, reason: &str) {
+        let reason_bytes = u8::try_from(reason.len()).unwrap();
+        let mut arguments = vec![reason_bytes];
+        arguments.extend(reason.as_bytes());
+        self.say(60, &arguments);
+    }
+
+    /// Makes the broker say that it takes messages again.
+    pub(crate) fn unblock(&self) {
+        self.say(61, &[]);
+    }
+
+    /// A method of the class that is about connections.
+    fn say(&self, method: u8, arguments: &[u8]) {
+        const METHOD_FRAME: u8 = 1;
+        const CONNECTION: u8 = 10;
+        const END: u8 = 0xCE;
+        let length = u8::try_from(4 + arguments.len()).unwrap();
+        let mut frame = vec![METHOD_FRAME, 0, 0, 0, 0, 0, length, 0, CONNECTION, 0, method];
+        frame.extend(arguments);
+        frame.push(END);
+        self.control.words.send(frame).unwrap();
     }
 
     /// Cuts every connection off.
@@ -68,25 +95,34 @@ async fn listen(listener: TcpListener, broker: (String, u16), control: Arc<Contr
         let Ok(server) = TcpStream::connect(&broker).await else { continue };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        tokio::spawn(pass_on(from_client, to_server, control.clone(), false));
-        tokio::spawn(pass_on(from_server, to_client, control.clone(), true));
+        tokio::spawn(to_broker(from_client, to_server, control.clone()));
+        tokio::spawn(from_broker(from_server, to_client, control.clone()));
     }
 }
 
-async fn pass_on(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    control: Arc<Control>,
-    may_be_held: bool,
-) {
+async fn to_broker(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: Arc<Control>) {
+    let mut cuts = control.cuts.subscribe();
+    tokio::select! {
+        _ = tokio::io::copy(&mut from, &mut to) => {}
+        _ = cuts.changed() => {}
+    }
+}
+
+async fn from_broker(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: Arc<Control>) {
     let (mut holds, mut cuts) = (control.holds.subscribe(), control.cuts.subscribe());
-    let mut bytes = vec![0; 64 * 1024];
+    let mut words = control.words.subscribe();
     let pass = async {
-        while let Ok(count @ 1..) = from.read(&mut bytes).await {
-            if may_be_held && holds.wait_for(|holds| !holds).await.is_err() {
-                return;
-            }
-            if to.write_all(&bytes[..count]).await.is_err() {
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            let said = tokio::select! {
+                word = words.recv() => word.unwrap_or_default(),
+                read = from.read(&mut bytes) => match read {
+                    Ok(count @ 1..) => bytes[..count].to_vec(),
+                    _ => return,
+                },
+            };
+            let may_pass = holds.wait_for(|holds| !holds).await.is_ok();
+            if !may_pass || to.write_all(&said).await.is_err() {
                 return;
             }
         }

@@ -223,6 +223,41 @@ async fn at_the_deadline_an_unconfirmed_message_may_have_arrived_and_an_unsent_o
 }
 
 #[tokio::test]
+async fn while_the_broker_takes_nothing_a_sender_waits_and_says_why() {
+    const REASON: &str = "low on memory";
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    declare_quorum(&raw, QUEUE).await;
+    let proxy = Proxy::before(&vhost).await;
+    let rabbitmq = RabbitMq::connect(&proxy.url).await.unwrap();
+    accepted(&rabbitmq, to_queue(QUEUE, "first")).await;
+    proxy.block(REASON);
+    let sender = rabbitmq.sender();
+    let batch = [to_queue(QUEUE, "taken")];
+    let mut expected = vec!["first"];
+    let refused = async {
+        // Until the word has come through, messages are still taken.
+        loop {
+            match sender.send(&batch, within(SOON)).await.pop() {
+                Some(Sent::Refused(error)) => return error,
+                Some(Sent::Accepted { .. }) => expected.push("taken"),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let error = tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains(REASON), "{error}");
+
+    let sender = rabbitmq.sender();
+    let sending = tokio::spawn(async move { answers(&sender, &[to_queue(QUEUE, "last")]).await });
+    proxy.unblock();
+    assert!(sending.await.unwrap()[0].is_accepted());
+    expected.push("last");
+    assert_eq!(take_ids(&raw, QUEUE, expected.len()).await, expected);
+}
+
+#[tokio::test]
 async fn an_event_says_whether_anybody_gets_it() {
     let Some(vhost) = Vhost::fresh() else { return };
     let (raw, rabbitmq) = (vhost.raw().await, vhost.connect().await);
