@@ -3,11 +3,11 @@
 use crate::declare::QueueKind;
 use crate::delay::{PAUSE_MAX, RESOLUTION};
 use crate::options::RabbitMqOptions;
+use crate::send::Limits;
 use tramline_core::capabilities::{
     Capabilities, Delay, DeliveryCount, FilterSupport, HeaderValues, LengthLimit, Ordering, Support,
 };
 use tramline_core::topology::QueueSpec;
-use tramline_core::wire::RECORD_BYTES_MAX;
 
 /// The filters that bindings can say.
 pub(crate) const FILTERS: FilterSupport = FilterSupport {
@@ -15,10 +15,6 @@ pub(crate) const FILTERS: FilterSupport = FilterSupport {
     sql: Support::No,
     ..FilterSupport::NATIVE
 };
-
-/// What a frame holds beside headers: the properties of a message, each of up to 255 bytes, and what
-/// the broker itself adds to one that it moves.
-const PROPERTIES_BYTES_MAX: u64 = 8 * 1024;
 
 /// The frame that brokers ask for unless they are configured otherwise.
 const FRAME_BYTES: u32 = 128 * 1024;
@@ -49,29 +45,49 @@ pub(crate) fn capabilities(
         keep_dead: native,
         shared_transaction: no,
         random_access: no,
-        peek: native,
+        peek: no,
         temporary_queues: native,
         body_bytes_max: Some(options.body_bytes_max),
-        header_bytes_max: Some(header_bytes_max(frame_bytes_max.or(options.frame_bytes_max))),
+        header_bytes_max: header_bytes_max(options, frame_bytes_max),
         hold_max: Some(options.hold_max),
     }
 }
 
 /// What is left for headers: all of them travel in one frame.
-fn header_bytes_max(frame_bytes_max: Option<u32>) -> u64 {
-    let frame = u64::from(frame_bytes_max.filter(|bytes| *bytes > 0).unwrap_or(FRAME_BYTES));
-    frame.saturating_sub(RECORD_BYTES_MAX as u64 + PROPERTIES_BYTES_MAX)
+fn header_bytes_max(options: &RabbitMqOptions, frame_bytes_max: Option<u32>) -> Option<u64> {
+    let frame_bytes_max = frame_bytes_max.or(options.frame_bytes_max).unwrap_or(FRAME_BYTES);
+    Limits { body_bytes_max: options.body_bytes_max, frame_bytes_max }.header_bytes_max()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tramline_core::name::QueueName;
 
     #[test]
-    fn headers_get_what_a_frame_has_left() {
-        let left = |frame| header_bytes_max(frame);
-        assert_eq!(left(Some(128 * 1024)), 110 * 1024);
-        assert_eq!((left(None), left(Some(0))), (110 * 1024, 110 * 1024));
-        assert_eq!(left(Some(4096)), 0);
+    fn a_queue_can_do_what_its_kind_can() {
+        let options = RabbitMqOptions::from_url("amqp://localhost").unwrap();
+        let quorum = QueueSpec::new(QueueName::foreign("work"));
+        let temporary = QueueSpec { temporary: true, ..quorum.clone() };
+        let arguments = [("queue-type".to_owned(), "classic".to_owned())].into();
+        let classic = QueueSpec { arguments, ..quorum.clone() };
+        for (spec, counts, priority) in [
+            (quorum, DeliveryCount::Raw, Support::No),
+            (classic, DeliveryCount::No, Support::Native),
+            (temporary, DeliveryCount::No, Support::Native),
+        ] {
+            let can = capabilities(&spec, &options, None);
+            assert_eq!((can.deliveries, can.priority), (counts, priority), "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn headers_get_what_the_frame_has_left_that_was_agreed_on() {
+        let options = RabbitMqOptions::from_url("amqp://localhost?frame_max=8192").unwrap();
+        let spec = QueueSpec::new(QueueName::foreign("work"));
+        let left = |agreed| capabilities(&spec, &options, agreed).header_bytes_max;
+        assert_eq!(left(None), left(Some(8192)));
+        assert!(left(Some(128 * 1024)) > left(Some(64 * 1024)));
+        assert_eq!(left(Some(0)), None, "a broker may set no bound");
     }
 }

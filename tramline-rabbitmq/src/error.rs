@@ -13,12 +13,16 @@ pub(crate) fn failed(doing: impl Into<String>, error: lapin::Error) -> Error {
 /// The error of an attempt to connect. What is wrong with who connects, rather than with the broker's
 /// state, is a matter of configuration.
 pub(crate) fn not_connected(doing: impl Into<String>, error: lapin::Error) -> Error {
-    let kind = match kind(&error) {
-        ErrorKind::Refused | ErrorKind::NotFound | ErrorKind::Conflict => ErrorKind::Misconfigured,
-        _ if is_about_tls(&error) => ErrorKind::Misconfigured,
-        kind => kind,
-    };
-    Error::new(kind, doing).because(error)
+    let refused = [ErrorKind::Refused, ErrorKind::NotFound, ErrorKind::Conflict];
+    match (kind(&error), about_tls(&error)) {
+        (_, Some(advice)) => {
+            Error::new(ErrorKind::Misconfigured, doing).because(format!("{advice}: {error}"))
+        }
+        (kind, None) if refused.contains(&kind) => {
+            Error::new(ErrorKind::Misconfigured, doing).because(error)
+        }
+        (kind, None) => Error::new(kind, doing).because(error),
+    }
 }
 
 /// What an error asks of whoever sees it.
@@ -59,9 +63,14 @@ fn hard_kind(error: &AMQPHardError) -> ErrorKind {
     }
 }
 
-/// Certificates that do not fit come as I/O errors whose cause is the TLS library's.
-fn is_about_tls(error: &lapin::Error) -> bool {
-    let Reported::IOError(error) = error.kind() else { return false };
+/// What to do about certificates that do not fit. They come as I/O errors whose cause is the TLS
+/// library's: its own refusal, or the alert by which the broker tells us of its.
+fn about_tls(error: &lapin::Error) -> Option<&'static str> {
+    let Reported::IOError(error) = error.kind() else { return None };
     let text = error.to_string();
-    error.kind() == io::ErrorKind::InvalidData || text.contains("certificate")
+    if text.contains("received fatal alert") {
+        return Some("the broker refuses the client's certificate (options `cert` and `key`)");
+    }
+    let is_ours = error.kind() == io::ErrorKind::InvalidData || text.contains("certificate");
+    is_ours.then_some("the broker's certificate is not trusted (option `ca` names who signs it)")
 }

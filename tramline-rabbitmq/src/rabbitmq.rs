@@ -126,6 +126,12 @@ impl RabbitMq {
         RabbitMqReceiver::open(self.shared.clone(), source).await
     }
 
+    /// Cuts both connections off as if they had broken, for tests. They come back by themselves.
+    #[doc(hidden)]
+    pub async fn cut(&self) {
+        futures_util::future::join(self.shared.publishing.cut(), self.shared.consuming.cut()).await;
+    }
+
     /// Ends both connections, by `deadline` at the latest.
     pub async fn close_by(&self, deadline: Deadline) {
         self.shared.leases.tell_all();

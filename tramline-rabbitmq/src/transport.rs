@@ -1,13 +1,14 @@
 //! The contract of a transport.
 
 use crate::capabilities::capabilities;
-use crate::link::LinkState;
+use crate::link::{LinkState, worse};
 use crate::rabbitmq::RabbitMq;
 use crate::receive::RabbitMqReceiver;
 use crate::send::RabbitMqSender;
 use tramline_core::Result;
 use tramline_core::capabilities::Capabilities;
 use tramline_core::clock::Deadline;
+use tramline_core::health::Health;
 use tramline_core::operate::Operate;
 use tramline_core::topology::{QueueSpec, Topology};
 use tramline_core::transport::{Source, Transport};
@@ -38,6 +39,12 @@ impl Transport for RabbitMq {
 
     async fn receiver(&self, source: &Source) -> Result<RabbitMqReceiver> {
         RabbitMqReceiver::open(self.shared.clone(), source).await
+    }
+
+    /// Of its two connections, how the worse one is.
+    fn health(&self) -> Health {
+        let (publishing, consuming) = (&self.shared.publishing, &self.shared.consuming);
+        worse(publishing.state().health(), consuming.state().health())
     }
 
     fn operate(&self) -> Option<&dyn Operate> {

@@ -11,8 +11,9 @@ use crate::names::Names;
 use parking_lot::Mutex;
 use std::time::Duration;
 use tramline_core::clock::{Clock, Deadline, SystemClock};
-use tramline_core::name::{QueueName, TopicName};
+use tramline_core::name::{QueueName, QueueRef, TopicName};
 use tramline_core::topology::{QueueSpec, Topology};
+use tramline_core::transport::Destination;
 use tramline_core::{Error, ErrorKind, Result};
 
 /// How long a declaration may take in all, reconnecting included.
@@ -158,9 +159,25 @@ impl Declared {
         topology.queues.iter().find(|spec| spec.name == *queue).cloned()
     }
 
-    /// Whether `queue` was declared through this handle as one that can be full.
-    pub(crate) fn is_limited(&self, queue: &QueueName) -> bool {
-        self.spec(queue).is_some_and(|spec| is_limited(&spec))
+    /// Whether a queue that gets what is sent there was declared through this handle as one that can
+    /// be full.
+    pub(crate) fn can_be_full(&self, to: &Destination) -> bool {
+        let topology = self.topology.lock();
+        let is_limited = |queue: &QueueName| {
+            topology.queues.iter().any(|spec| spec.name == *queue && is_limited(spec))
+        };
+        match to {
+            Destination::Queue(QueueRef::Main(queue)) => is_limited(queue),
+            Destination::Topic { name, .. } => {
+                let subscriptions = topology.subscriptions.iter();
+                subscriptions
+                    .filter(|known| known.topic == *name)
+                    .any(|known| is_limited(&known.queue))
+            }
+            Destination::Queue(QueueRef::Dead(_))
+            | Destination::Foreign { .. }
+            | Destination::Address(_) => false,
+        }
     }
 }
 

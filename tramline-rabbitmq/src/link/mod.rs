@@ -8,7 +8,6 @@ mod link;
 mod session;
 
 pub(crate) use backoff::pause;
-#[allow(unused_imports)]
 pub(crate) use health::worse;
 #[allow(unused_imports)]
 pub(crate) use link::{Link, LinkState, Prepare};

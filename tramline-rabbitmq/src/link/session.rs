@@ -103,11 +103,31 @@ impl Session {
     /// Takes leave of the broker. Whoever waits for [`ended`](Self::ended) hears of it at once.
     pub(crate) async fn close(&self) {
         self.0.ended.cancel();
-        if let Err(error) = self.0.connection.close(200, "closed".into()).await {
-            tracing::debug!(%error, "the connection had ended before it was closed");
+        let closed = self.0.connection.close(200, "closed".into());
+        tokio::select! {
+            biased;
+            closed = closed => if let Err(error) = closed {
+                tracing::debug!(%error, "the connection had ended before it was closed");
+            },
+            // The client does not always answer to who closes what ends in the same moment.
+            () = self.is_over() => {}
+            () = tokio::time::sleep(CLOSE_LIMIT) => {
+                tracing::warn!("the broker did not answer to the close of a connection");
+            }
+        }
+    }
+
+    async fn is_over(&self) {
+        const LOOK_EVERY: Duration = Duration::from_millis(20);
+        let status = self.0.connection.status();
+        while !status.closed() && !status.errored() {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 }
+
+/// How long the broker may take to answer to the close of a connection.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 async fn watch(session: Session, blocked: watch::Sender<Option<Blocked>>) -> Error {
     /// What came to pass before anybody listened is seen within this time.

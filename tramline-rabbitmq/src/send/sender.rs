@@ -11,8 +11,7 @@ use crate::wire::write;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tramline_core::clock::{Clock, Deadline, Entropy, SystemClock, SystemEntropy};
-use tramline_core::name::QueueRef;
-use tramline_core::transport::{Destination, Outgoing, Sender, Sent};
+use tramline_core::transport::{Outgoing, Sender, Sent};
 use tramline_core::{Error, Result};
 
 /// Sends to the queues, topics and exchanges of a broker. All senders of one handle share a channel,
@@ -141,7 +140,9 @@ impl RabbitMqSender {
     async fn hear(&self, present: &Present, one: Submitted<'_>) {
         let Submitted { message, outgoing, is_delayed, may_have_arrived, told } = one;
         let outcome = told.await.unwrap_or(Outcome::Lost(None));
-        match answer(outcome, outgoing, is_delayed, || self.is_limited(&outgoing.to)) {
+        match answer(outcome, outgoing, is_delayed, || {
+            self.shared.declared.can_be_full(&outgoing.to)
+        }) {
             Next::Answer(sent) => *message = Message::Answered(sent),
             Next::Again { why, may_have_arrived: this_time } => {
                 if is_delayed {
@@ -151,12 +152,6 @@ impl RabbitMqSender {
                 *message = Message::Open { may_have_arrived, why: Some(why) };
             }
         }
-    }
-
-    /// Whether the queue is known to refuse what it has no room for.
-    fn is_limited(&self, to: &Destination) -> bool {
-        let Destination::Queue(QueueRef::Main(queue)) = to else { return false };
-        self.shared.declared.is_limited(queue)
     }
 
     /// What is wrong with the connection, if something is.

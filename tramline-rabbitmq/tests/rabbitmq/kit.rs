@@ -12,10 +12,6 @@ use std::time::{Duration, SystemTime};
 use tramline_rabbitmq::RabbitMq;
 use url::Url;
 
-/// Where tests are told of the broker.
-const VARIABLE: &str = "TRAMLINE_RABBITMQ_URL";
-/// What no test may pass over.
-const REQUIRE: &str = "TRAMLINE_REQUIRE";
 /// How long anything that must come is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,13 +29,11 @@ impl Vhost {
     /// # Panics
     /// … and `cargo xtask test --require` forbids to pass it over.
     pub(crate) fn fresh() -> Option<Self> {
-        let Some(mut url) = server() else {
-            let required = std::env::var(REQUIRE).unwrap_or_default();
-            let required = required.split(',').any(|what| what == "all" || what == "rabbitmq");
-            assert!(!required, "not shown here: {VARIABLE} is not set, and {REQUIRE} forbids it");
-            let _ = writeln!(std::io::stderr(), "not shown here: {VARIABLE} names no broker");
-            return None;
-        };
+        Some(Self::on(broker()?))
+    }
+
+    /// An empty one on the broker at `url`.
+    pub(crate) fn on(mut url: Url) -> Self {
         let management = url.query_pairs().find(|(name, _)| name == "management");
         let management = management.expect("the URL has `?management=…`").1.parse().unwrap();
         let name = unique();
@@ -49,7 +43,7 @@ impl Vhost {
         let user = vhost.management.username();
         let all = r#"{"configure":".*","write":".*","read":".*"}"#;
         vhost.ask("PUT", &format!("/api/permissions/{}/{user}", vhost.name), Some(all));
-        Some(vhost)
+        vhost
     }
 
     /// A handle like an application's.
@@ -161,9 +155,13 @@ pub(crate) struct Raw {
     pub(crate) channel: Channel,
 }
 
-fn server() -> Option<Url> {
-    let url = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty())?;
-    Some(url.parse().unwrap_or_else(|error| panic!("{VARIABLE} is no URL: {error}")))
+/// Where the broker is that tests share. `None`, and told, where there is none.
+///
+/// # Panics
+/// … and `cargo xtask test --require` forbids to pass it over.
+pub(crate) fn broker() -> Option<Url> {
+    let url = tramline_services::or_skip(tramline_services::rabbitmq::shared_url())?;
+    Some(url.parse().unwrap_or_else(|error| panic!("the broker's URL: {error}")))
 }
 
 /// A name that no test has had before.

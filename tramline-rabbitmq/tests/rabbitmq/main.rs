@@ -12,5 +12,6 @@ mod proxy;
 mod receiving;
 mod registry;
 mod sending;
+mod tls;
 mod topologies;
 mod trials;

@@ -1,0 +1,48 @@
+//! Whom to trust over TLS, and who we are.
+
+use crate::kit::Vhost;
+use crate::topologies::{assert_says, queue, spec};
+use std::path::PathBuf;
+use tramline_core::ErrorKind;
+use tramline_rabbitmq::RabbitMq;
+use tramline_services::or_skip;
+use tramline_services::rabbitmq::Server;
+
+/// The broker's URL over TLS with these files as options.
+fn url(server: &Server, vhost: &Vhost, files: Vec<(&str, PathBuf)>) -> String {
+    let mut url: url::Url = server.amqps_url().parse().unwrap();
+    url.set_path(vhost.url.path());
+    for (option, path) in files {
+        url.query_pairs_mut().append_pair(option, path.to_str().unwrap());
+    }
+    url.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_is_trusted_by_its_certificate_and_we_are_by_ours() {
+    // One that hears nobody without a certificate.
+    let asks = [("ssl_options.fail_if_no_peer_cert", "true")];
+    let Some(server) = or_skip(Server::temporary("tls", &asks)) else { return };
+    let vhost = Vhost::on(server.url().parse().unwrap());
+    let files = server.certificates();
+    let (ca, cert, key) = (files.ca(), files.client(), files.client_key());
+    let ours = vec![("ca", ca.clone()), ("cert", cert.clone()), ("key", key.clone())];
+    let trusted = url(&server, &vhost, ours);
+    let broker = RabbitMq::connect(&trusted).await.unwrap();
+    broker.declare(&queue(spec())).await.unwrap();
+    assert!(!vhost.queue("work").is_null());
+
+    let untrusted = "the broker's certificate is not trusted (option `ca`";
+    let refused = "the broker refuses the client's certificate (options `cert` and `key`)";
+    let others = [("cert", files.other_client()), ("key", files.other_client_key())];
+    for (options, why) in [
+        (vec![("ca", files.other_ca()), ("cert", cert), ("key", key)], untrusted),
+        (vec![], untrusted),
+        (vec![("ca", ca.clone())], refused),
+        ([("ca", ca)].into_iter().chain(others).collect(), refused),
+    ] {
+        let shown = format!("{options:?}");
+        let error = RabbitMq::connect(&url(&server, &vhost, options)).await.expect_err(&shown);
+        assert_says(&error, ErrorKind::Misconfigured, &["amqps://127.0.0.1", why]);
+    }
+}
