@@ -9,7 +9,9 @@ use lapin::message::Delivery as Delivered;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tramline_core::clock::{Clock, Deadline, Entropy, SystemClock, SystemEntropy, Timestamp};
 use tramline_core::name::QueueRef;
 use tramline_core::{Error, ErrorKind, Result};
@@ -18,6 +20,23 @@ use tramline_core::{Error, ErrorKind, Result};
 pub(super) struct Consumption {
     consumer: Consumer,
     lease: Arc<Lease>,
+    prefetch: usize,
+    /// What was taken from the consumer and not handed out, for once in an attempt to end.
+    ahead: VecDeque<Delivered>,
+    /// What comes after that.
+    ended: Option<End>,
+    ending: Ending,
+}
+
+/// How far the end of a consumer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Not meant.
+    No,
+    /// Wanted as soon as nothing is on its way, if that is before this moment.
+    Sought(Instant),
+    /// Cancelled.
+    Asked,
 }
 
 /// Which queue is consumed, and how many of its messages may be unsettled.
@@ -29,9 +48,9 @@ pub(super) struct Wish {
 
 /// Why a consumer has nothing more.
 pub(super) enum End {
-    /// It was cancelled, by either side, and all that it had was handed out.
+    /// It was cancelled here, and all that it had was handed out.
     Cancelled,
-    /// Its channel is gone, and so is what it had.
+    /// The broker ended it, or its channel is gone.
     Gone(String),
 }
 
@@ -99,40 +118,110 @@ impl Consumption {
         let origin = Origin { shared: shared.clone(), queue: wish.queue.clone() };
         let lease = Lease::begin(origin, session.clone(), channel, wish.prefetch);
         shared.leases.add(&lease);
-        Ok(Self { consumer, lease })
+        let prefetch = usize::from(wish.prefetch);
+        Ok(Self {
+            consumer,
+            lease,
+            prefetch,
+            ahead: VecDeque::new(),
+            ended: None,
+            ending: Ending::No,
+        })
     }
 
     pub(super) fn lease(&self) -> &Arc<Lease> {
         &self.lease
     }
 
+    /// The next message, if it is here already.
+    pub(super) fn at_once(&mut self) -> Option<Result<Delivered, End>> {
+        if self.lease.is_lost() {
+            return Some(Err(End::lost()));
+        }
+        if let Ending::Sought(until) = self.ending
+            && self.ended.is_none()
+        {
+            self.seek_end(until);
+        }
+        if let Some(delivered) = self.ahead.pop_front() {
+            return Some(Ok(delivered));
+        }
+        if let Some(end) = self.ended.take() {
+            return Some(Err(end));
+        }
+        self.consumer.next().now_or_never().map(|next| self.or_end(next))
+    }
+
     /// The next message. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Delivered, End> {
-        if self.lease.is_lost() {
-            return Err(End::lost());
-        }
-        let item = match self.consumer.next().now_or_never() {
-            Some(item) => item,
-            None => {
-                self.lease.rests();
-                tokio::select! {
-                    biased;
-                    item = self.consumer.next() => item,
-                    () = self.lease.lost() => return Err(End::lost()),
-                }
+        loop {
+            if let Some(next) = self.at_once() {
+                return next;
             }
-        };
-        match item {
+            self.lease.rests();
+            let too_late = async {
+                match self.ending {
+                    Ending::Sought(until) => tokio::time::sleep_until(until.into()).await,
+                    Ending::No | Ending::Asked => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                next = self.consumer.next() => return self.or_end(next),
+                () = self.lease.lost() => return Err(End::lost()),
+                () = too_late => {}
+            }
+        }
+    }
+
+    fn or_end(&self, next: Option<lapin::Result<Delivered>>) -> Result<Delivered, End> {
+        match next {
             Some(Ok(delivered)) => Ok(delivered),
             Some(Err(error)) => Err(End::Gone(error.to_string())),
-            None => Err(End::Cancelled),
+            None if self.ending == Ending::Asked => Err(End::Cancelled),
+            None => Err(End::Gone("the broker cancelled it".to_owned())),
         }
     }
 
     /// Takes nothing more from the broker: `next` still has what is on its way, and then ends.
-    pub(super) fn cancel(&self) {
-        if let Some(channel) = self.lease.channel() {
-            cancel(&channel, &self.consumer);
+    pub(super) fn cancel(&mut self) {
+        if self.ending != Ending::Asked {
+            self.ending = Ending::Asked;
+            if let Some(channel) = self.lease.channel() {
+                cancel(&channel, &self.consumer);
+            }
+            self.lease.release();
+        }
+    }
+
+    /// Cancels once nothing is on its way, if that comes soon.
+    ///
+    /// What a quorum queue has sent when it hears of the cancel, and the channel has not passed on, goes
+    /// back and comes out of order. So the broker hears of no ack until it has sent as many as it may:
+    /// then there is nothing that it could send.
+    pub(super) fn cancel_in_order(&mut self, now: Instant) {
+        const PATIENCE: Duration = Duration::from_millis(20);
+        if self.ending == Ending::No {
+            self.ending = Ending::Sought(now + PATIENCE);
+            self.lease.withhold();
+        }
+    }
+
+    fn seek_end(&mut self, until: Instant) {
+        while let Some(next) = self.consumer.next().now_or_never() {
+            match self.or_end(next) {
+                Ok(delivered) => self.ahead.push_back(delivered),
+                Err(end) => {
+                    self.ended = Some(end);
+                    break;
+                }
+            }
+        }
+        if self.lease.unheard() + self.ahead.len() >= self.prefetch {
+            self.cancel();
+        } else if Instant::now() >= until {
+            self.ending = Ending::No;
+            self.lease.release();
         }
     }
 

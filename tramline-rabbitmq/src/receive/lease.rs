@@ -47,6 +47,8 @@ struct Books {
     at_rest: bool,
     /// The keeper was told that something waits.
     is_due: bool,
+    /// Nothing is told, so that the broker's count of what is unsettled comes to its limit.
+    withheld: bool,
 }
 
 impl Lease {
@@ -62,6 +64,7 @@ impl Lease {
             ledger: Ledger::default(),
             at_rest: false,
             is_due: false,
+            withheld: false,
         };
         let lease = Arc::new(Self {
             origin,
@@ -101,9 +104,27 @@ impl Lease {
     pub(crate) fn rests(&self) {
         let mut books = self.books.lock();
         books.at_rest = true;
-        if books.ledger.is_all_done() {
+        if books.ledger.is_all_done() && !books.withheld {
             self.heed(books.tell_prefix());
         }
+    }
+
+    /// Tells the broker of nothing that is done, until [`release`](Self::release).
+    pub(super) fn withhold(&self) {
+        self.books.lock().withheld = true;
+    }
+
+    /// Tells the broker what was withheld.
+    pub(super) fn release(&self) {
+        self.books.lock().withheld = false;
+        if self.tick() {
+            self.due.notify_one();
+        }
+    }
+
+    /// How many of those that were handed out the broker waits for.
+    pub(super) fn unheard(&self) -> usize {
+        self.books.lock().ledger.unheard()
     }
 
     /// `tag` is done. Whether the broker hears of it is not waited for: acks have no answer.
@@ -113,6 +134,9 @@ impl Lease {
         }
         let mut books = self.books.lock();
         books.ledger.done(tag);
+        if books.withheld {
+            return Settled::Done;
+        }
         let nothing_else_is_at_hand = books.at_rest && books.ledger.is_all_done();
         if (nothing_else_is_at_hand || books.ledger.untold() >= self.worth)
             && self.heed(books.tell_prefix()) == Settled::LeaseLost
@@ -182,6 +206,10 @@ impl Lease {
     /// Whether something is left that is done and was not told.
     fn tick(&self) -> bool {
         let mut books = self.books.lock();
+        if books.withheld {
+            books.is_due = false;
+            return false;
+        }
         let prefix = books.tell_prefix();
         self.heed(prefix.and(books.tell_overdue()));
         books.is_due = books.ledger.untold() > 0;

@@ -64,6 +64,11 @@ impl Ledger {
         self.untold
     }
 
+    /// How many the broker waits for.
+    pub(crate) fn unheard(&self) -> usize {
+        self.out + self.untold
+    }
+
     /// Whether nothing is out.
     pub(crate) fn is_all_done(&self) -> bool {
         self.out == 0
@@ -274,6 +279,8 @@ mod tests {
                         world.sweep();
                         // Bounded by the prefetch: nothing is kept that the broker has heard of.
                         prop_assert!(world.ledger.entries.len() <= world.unheard.len());
+                        let ahead = world.skipped.range(world.ledger.last + 1..).count();
+                        prop_assert_eq!(world.ledger.unheard() + ahead, world.unheard.len());
                     }
                     Step::Done(index) => {
                         if let Some(tag) = world.some_out(&index) {

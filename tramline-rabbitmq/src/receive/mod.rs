@@ -3,7 +3,7 @@
 //! 1. `ledger`: which deliveries are done, and how few acks say so; pure
 //! 2. `lease`: the deliveries of one channel, and the frames that settle them
 //! 3. `delivery`: one message; `trials`: how often it was handled alone
-//! 4. `consumption`: one consumer on one channel
+//! 4. `consumption`: one consumer on one channel; `pace`: how many messages it may hold
 //! 5. `receiver`: one queue, over as many connections as it takes
 
 mod complained;
@@ -11,6 +11,7 @@ mod consumption;
 mod delivery;
 mod lease;
 mod ledger;
+mod pace;
 mod receiver;
 mod trials;
 

@@ -4,13 +4,15 @@ use super::complained::Complained;
 use super::consumption::{Consumption, End, Wish};
 use super::delivery::RabbitMqDelivery;
 use super::lease::Lease;
+use super::pace::Pace;
+use crate::declare::QueueKind;
 use crate::rabbitmq::Shared;
 use crate::wire;
 use futures_util::FutureExt;
 use lapin::message::Delivery as Delivered;
 use std::sync::Arc;
+use std::time::Instant;
 use tramline_core::name::QueueRef;
-use tramline_core::topology::QueueSpec;
 use tramline_core::transport::{Receiver, Source};
 use tramline_core::{BoxFuture, ErrorKind, Result};
 
@@ -21,6 +23,9 @@ use tramline_core::{BoxFuture, ErrorKind, Result};
 pub struct RabbitMqReceiver {
     shared: Arc<Shared>,
     wish: Wish,
+    pace: Pace,
+    /// What the next consumer should hold, once this one has ended in order.
+    held_next: Option<u16>,
     /// The broker counts deliveries.
     counts: bool,
     consumption: Option<Consumption>,
@@ -39,12 +44,14 @@ impl RabbitMqReceiver {
     /// [`ErrorKind::NotFound`] if the queue was not declared; [`ErrorKind::Unavailable`] if the
     /// broker cannot be reached now.
     pub(crate) async fn open(shared: Arc<Shared>, source: &Source) -> Result<Self> {
-        let prefetch = u16::try_from(source.prefetch.max(1)).unwrap_or(u16::MAX);
-        let wish = Wish { queue: source.queue.clone(), prefetch };
+        let pace = Pace::of(source);
+        let wish = Wish { queue: source.queue.clone(), prefetch: pace.held() };
         let consumption = Consumption::begin(&shared, &wish).await?;
         Ok(Self {
             shared,
             wish,
+            pace,
+            held_next: None,
             counts: counts(source),
             consumption: Some(consumption),
             opening: None,
@@ -59,6 +66,28 @@ impl RabbitMqReceiver {
         let incoming = wire::read(delivered);
         self.complained.of(&self.wish.queue, &incoming.received);
         RabbitMqDelivery::new(incoming, lease, tag, self.counts)
+    }
+
+    /// A message with so many bytes is handed out. If another number should be held, the consumer ends,
+    /// and another one follows when all that it had was handed out.
+    fn keep_pace(&mut self, bytes: usize) {
+        let now = Instant::now();
+        if let (Some(held), Some(consumption)) =
+            (self.pace.hands_out(bytes, now), &mut self.consumption)
+        {
+            self.held_next = Some(held);
+            consumption.cancel_in_order(now);
+        }
+    }
+
+    /// The consumer has ended as it was asked to.
+    fn changes_pace(&mut self) {
+        self.consumption = None;
+        if let Some(held) = self.held_next.take() {
+            tracing::debug!(queue = %self.wish.queue, held, "another prefetch");
+            self.pace.changes_to(held);
+            self.wish.prefetch = held;
+        }
     }
 
     /// Nobody here asked for the end of the consumer: what it delivered is lost, and there will be
@@ -83,17 +112,24 @@ impl Receiver for RabbitMqReceiver {
                 }
             }
             if let Some(consumption) = &mut self.consumption {
-                match consumption.next().await {
+                let next = match consumption.at_once() {
+                    Some(next) => next,
+                    None => {
+                        self.pace.rests();
+                        consumption.next().await
+                    }
+                };
+                match next {
                     Ok(delivered) => {
                         let lease = consumption.lease().clone();
+                        self.keep_pace(delivered.data.len());
                         let delivery = self.opened(delivered, lease);
                         if !delivery.may_have_been_tried() {
                             return Ok(Some(delivery));
                         }
                         self.suspect = Some(delivery.with_trials().boxed());
                     }
-                    Err(End::Cancelled) if self.stopped => self.consumption = None,
-                    Err(End::Cancelled) => self.begins_again("the broker cancelled it"),
+                    Err(End::Cancelled) => self.changes_pace(),
                     Err(End::Gone(why)) => self.begins_again(&why),
                 }
                 continue;
@@ -117,7 +153,7 @@ impl Receiver for RabbitMqReceiver {
     async fn stop(&mut self) -> Result<()> {
         self.stopped = true;
         self.opening = None;
-        if let Some(consumption) = &self.consumption {
+        if let Some(consumption) = &mut self.consumption {
             consumption.cancel();
         }
         Ok(())
@@ -135,10 +171,8 @@ impl Drop for RabbitMqReceiver {
 /// Whether the broker counts how often it delivered a message of `source`: quorum queues do, and
 /// dead letters are in one.
 fn counts(source: &Source) -> bool {
-    let QueueSpec { temporary, priority_max, arguments, .. } = &source.spec;
-    let is_classic = arguments.get("queue-type").is_some_and(|kind| kind == "classic");
     match source.queue {
-        QueueRef::Main(_) => !is_classic && !temporary && priority_max.is_none(),
+        QueueRef::Main(_) => QueueKind::of(&source.spec) == QueueKind::Quorum,
         QueueRef::Dead(_) => true,
     }
 }

@@ -1,11 +1,11 @@
 //! Messages of any client are taken, and the broker hears how that ended.
 
 use crate::kit::{PATIENCE, Raw, Vhost};
-use lapin::BasicProperties;
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, DecimalValue, FieldTable};
+use lapin::{BasicProperties, Confirmation, PublisherConfirm};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tramline_core::ErrorKind;
@@ -13,6 +13,7 @@ use tramline_core::clock::{Clock, Deadline, SystemClock};
 use tramline_core::headers::{HeaderValue, Headers};
 use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::settlement::{Settled, Settlement};
+use tramline_core::topology::Topology;
 use tramline_core::transport::{Delivery, Receiver, Source};
 use tramline_rabbitmq::{RabbitMq, RabbitMqDelivery, RabbitMqReceiver};
 
@@ -39,18 +40,32 @@ pub(crate) async fn send(
     bodies: impl IntoIterator<Item = String>,
 ) {
     raw.channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let mut confirms = Vec::new();
     for body in bodies {
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let sent = raw.channel.basic_publish(
-            "".into(),
-            QUEUE.into(),
-            options,
-            body.as_bytes(),
-            properties.clone(),
-        );
-        drop(sent.await.unwrap());
+        confirms.push(publish(raw, properties, &body).await);
     }
-    assert!(raw.channel.wait_for_confirms().await.unwrap().is_empty(), "there is no queue");
+    for confirm in confirms {
+        assert_eq!(confirm.await.unwrap(), Confirmation::Ack(None), "there is no queue");
+    }
+}
+
+async fn publish(raw: &Raw, properties: &BasicProperties, body: &str) -> PublisherConfirm {
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let (exchange, properties) = ("".into(), properties.clone());
+    let sent =
+        raw.channel.basic_publish(exchange, QUEUE.into(), options, body.as_bytes(), properties);
+    sent.await.unwrap()
+}
+
+/// Sends `body` again and again until there is a queue for it.
+async fn send_when_there(raw: &Raw, body: &str) {
+    raw.channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let sent = async {
+        while publish(raw, &BasicProperties::default(), body).await.await.unwrap()
+            != Confirmation::Ack(None)
+        {}
+    };
+    tokio::time::timeout(PATIENCE, sent).await.expect("a queue in time");
 }
 
 async fn send_numbers(raw: &Raw, numbers: std::ops::Range<u32>) {
@@ -338,6 +353,34 @@ async fn a_stopped_receiver_hands_out_what_it_has_and_takes_nothing_more() {
 }
 
 #[tokio::test]
+async fn more_is_prefetched_while_messages_are_handled_quickly_and_they_stay_in_order() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let (raw, rabbitmq) = (vhost.raw().await, vhost.connect().await);
+    declare(&raw, "quorum").await;
+    send_numbers(&raw, 0..2000).await;
+    let eager = Source { prefetch_max: 100, ..source(10) };
+    let mut receiver = rabbitmq.receiver(&eager).await.unwrap();
+    for number in 0..2000 {
+        let delivery = next(&mut receiver).await;
+        assert_eq!((body(&delivery), delivery.deliveries()), (number.to_string(), Some(1)));
+        ack(delivery).await;
+    }
+    let began = std::time::Instant::now();
+    loop {
+        let consumers = vhost.get("consumers/{vhost}");
+        let prefetch: Vec<_> =
+            consumers.as_array().unwrap().iter().map(|one| &one["prefetch_count"]).collect();
+        if prefetch == [&serde_json::json!(100)] {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{consumers}");
+        tokio::task::yield_now().await;
+    }
+    drop(receiver);
+    assert_eq!(left_after_close(rabbitmq, &raw).await, 0);
+}
+
+#[tokio::test]
 async fn a_dropped_receiver_gives_back_what_it_did_not_hand_out() {
     let Some(vhost) = Vhost::fresh() else { return };
     let (raw, rabbitmq) = (vhost.raw().await, vhost.connect().await);
@@ -389,6 +432,19 @@ async fn a_receiver_goes_on_when_its_queue_was_deleted_and_is_there_again() {
     send_numbers(&raw, 7..8).await;
     assert_eq!(body(&received.await.unwrap()), "7");
     assert_eq!(gone.settle(Settlement::Ack).await.unwrap(), Settled::LeaseLost);
+}
+
+#[tokio::test]
+async fn a_receiver_declares_its_queue_again_when_it_was_deleted() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let (raw, rabbitmq) = (vhost.raw().await, vhost.connect().await);
+    let queues = vec![source(10).spec];
+    rabbitmq.declare(&Topology { queues, ..Topology::default() }).await.unwrap();
+    let mut receiver = rabbitmq.receiver(&source(10)).await.unwrap();
+    raw.channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await.unwrap();
+    let received = tokio::spawn(async move { next(&mut receiver).await });
+    send_when_there(&raw, "7").await;
+    assert_eq!(body(&received.await.unwrap()), "7");
 }
 
 #[tokio::test]
