@@ -9,6 +9,7 @@ use super::work::{Work, lasting_names};
 use crate::link::{Link, Session};
 use crate::names::Names;
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tramline_core::clock::{Clock, Deadline, SystemClock};
 use tramline_core::name::{QueueName, QueueRef, TopicName};
@@ -32,6 +33,8 @@ pub(crate) struct Declared {
     turn_limit: Duration,
     topology: Mutex<Topology>,
     foreign: Mutex<Foreign>,
+    /// Whether anything was: what users have added waits for the first declaration.
+    begun: AtomicBool,
 }
 
 impl Declared {
@@ -42,6 +45,7 @@ impl Declared {
             turn_limit: heartbeat * 2 + TURN_SPARE,
             topology: Mutex::default(),
             foreign: Mutex::default(),
+            begun: AtomicBool::new(false),
         }
     }
 
@@ -93,6 +97,7 @@ impl Declared {
             }
         }
         remember(&mut self.topology.lock(), topology);
+        self.begun.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -106,8 +111,7 @@ impl Declared {
     pub(crate) async fn again(&self, session: &Session) -> Result<()> {
         let topology = self.topology.lock().clone();
         let foreign = self.foreign.lock().clone();
-        // Before the first declaration there is nothing, and nobody waits for what users have added.
-        if topology == Topology::default() {
+        if !self.begun.load(Ordering::Relaxed) {
             return Ok(());
         }
         let plans = plans(&topology)?;

@@ -228,3 +228,131 @@ fn lasting(topology: &Topology) -> impl Iterator<Item = &Subscription> {
 fn is_temporary(topology: &Topology, queue: &QueueName) -> bool {
     topology.queues.iter().any(|spec| spec.name == *queue && spec.temporary)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> QueueName {
+        QueueName::foreign(name)
+    }
+
+    fn subscription(queue: &str, topic: &str, subjects: &[&str]) -> Subscription {
+        let rules = subjects.iter().map(|subject| Rule::subject(*subject)).collect();
+        Subscription { queue: name(queue), topic: TopicName::foreign(topic), rules }
+    }
+
+    fn topology(queue: &str, subscriptions: Vec<Subscription>) -> Topology {
+        Topology { queues: vec![QueueSpec::new(name(queue))], topics: Vec::new(), subscriptions }
+    }
+
+    /// The record after `change` was carried out.
+    fn done(record: &Record, change: &Change) -> Record {
+        let last = change.after.as_ref().or(change.before.as_ref()).unwrap_or(record);
+        Record::read(&last.bytes()).unwrap()
+    }
+
+    fn keys(bonds: &[(QueueName, Bond)]) -> Vec<String> {
+        bonds.iter().map(|(queue, bond)| format!("{queue} {} {}", bond.topic, bond.key)).collect()
+    }
+
+    #[test]
+    fn what_is_bound_was_recorded_before_and_what_is_stale_goes_and_is_forgotten_then() {
+        let empty = Record::default();
+        let first = topology("work", vec![subscription("work", "orders", &["a", "b"])]);
+        let change = empty.declare(&first);
+        assert_eq!(keys(&change.bind), ["work orders a", "work orders b"]);
+        assert!(change.unbind.is_empty() && change.after.is_none(), "{change:?}");
+        let record = done(&empty, &change);
+        assert_eq!(record.subscriptions(), first.subscriptions);
+
+        let second = topology("work", vec![subscription("work", "orders", &["b", "c"])]);
+        let change = record.declare(&second);
+        let before = change.before.as_ref().unwrap();
+        assert_eq!(before.queues[&name("work")].bonds.len(), 3, "old and new");
+        assert_eq!(keys(&change.bind), ["work orders b", "work orders c"]);
+        assert_eq!(keys(&change.unbind), ["work orders a"]);
+        assert!(before.generation > record.generation);
+        assert!(change.after.as_ref().unwrap().generation > before.generation);
+
+        // Who dies before the last record leaves the stale one in it: it goes the next time.
+        let again = before.declare(&second);
+        assert_eq!(keys(&again.unbind), ["work orders a"]);
+        let record = done(before, &again);
+        assert_eq!(record.queues[&name("work")].bonds.len(), 2);
+    }
+
+    #[test]
+    fn nothing_is_written_where_nothing_changes_and_everything_is_bound_again() {
+        let first = topology(
+            "work",
+            vec![subscription("work", "orders", &["#"]), subscription("work", "stock", &["#"])],
+        );
+        let record = done(&Record::default(), &Record::default().declare(&first));
+        let change = record.declare(&first);
+        assert_eq!((&change.before, &change.after), (&None, &None));
+        assert_eq!(keys(&change.bind), ["work orders #", "work stock #"]);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_any_more_stays_bound_until_somebody_ends_it() {
+        let both = topology(
+            "work",
+            vec![subscription("work", "orders", &["#"]), subscription("work", "stock", &["#"])],
+        );
+        let record = done(&Record::default(), &Record::default().declare(&both));
+        let less = topology("work", vec![subscription("work", "stock", &["#"])]);
+        let change = record.declare(&less);
+        assert!(change.unbind.is_empty());
+        let record = done(&record, &change);
+        assert_eq!(record.orphans(), [subscription("work", "orders", &["#"])]);
+        assert_eq!(record.subscriptions().len(), 2);
+
+        let orders = TopicName::foreign("orders");
+        let change = record.unsubscribe(&name("work"), &orders).unwrap();
+        assert_eq!(keys(&change.unbind), ["work orders #"]);
+        let record = done(&record, &change);
+        assert!(record.orphans().is_empty());
+        assert_eq!(record.unsubscribe(&name("work"), &orders), None);
+    }
+
+    #[test]
+    fn what_comes_back_is_what_was_declared_last_and_else_what_is_known_here() {
+        let newer = topology("work", vec![subscription("work", "orders", &["new"])]);
+        let record = done(&Record::default(), &Record::default().declare(&newer));
+        let mut older = topology("work", vec![subscription("work", "orders", &["old"])]);
+        older.queues.push(QueueSpec::new(name("mail")));
+        older.subscriptions.push(subscription("mail", "orders", &["mine"]));
+        let change = record.restore(&older);
+        assert_eq!(keys(&change.bind), ["mail orders mine", "work orders new"]);
+        assert!(change.unbind.is_empty());
+        let record = done(&record, &change);
+        assert_eq!(record.queues(), [name("mail"), name("work")]);
+        assert_eq!(record.orphans(), []);
+    }
+
+    #[test]
+    fn subscriptions_of_temporary_queues_are_not_remembered() {
+        let mut passing = topology("work", vec![subscription("work", "orders", &["#"])]);
+        passing.queues[0].temporary = true;
+        let change = Record::default().declare(&passing);
+        assert!(change.bind.is_empty());
+        let record = done(&Record::default(), &change);
+        assert_eq!((record.queues(), record.subscriptions()), (vec![name("work")], vec![]));
+    }
+
+    #[test]
+    fn what_a_newer_program_says_of_a_queue_is_kept_and_its_form_is_refused() {
+        let text =
+            r#"{"form":1,"generation":4,"queues":{"other":{"spec":{"name":"other","new":1}}}}"#;
+        let record = Record::read(text.as_bytes()).unwrap();
+        assert_eq!((record.queues(), record.spec(&name("other"))), (vec![name("other")], None));
+        let record = done(&record, &record.declare(&topology("work", Vec::new())));
+        assert_eq!(record.queues[&name("other")].spec["new"], 1);
+
+        let newer = text.replace(r#""form":1"#, r#""form":2"#);
+        let error = Record::read(newer.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Outdated);
+        assert_eq!(Record::read(b"?").unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}

@@ -92,7 +92,14 @@ impl Ground {
 
     async fn find(&self, asking: &mut Option<Channel>, need: &Need) -> Result<()> {
         match need {
-            Need::Queue(queue) => self.declare(asking, vec![bind_due(queue)]).await,
+            Need::Queue(queue) => match self.declare(asking, vec![bind_due(queue)]).await {
+                // An exclusive queue is bound by the connection that has it, when it is declared.
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    *asking = None;
+                    Ok(())
+                }
+                bound => bound,
+            },
             Need::Exchange(exchange) => look_for(self.channel(asking).await?, exchange).await,
             // Looked for first: who may publish need not be allowed to declare.
             Need::Topic(topic) => match look_for(self.channel(asking).await?, topic).await {

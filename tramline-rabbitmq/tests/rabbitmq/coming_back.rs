@@ -1,13 +1,17 @@
 //! What was declared is there again with the next connection.
 
 use crate::kit::Vhost;
+use crate::messages::{accepted, after, to_queue};
 use crate::receiving::{ack, next, send, source};
-use crate::topologies::{QUEUE, queue, refused, shown, spec, subscribed};
+use crate::topologies::{QUEUE, queue, refused, shown, spec, subscribed, with};
 use lapin::BasicProperties;
 use serde_json::Value;
+use std::time::Duration;
 use tramline_core::ErrorKind;
-use tramline_core::name::QueueName;
+use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::topology::{QueueSpec, Rule, Topology};
+use tramline_core::transport::Source;
+use tramline_rabbitmq::Exchange;
 
 /// The queues to which the broker gave their names.
 fn given(vhost: &Vhost) -> Vec<String> {
@@ -107,4 +111,33 @@ async fn what_the_broker_refuses_ends_no_connection() {
         assert_eq!(refused(&broker, &otherwise).await.kind(), ErrorKind::Conflict);
     }
     ack(held).await;
+}
+
+/// Who sends is on another connection, and the queue is this one's own.
+#[tokio::test]
+async fn what_was_delayed_for_a_queue_of_one_connection_arrives() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    let temporary = QueueSpec { temporary: true, ..spec() };
+    let exclusive = with([("queue-type", "classic"), ("exclusive", "true")]);
+    let exclusive = QueueSpec { name: QueueName::foreign("mine"), ..exclusive };
+    let topology = Topology { queues: vec![temporary, exclusive], ..Topology::default() };
+    broker.declare(&topology).await.unwrap();
+    for queue in [QUEUE, "mine"] {
+        let source = Source::of(QueueRef::Main(QueueName::foreign(queue)), 1);
+        let mut receiver = broker.receiver(&source).await.unwrap();
+        accepted(&broker, after(Duration::from_millis(100), to_queue(queue, "a"))).await;
+        ack(next(&mut receiver).await).await;
+    }
+}
+
+#[tokio::test]
+async fn an_exchange_of_who_only_publishes_comes_back() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await.exchange(Exchange::fanout("audit").durable(false));
+    broker.declare(&Topology::default()).await.unwrap();
+    vhost.ask("DELETE", &format!("/api/exchanges/{}/audit", vhost.name), None);
+    assert!(vhost.exchange("audit").is_null());
+    cut(&vhost).await;
+    shown("the exchange", || (!vhost.exchange("audit").is_null()).then_some(())).await;
 }
