@@ -3,15 +3,13 @@
 use crate::declare::{Binding, Declared, Exchange};
 use crate::link::{Link, Prepare, Session};
 use crate::options::RabbitMqOptions;
-use crate::receive::{Asking, Leases, RabbitMqReceiver};
-use crate::send::{Publisher, RabbitMqSender};
+use crate::receive::{Asking, Leases};
+use crate::send::Publisher;
 use lapin::types::ShortString;
 use std::sync::Arc;
 use tramline_core::Result;
 use tramline_core::clock::Deadline;
 use tramline_core::name::QueueRef;
-use tramline_core::topology::Topology;
-use tramline_core::transport::Source;
 
 /// A broker. Clones share its two connections: one publishes, one consumes.
 #[derive(Clone, Debug)]
@@ -105,27 +103,6 @@ impl RabbitMq {
         self
     }
 
-    /// Makes sure that everything in `topology` is there.
-    ///
-    /// # Errors
-    /// As [`tramline_core::transport::Transport::declare`].
-    pub async fn declare(&self, topology: &Topology) -> Result<()> {
-        self.shared.declared.declare(&self.shared.consuming, topology).await
-    }
-
-    /// A sender. All senders share one channel, whichever of this handle's clones they are of.
-    pub fn sender(&self) -> RabbitMqSender {
-        RabbitMqSender::new(self.shared.clone())
-    }
-
-    /// A receiver on `source`, which must be there.
-    ///
-    /// # Errors
-    /// [`tramline_core::ErrorKind::NotFound`] if it is not.
-    pub async fn receiver(&self, source: &Source) -> Result<RabbitMqReceiver> {
-        RabbitMqReceiver::open(self.shared.clone(), source).await
-    }
-
     /// Cuts both connections off as if they had broken, for tests. They come back by themselves.
     #[doc(hidden)]
     pub async fn cut(&self) {
@@ -133,7 +110,7 @@ impl RabbitMq {
     }
 
     /// Ends both connections, by `deadline` at the latest.
-    pub async fn close_by(&self, deadline: Deadline) {
+    pub(crate) async fn close_by(&self, deadline: Deadline) {
         self.shared.leases.tell_all();
         let (publishing, consuming) = (&self.shared.publishing, &self.shared.consuming);
         futures_util::future::join(publishing.close(deadline), consuming.close(deadline)).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tramline_core::ErrorKind;
 use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::topology::{QueueSpec, Rule, Topology};
-use tramline_core::transport::Source;
+use tramline_core::transport::{Source, Transport};
 use tramline_rabbitmq::Exchange;
 
 /// The queues to which the broker gave their names.

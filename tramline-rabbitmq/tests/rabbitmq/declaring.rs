@@ -12,6 +12,7 @@ use tramline_core::capabilities::Ordering;
 use tramline_core::filter::Filter;
 use tramline_core::name::QueueName;
 use tramline_core::topology::{QueueSpec, Rule, Topology};
+use tramline_core::transport::Transport;
 
 /// What the broker shows of the queue, once it was declared as `spec` says.
 async fn declared(vhost: &Vhost, spec: QueueSpec) -> Value {

@@ -17,7 +17,7 @@ use tramline_core::dead::History;
 use tramline_core::envelope::Envelope;
 use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::settlement::{Marks, Settlement};
-use tramline_core::transport::{CopyOf, Delivery, Outgoing, Receiver, Sent, Source};
+use tramline_core::transport::{CopyOf, Delivery, Outgoing, Receiver, Sent, Source, Transport};
 use tramline_rabbitmq::{RabbitMq, RabbitMqReceiver};
 
 const QUEUE: &str = "work";
@@ -59,7 +59,7 @@ async fn messages_of_many_pauses_arrive_in_the_order_of_their_times() {
     let batch = due.iter().zip(ids(0..8)).rev();
     let batch = batch.map(|(due, id)| Outgoing { due: Some(*due), ..to_queue(QUEUE, &id) });
     let batch: Vec<_> = batch.collect();
-    assert!(answers(&rabbitmq.sender(), &batch).await.iter().all(Sent::is_accepted));
+    assert!(answers(&rabbitmq.sender().await.unwrap(), &batch).await.iter().all(Sent::is_accepted));
     for (due, id) in due.iter().zip(ids(0..8)) {
         assert_eq!(id_of(&take(&raw, QUEUE).await), id);
         assert!(SystemClock.now() >= *due, "{id} came before its time");
@@ -119,7 +119,7 @@ async fn five_hundred_messages_through_a_stage_all_arrive() {
     declare_quorum(&raw, QUEUE).await;
     let pause = Duration::from_millis(300);
     let batch: Vec<_> = ids(0..500).iter().map(|id| retry(1, message(id), pause)).collect();
-    assert!(answers(&rabbitmq.sender(), &batch).await.iter().all(Sent::is_accepted));
+    assert!(answers(&rabbitmq.sender().await.unwrap(), &batch).await.iter().all(Sent::is_accepted));
     let arrived: HashSet<_> = take_ids(&raw, QUEUE, 500).await.into_iter().collect();
     assert_eq!(arrived, ids(0..500).into_iter().collect());
     assert!(get(&raw, QUEUE).await.is_none(), "one came twice");
@@ -137,7 +137,7 @@ async fn messages_for_a_queue_that_was_deleted_hold_up_nobody_and_are_kept() {
     let delayed = |queue: &str, id: &str| Outgoing { due, ..to_queue(queue, id) };
     let mut batch: Vec<_> = ids(0..MANY).iter().map(|id| delayed("gone", id)).collect();
     batch.push(delayed(QUEUE, "behind"));
-    assert!(answers(&rabbitmq.sender(), &batch).await.iter().all(Sent::is_accepted));
+    assert!(answers(&rabbitmq.sender().await.unwrap(), &batch).await.iter().all(Sent::is_accepted));
     delete(&raw, "gone").await;
     assert_eq!(take_ids(&raw, QUEUE, 1).await, ["behind"]);
     let kept: HashSet<_> = take_ids(&raw, UNDELIVERABLE, MANY as usize).await.into_iter().collect();
@@ -153,7 +153,7 @@ async fn events_that_nobody_subscribed_to_when_they_are_due_hold_up_nobody() {
     let event = |id: &str| Outgoing { due, ..to_topic("orders", "orders.placed", id) };
     let mut batch: Vec<_> = ids(0..MANY).iter().map(|id| event(id)).collect();
     batch.push(Outgoing { due, ..to_queue(QUEUE, "behind") });
-    assert!(answers(&rabbitmq.sender(), &batch).await.iter().all(Sent::is_accepted));
+    assert!(answers(&rabbitmq.sender().await.unwrap(), &batch).await.iter().all(Sent::is_accepted));
     assert_eq!(take_ids(&raw, QUEUE, 1).await, ["behind"]);
     assert!(get(&raw, UNDELIVERABLE).await.is_none());
     assert!(get(&raw, "tramline.missed").await.is_none(), "it keeps nothing");
@@ -231,7 +231,7 @@ async fn many_processes_declare_the_same_stages_at_once() {
     for process in 0..4 {
         let rabbitmq = vhost.connect().await;
         for task in 0..4 {
-            let (sender, id) = (rabbitmq.sender(), format!("p{process}-{task}"));
+            let (sender, id) = (rabbitmq.sender().await.unwrap(), format!("p{process}-{task}"));
             tasks.push(tokio::spawn(async move {
                 let delayed = after(Duration::from_millis(1250), to_queue(QUEUE, &id));
                 answers(&sender, &[delayed]).await.remove(0)

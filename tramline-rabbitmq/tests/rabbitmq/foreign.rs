@@ -11,6 +11,7 @@ use serde_json::json;
 use tramline_core::ErrorKind;
 use tramline_core::name::{QueueName, TopicName};
 use tramline_core::topology::{QueueSpec, Rule, Subscription, Topology};
+use tramline_core::transport::Transport;
 use tramline_rabbitmq::{Binding, Exchange};
 
 #[tokio::test]

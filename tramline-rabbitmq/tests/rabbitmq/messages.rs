@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tramline_core::clock::{Clock, Deadline, SystemClock};
 use tramline_core::envelope::Envelope;
 use tramline_core::name::{QueueName, QueueRef, TopicName};
-use tramline_core::transport::{Destination, Outgoing, Sender, Sent};
+use tramline_core::transport::{Destination, Outgoing, Sender, Sent, Transport};
 use tramline_core::{Error, ErrorKind};
 use tramline_rabbitmq::{RabbitMq, RabbitMqSender};
 
@@ -55,7 +55,7 @@ pub(crate) async fn answers(sender: &RabbitMqSender, batch: &[Outgoing]) -> Vec<
 
 /// Sends what must be accepted. Whether it was routed.
 pub(crate) async fn accepted(rabbitmq: &RabbitMq, outgoing: Outgoing) -> Option<bool> {
-    match answers(&rabbitmq.sender(), &[outgoing]).await.pop() {
+    match answers(&rabbitmq.sender().await.unwrap(), &[outgoing]).await.pop() {
         Some(Sent::Accepted { routed }) => routed,
         refused => panic!("expected it to be accepted: {refused:?}"),
     }
@@ -63,7 +63,7 @@ pub(crate) async fn accepted(rabbitmq: &RabbitMq, outgoing: Outgoing) -> Option<
 
 /// Sends what must be refused. Why it was.
 pub(crate) async fn refused(rabbitmq: &RabbitMq, outgoing: Outgoing, kind: ErrorKind) -> Error {
-    match answers(&rabbitmq.sender(), &[outgoing]).await.pop() {
+    match answers(&rabbitmq.sender().await.unwrap(), &[outgoing]).await.pop() {
         Some(Sent::Refused(error)) => {
             assert_eq!(error.kind(), kind, "{error}");
             error

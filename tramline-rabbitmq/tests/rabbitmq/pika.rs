@@ -12,7 +12,7 @@ use tramline_core::clock::{Clock, Deadline, SystemClock, Timestamp};
 use tramline_core::envelope::Envelope;
 use tramline_core::headers::Headers;
 use tramline_core::name::{QueueName, QueueRef};
-use tramline_core::transport::{Delivery, Destination, Outgoing, Sender};
+use tramline_core::transport::{Delivery, Destination, Outgoing, Sender, Transport};
 
 /// Sends the body in its second argument, with no properties at all.
 const SEND: &str = r#"
@@ -126,7 +126,7 @@ async fn pika_reads_what_is_sent_here() {
         due: None,
         copy: None,
     };
-    let sender = rabbitmq.sender();
+    let sender = rabbitmq.sender().await.unwrap();
     let deadline = Deadline::after(SystemClock.now(), PATIENCE);
     let sent = sender.send(&[outgoing], deadline).await;
     assert!(sent[0].is_accepted(), "{sent:?}");

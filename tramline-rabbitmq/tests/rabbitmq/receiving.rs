@@ -14,6 +14,7 @@ use tramline_core::headers::{HeaderValue, Headers};
 use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::settlement::{Settled, Settlement};
 use tramline_core::topology::Topology;
+use tramline_core::transport::Transport;
 use tramline_core::transport::{Delivery, Receiver, Source};
 use tramline_rabbitmq::{RabbitMq, RabbitMqDelivery, RabbitMqReceiver};
 
@@ -128,7 +129,7 @@ async fn left_after_close(rabbitmq: RabbitMq, raw: &Raw) -> u32 {
 }
 
 pub(crate) async fn close(rabbitmq: RabbitMq) {
-    rabbitmq.close_by(Deadline::after(SystemClock.now(), PATIENCE)).await;
+    rabbitmq.close(Deadline::after(SystemClock.now(), PATIENCE)).await.unwrap();
 }
 
 /// How many messages wait in the queue, once no client holds any.
@@ -462,7 +463,8 @@ async fn a_receiver_ends_when_its_transport_is_closed() {
     let (raw, rabbitmq) = (vhost.raw().await, vhost.connect().await);
     declare(&raw, "quorum").await;
     let mut receiver = rabbitmq.receiver(&source(10)).await.unwrap();
-    let closing = rabbitmq.close_by(Deadline::after(SystemClock.now(), PATIENCE));
-    let (_, ended) = tokio::join!(closing, next_or_end(&mut receiver));
+    let closing = rabbitmq.close(Deadline::after(SystemClock.now(), PATIENCE));
+    let (closed, ended) = tokio::join!(closing, next_or_end(&mut receiver));
+    closed.unwrap();
     assert!(ended.is_none());
 }

@@ -10,6 +10,7 @@ use tramline_core::ErrorKind;
 use tramline_core::filter::Filter;
 use tramline_core::name::QueueName;
 use tramline_core::topology::{QueueSpec, Rule, Topology};
+use tramline_core::transport::Transport;
 use tramline_rabbitmq::RabbitMq;
 
 /// The rules of one version of a program: a plain one, and one with an exchange of its own.

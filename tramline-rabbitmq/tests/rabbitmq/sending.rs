@@ -19,7 +19,7 @@ use tramline_core::clock::Timestamp;
 use tramline_core::envelope::Envelope;
 use tramline_core::headers::Headers;
 use tramline_core::name::{QueueName, QueueRef};
-use tramline_core::transport::{CopyOf, Destination, Outgoing, Sender, Sent};
+use tramline_core::transport::{CopyOf, Destination, Outgoing, Sender, Sent, Transport};
 use tramline_rabbitmq::RabbitMq;
 
 const QUEUE: &str = "work";
@@ -31,8 +31,9 @@ async fn what_many_tasks_send_at_once_is_all_in_the_queue() {
     let Some(vhost) = Vhost::fresh() else { return };
     let (raw, rabbitmq) = (vhost.raw().await, vhost.connect().await);
     declare_quorum(&raw, QUEUE).await;
+    let sender = rabbitmq.sender().await.unwrap();
     let tasks = (0..16_u32).map(|task| {
-        let sender = rabbitmq.sender();
+        let sender = sender.clone();
         tokio::spawn(async move {
             let batch: Vec<_> =
                 (0..100).map(|n| to_queue(QUEUE, &format!("t{task}-{n}"))).collect();
@@ -53,7 +54,7 @@ async fn a_batch_is_in_the_queue_in_its_order() {
     let (raw, rabbitmq) = (vhost.raw().await, vhost.connect().await);
     declare_quorum(&raw, QUEUE).await;
     let batch: Vec<_> = ids(0..1000).iter().map(|id| to_queue(QUEUE, id)).collect();
-    assert!(answers(&rabbitmq.sender(), &batch).await.iter().all(Sent::is_accepted));
+    assert!(answers(&rabbitmq.sender().await.unwrap(), &batch).await.iter().all(Sent::is_accepted));
     assert_eq!(take_ids(&raw, QUEUE, 1000).await, ids(0..1000));
 }
 
@@ -65,8 +66,9 @@ async fn of_many_under_way_only_those_without_a_queue_are_refused() {
     declare_quorum(&raw, QUEUE).await;
     // Some numbers in no order: where the queue is missing.
     let is_missing = |number: u32| number.wrapping_mul(2_654_435_761) >> 28 < 5;
+    let sender = rabbitmq.sender().await.unwrap();
     let tasks = (0..8_u32).map(|task| {
-        let sender = rabbitmq.sender();
+        let sender = sender.clone();
         tokio::spawn(async move {
             let numbers = || (0..250).map(|number| task * 250 + number);
             let queue = |number| if is_missing(number) { "nowhere" } else { QUEUE };
@@ -107,7 +109,7 @@ async fn no_more_messages_are_under_way_than_the_window_has_places() {
     take(&raw, QUEUE).await;
 
     proxy.hold();
-    let sender = rabbitmq.sender();
+    let sender = rabbitmq.sender().await.unwrap();
     let sending = tokio::spawn(async move {
         let batch: Vec<_> = ids(0..50).iter().map(|id| to_queue(QUEUE, id)).collect();
         answers(&sender, &batch).await
@@ -137,7 +139,7 @@ async fn whoever_no_longer_waits_gives_the_places_back_when_the_broker_has_answe
     accepted(&rabbitmq, to_queue(QUEUE, "first")).await;
     proxy.hold();
     let batch = ["a", "b"].map(|id| to_queue(QUEUE, id));
-    let sender = rabbitmq.sender();
+    let sender = rabbitmq.sender().await.unwrap();
     let abandoned = tokio::time::timeout(SOON, answers(&sender, &batch)).await;
     assert!(abandoned.is_err(), "the broker's answer was held back");
     proxy.pass();
@@ -155,8 +157,9 @@ async fn connections_that_break_under_load_lose_nothing_that_was_accepted() {
     let proxy = Proxy::before(&vhost).await;
     let rabbitmq = RabbitMq::connect(&proxy.url).await.unwrap();
     let (done, is_done) = tokio::sync::watch::channel(false);
+    let sender = rabbitmq.sender().await.unwrap();
     let tasks = (0..TASKS).map(|task| {
-        let (sender, is_done) = (rabbitmq.sender(), is_done.clone());
+        let (sender, is_done) = (sender.clone(), is_done.clone());
         tokio::spawn(async move {
             let mut count = 0;
             while !*is_done.borrow() {
@@ -195,7 +198,7 @@ async fn at_the_deadline_an_unconfirmed_message_may_have_arrived_and_an_unsent_o
     declare_quorum(&vhost.raw().await, QUEUE).await;
     let proxy = Proxy::before(&vhost).await;
     let rabbitmq = RabbitMq::connect(&proxy.url).await.unwrap();
-    let sender = rabbitmq.sender();
+    let sender = rabbitmq.sender().await.unwrap();
     accepted(&rabbitmq, to_queue(QUEUE, "first")).await;
     proxy.hold();
     match sender.send(&[to_queue(QUEUE, "a")], within(SOON)).await.pop() {
@@ -232,7 +235,7 @@ async fn while_the_broker_takes_nothing_a_sender_waits_and_says_why() {
     let rabbitmq = RabbitMq::connect(&proxy.url).await.unwrap();
     accepted(&rabbitmq, to_queue(QUEUE, "first")).await;
     proxy.block(REASON);
-    let sender = rabbitmq.sender();
+    let sender = rabbitmq.sender().await.unwrap();
     let batch = [to_queue(QUEUE, "taken")];
     let mut expected = vec!["first"];
     let refused = async {
@@ -249,7 +252,7 @@ async fn while_the_broker_takes_nothing_a_sender_waits_and_says_why() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains(REASON), "{error}");
 
-    let sender = rabbitmq.sender();
+    let sender = rabbitmq.sender().await.unwrap();
     let sending = tokio::spawn(async move { answers(&sender, &[to_queue(QUEUE, "last")]).await });
     proxy.unblock();
     assert!(sending.await.unwrap()[0].is_accepted());
@@ -282,7 +285,7 @@ async fn a_topic_that_was_deleted_is_declared_again_and_what_was_under_way_arriv
     delete_exchange(&raw, "orders").await;
     let mut batch: Vec<_> = ids(0..20).iter().map(|id| to_queue(QUEUE, id)).collect();
     batch.insert(10, to_topic("orders", "orders.placed", "event"));
-    let sent = answers(&rabbitmq.sender(), &batch).await;
+    let sent = answers(&rabbitmq.sender().await.unwrap(), &batch).await;
     assert!(sent.iter().all(Sent::is_accepted), "{sent:?}");
     assert!(matches!(sent[10], Sent::Accepted { routed: Some(false) }), "{:?}", sent[10]);
     let mut distinct = HashSet::new();
@@ -304,7 +307,7 @@ async fn an_exchange_of_others_is_published_to_and_a_missing_one_is_refused_alon
     assert_eq!(take(&raw, QUEUE).await.delivery.routing_key.as_str(), "key");
 
     let batch = [to_queue(QUEUE, "c"), to_exchange("nowhere", "key", "d"), to_queue(QUEUE, "e")];
-    match answers(&rabbitmq.sender(), &batch).await.as_slice() {
+    match answers(&rabbitmq.sender().await.unwrap(), &batch).await.as_slice() {
         [first, Sent::Refused(error), last] => {
             assert!(first.is_accepted() && last.is_accepted());
             assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -315,7 +318,7 @@ async fn an_exchange_of_others_is_published_to_and_a_missing_one_is_refused_alon
     // Gone while it was known to be there: the broker closes the channel.
     delete_exchange(&raw, "legacy").await;
     let batch = [to_exchange("legacy", "key", "f"), to_queue(QUEUE, "g")];
-    match answers(&rabbitmq.sender(), &batch).await.as_slice() {
+    match answers(&rabbitmq.sender().await.unwrap(), &batch).await.as_slice() {
         [Sent::Refused(error), last] => {
             assert!(last.is_accepted());
             assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -379,7 +382,7 @@ async fn a_message_that_only_the_broker_finds_too_large_fails_alone() {
     let body: Bytes = vec![0; 128 * MIB + 1].into();
     let large = to(main_queue(QUEUE), Envelope { body, ..message("large") });
     let batch = [to_queue(QUEUE, "a"), large, to_queue(QUEUE, "b")];
-    match answers(&rabbitmq.sender(), &batch).await.as_slice() {
+    match answers(&rabbitmq.sender().await.unwrap(), &batch).await.as_slice() {
         [first, Sent::Refused(error), last] => {
             assert!(first.is_accepted() && last.is_accepted());
             assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
@@ -443,12 +446,12 @@ async fn a_full_queue_that_nobody_declared_here_is_tried_until_the_deadline() {
     let arguments = [("x-max-length", AMQPValue::LongLongInt(1)), ("x-overflow", reject)];
     declare(&raw, QUEUE, arguments).await;
     accepted(&rabbitmq, to_queue(QUEUE, "a")).await;
-    match rabbitmq.sender().send(&[to_queue(QUEUE, "b")], within(SOON)).await.pop() {
+    match rabbitmq.sender().await.unwrap().send(&[to_queue(QUEUE, "b")], within(SOON)).await.pop() {
         Some(Sent::Unknown(error)) => assert!(error.to_string().contains("full"), "{error}"),
         other => panic!("{other:?}"),
     }
     // Room is made while it is tried.
-    let sender = rabbitmq.sender();
+    let sender = rabbitmq.sender().await.unwrap();
     let sending = tokio::spawn(async move { answers(&sender, &[to_queue(QUEUE, "c")]).await });
     assert_eq!(take_ids(&raw, QUEUE, 2).await, ["a", "c"]);
     assert!(sending.await.unwrap()[0].is_accepted());
@@ -458,7 +461,7 @@ async fn a_full_queue_that_nobody_declared_here_is_tried_until_the_deadline() {
 async fn after_the_close_everything_is_refused_as_closed() {
     let Some(vhost) = Vhost::fresh() else { return };
     let rabbitmq = vhost.connect().await;
-    rabbitmq.close_by(within(PATIENCE)).await;
+    rabbitmq.close(within(PATIENCE)).await.unwrap();
     refused(&rabbitmq, to_queue(QUEUE, "a"), ErrorKind::Closed).await;
 }
 

@@ -4,6 +4,7 @@ use crate::kit::Vhost;
 use crate::topologies::{assert_says, queue, spec};
 use std::path::PathBuf;
 use tramline_core::ErrorKind;
+use tramline_core::transport::Transport;
 use tramline_rabbitmq::RabbitMq;
 use tramline_services::or_skip;
 use tramline_services::rabbitmq::Server;

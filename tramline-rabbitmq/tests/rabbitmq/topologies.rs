@@ -6,6 +6,7 @@ use lapin::types::FieldTable;
 use std::time::Duration;
 use tramline_core::name::{QueueName, TopicName};
 use tramline_core::topology::{QueueSpec, Rule, Subscription, Topology};
+use tramline_core::transport::Transport;
 use tramline_core::{Error, ErrorKind};
 use tramline_rabbitmq::RabbitMq;
 

@@ -3,7 +3,7 @@
 use crate::kit::Vhost;
 use crate::receiving::{ack, body, declare, next, send, source};
 use lapin::BasicProperties;
-use tramline_core::transport::Delivery;
+use tramline_core::transport::{Delivery, Transport};
 use tramline_rabbitmq::{RabbitMq, RabbitMqDelivery, RabbitMqReceiver};
 
 /// A message that came back twice.
