@@ -74,4 +74,4 @@ pub use native::Native;
 pub use read::{Complaint, Received, read};
 pub use record::{Death, RECORD_BYTES_MAX, Record};
 pub use untyped::{typed, untyped};
-pub use write::write;
+pub use write::{write, write_each};

@@ -17,22 +17,36 @@ const REASON_BYTES_MAX: usize = 1024;
 /// A header of the user's that stands under one of our names is not sent, and of two
 /// `x-retry-count` the bus's is.
 pub fn write(envelope: &Envelope, record: &Record, native: &Native) -> Headers {
+    let mut headers = Headers::new();
+    write_each(envelope, record, native, |name, value| {
+        headers.insert(name, value);
+    });
+    headers
+}
+
+/// Hands each of the headers that [`write()`] answers to `put`, for drivers that keep them in another
+/// form. Of two with one name the later one holds.
+pub fn write_each(
+    envelope: &Envelope,
+    record: &Record,
+    native: &Native,
+    put: impl FnMut(&str, HeaderValue),
+) {
+    let mut writer = Writer { put };
     let users = envelope.headers.iter().filter(|(name, _)| !names::is_reserved(name));
-    let headers = users.map(|(name, value)| (name, value.clone())).collect();
-    let mut writer = Writer { headers };
+    users.for_each(|(name, value)| writer.put(name, Some(value.clone())));
     writer.identity(envelope, native);
     writer.delivery(envelope, native);
     writer.record(record);
-    writer.headers
 }
 
-struct Writer {
-    headers: Headers,
+struct Writer<F> {
+    put: F,
 }
 
-impl Writer {
+impl<F: FnMut(&str, HeaderValue)> Writer<F> {
     fn identity(&mut self, envelope: &Envelope, native: &Native) {
-        let id = envelope.id.as_ref().map(ToString::to_string);
+        let id = envelope.id.as_ref().filter(|_| native.id.is_none()).map(ToString::to_string);
         let causation_id = envelope.causation_id.as_ref().map(ToString::to_string);
         let conversation_id = envelope.conversation_id.as_ref().map(ToString::to_string);
         let version = Some(envelope.version).filter(|version| *version > 1);
@@ -80,7 +94,7 @@ impl Writer {
 
     fn put(&mut self, name: &str, value: Option<impl Into<HeaderValue>>) {
         if let Some(value) = value {
-            self.headers.insert(name, value);
+            (self.put)(name, value.into());
         }
     }
 

@@ -15,6 +15,7 @@ use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::take;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -49,7 +50,7 @@ pub(crate) struct ConfirmChannel {
 
 #[derive(Debug)]
 struct Job {
-    publication: Publication,
+    publication: Box<Publication>,
     waiter: Waiter,
 }
 
@@ -83,7 +84,7 @@ impl ConfirmChannel {
     /// Publishes, and tells what became of it. `place` is given back then.
     pub(crate) fn publish(
         &self,
-        publication: Publication,
+        publication: Box<Publication>,
         place: OwnedSemaphorePermit,
     ) -> oneshot::Receiver<Outcome> {
         let (tell, told) = oneshot::channel();
@@ -108,17 +109,19 @@ async fn publish_all(channel: Channel, session: Session, mut queued: mpsc::Unbou
     let channel = Arc::new(channel);
     let mut returns = Returns::new();
     let mut in_flight = FuturesUnordered::new();
-    let mut jobs = Vec::with_capacity(AT_ONCE);
+    // Kept from one turn to the next.
+    let (mut jobs, mut endings, mut settled) = (Vec::new(), Vec::new(), Vec::new());
     let mut broken = None;
     let mut is_wanted = true;
     while broken.is_none() && (is_wanted || !in_flight.is_empty()) {
         tokio::select! {
             biased;
-            ended = ended(&mut in_flight), if !in_flight.is_empty() => {
-                for (number, ended) in ended {
+            () = ended(&mut in_flight, &mut endings), if !in_flight.is_empty() => {
+                for (number, ended) in endings.drain(..) {
                     broken = broken.or(note(&mut returns, number, ended));
                 }
-                for (waiter, verdict) in returns.settled() {
+                returns.settle(&mut settled);
+                for (waiter, verdict) in settled.drain(..) {
                     waiter.tell(Outcome::Answered(verdict));
                 }
             }
@@ -151,11 +154,22 @@ enum Ended {
 }
 
 /// Hands the message to the client when it is polled first, and ends with the confirm.
-async fn publish(channel: Arc<Channel>, number: u64, publication: Publication) -> (u64, Ended) {
-    let Publication { exchange, routing_key, properties, body } = publication;
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let written = channel.basic_publish(exchange, routing_key, options, &body, properties).await;
-    let ended = match written {
+///
+/// Nothing of the message is kept in the future itself: there is one for each message in flight, and
+/// allocators are slow with what is larger than a kilobyte.
+async fn publish(
+    channel: Arc<Channel>,
+    number: u64,
+    mut publication: Box<Publication>,
+) -> (u64, Ended) {
+    let written = channel.basic_publish(
+        take(&mut publication.exchange),
+        take(&mut publication.routing_key),
+        BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() },
+        &publication.body,
+        take(&mut publication.properties),
+    );
+    let ended = match written.await {
         Ok(confirm) => confirm.await.map_or_else(Ended::Unconfirmed, confirmed),
         Err(error) => Ended::Unwritten(error),
     };
@@ -211,24 +225,24 @@ fn fingerprint(
     hasher.finish()
 }
 
-/// Ends when a publication has, with all that have ended by then: not one is left out that ended
-/// before one that is told.
+/// Ends when a publication has, and adds all to `endings` that have ended by then: not one is left out
+/// that ended before one that is told.
 async fn ended<F: Future<Output = (u64, Ended)>>(
     in_flight: &mut FuturesUnordered<F>,
-) -> Vec<(u64, Ended)> {
+    endings: &mut Vec<(u64, Ended)>,
+) {
     poll_fn(|cx| {
-        let mut ended = Vec::new();
         loop {
             let woken = Arc::new(Woken { by: AtomicBool::new(false), task: cx.waker().clone() });
             let waker = Waker::from(woken.clone());
             match in_flight.poll_next_unpin(&mut Context::from_waker(&waker)) {
-                Poll::Ready(Some(one)) => ended.push(one),
+                Poll::Ready(Some(one)) => endings.push(one),
                 // It wakes its task when it gives way though there is more.
                 Poll::Pending if woken.by.load(Ordering::Acquire) => {}
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
-        if ended.is_empty() { Poll::Pending } else { Poll::Ready(ended) }
+        if endings.is_empty() { Poll::Pending } else { Poll::Ready(()) }
     })
     .await
 }

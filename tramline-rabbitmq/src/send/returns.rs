@@ -18,10 +18,12 @@ pub(crate) type Fingerprint = u64;
 #[derive(Debug)]
 pub(crate) struct Returns<W> {
     next: u64,
+    /// Where to look for the next return: messages are returned in the order in which they were sent.
+    returned_before: u64,
     in_flight: HashMap<u64, Flight<W>>,
     /// How many were seen returned whose own confirm is still to come.
     unconfirmed: usize,
-    /// Confirmed since the last call of `settled`.
+    /// Confirmed since the last call of `settle`.
     fresh: Vec<u64>,
     /// Whether one of these confirms carried nothing.
     fresh_empty: bool,
@@ -60,6 +62,7 @@ impl<W> Returns<W> {
     pub(crate) fn new() -> Self {
         Self {
             next: 0,
+            returned_before: 0,
             in_flight: HashMap::new(),
             unconfirmed: 0,
             fresh: Vec::new(),
@@ -108,19 +111,18 @@ impl<W> Returns<W> {
         self.in_flight.into_values().map(|flight| flight.waiter)
     }
 
-    /// The messages about which everything is known. To be called when every confirm that the client
+    /// Adds the messages about which everything is known to `settled`. To be called when every confirm that the client
     /// has handed out up to some moment was told, and none besides.
-    pub(crate) fn settled(&mut self) -> Vec<(W, Verdict)> {
+    pub(crate) fn settle(&mut self, settled: &mut Vec<(W, Verdict)>) {
         // Every return that was handed out has met its own confirm, so none is behind its own: with
         // each confirm since, another return would have been handed out.
         let nothing_under_way = self.unconfirmed == 0;
         // Theirs were confirmed before one that carried nothing.
         let overtaken = self.fresh_empty;
-        let mut settled = Vec::with_capacity(self.fresh.len());
-        let mut still_held = Vec::new();
-        let held = std::mem::take(&mut self.held).into_iter().map(|number| (number, overtaken));
-        let fresh = std::mem::take(&mut self.fresh).into_iter().map(|number| (number, false));
         self.fresh_empty = false;
+        let mut still_held = Vec::new();
+        let held = self.held.drain(..).map(|number| (number, overtaken));
+        let fresh = self.fresh.drain(..).map(|number| (number, false));
         for (number, overtaken) in held.chain(fresh) {
             let Some(flight) = self.in_flight.get(&number) else { continue };
             let carried = flight.confirmed.as_ref().is_some_and(|confirmed| confirmed.carried);
@@ -132,18 +134,24 @@ impl<W> Returns<W> {
             }
         }
         self.held = still_held;
-        settled
     }
 
-    /// Whose return it is: the first that was sent of those that are alike and not yet returned.
+    /// Whose return it is: of those that are alike, the first that was sent after the last return.
     fn mark(&mut self, fingerprint: Fingerprint, why: String) -> bool {
-        let alike = self
-            .in_flight
-            .iter_mut()
-            .filter(|(_, flight)| flight.fingerprint == fingerprint && flight.returned.is_none());
-        let Some((_, flight)) = alike.min_by_key(|(number, _)| **number) else { return false };
+        let is_its = |number: &u64| {
+            let flight = self.in_flight.get(number);
+            flight.is_some_and(|flight| {
+                flight.fingerprint == fingerprint && flight.returned.is_none()
+            })
+        };
+        let found = (self.returned_before..self.next).find(is_its);
+        let found = found.or_else(|| self.in_flight.keys().copied().filter(is_its).min());
+        let Some(flight) = found.and_then(|number| self.in_flight.get_mut(&number)) else {
+            return false;
+        };
         flight.returned = Some(why);
         self.unconfirmed += usize::from(flight.confirmed.is_none());
+        self.returned_before = found.map_or(self.returned_before, |number| number + 1);
         true
     }
 }
@@ -178,6 +186,12 @@ mod tests {
         }
     }
 
+    fn settled<W>(returns: &mut Returns<W>) -> Vec<(W, Verdict)> {
+        let mut settled = Vec::new();
+        returns.settle(&mut settled);
+        settled
+    }
+
     fn in_flight(count: u64) -> (Returns<u64>, Client) {
         let mut returns = Returns::new();
         (0..count).for_each(|number| assert_eq!(returns.publish(number, number), number));
@@ -194,11 +208,11 @@ mod tests {
         client.returned.push_back(2);
         client.confirm(0, &mut returns);
         // Its own return might wait behind the other one.
-        assert_eq!(returns.settled(), []);
+        assert_eq!(settled(&mut returns), []);
         client.confirm(1, &mut returns);
-        assert_eq!(returns.settled(), [(0, Verdict::Stored), (1, Verdict::Stored)]);
+        assert_eq!(settled(&mut returns), [(0, Verdict::Stored), (1, Verdict::Stored)]);
         client.confirm(2, &mut returns);
-        assert_eq!(returns.settled(), [(2, no_route())]);
+        assert_eq!(settled(&mut returns), [(2, no_route())]);
     }
 
     #[test]
@@ -206,9 +220,23 @@ mod tests {
         let (mut returns, mut client) = in_flight(2);
         client.returned.extend([0, 1]);
         client.confirm(1, &mut returns);
-        assert_eq!(returns.settled(), []);
+        assert_eq!(settled(&mut returns), []);
         client.confirm(0, &mut returns);
-        assert_eq!(returns.settled(), [(1, no_route()), (0, no_route())]);
+        assert_eq!(settled(&mut returns), [(1, no_route()), (0, no_route())]);
+    }
+
+    #[test]
+    fn of_two_that_are_alike_the_one_is_returned_that_was_sent_after_the_last_return() {
+        let mut returns = Returns::new();
+        for (waiter, fingerprint) in [("alike", 7), ("other", 8), ("alike too", 7)] {
+            returns.publish(fingerprint, waiter);
+        }
+        assert!(returns.confirm(0, true, Some((8, "NO_ROUTE".to_owned()))));
+        assert!(returns.confirm(1, true, Some((7, "NO_ROUTE".to_owned()))));
+        returns.confirm(2, true, None);
+        let expected =
+            [("alike", Verdict::Stored), ("other", no_route()), ("alike too", no_route())];
+        assert_eq!(settled(&mut returns), expected);
     }
 
     #[test]
@@ -216,7 +244,7 @@ mod tests {
         let (mut returns, _) = in_flight(2);
         returns.confirm(0, false, None);
         assert_eq!(returns.lose(1), Some(1));
-        assert_eq!(returns.settled(), [(0, Verdict::Refused)]);
+        assert_eq!(settled(&mut returns), [(0, Verdict::Refused)]);
         assert!(returns.in_flight.is_empty());
     }
 
@@ -272,11 +300,11 @@ mod tests {
                             client.confirm(number, &mut returns);
                         }
                     },
-                    Event::Look => told.extend(returns.settled()),
+                    Event::Look => told.extend(settled(&mut returns)),
                 }
             }
             routed.into_iter().for_each(|number| client.confirm(number, &mut returns));
-            told.extend(returns.settled());
+            told.extend(settled(&mut returns));
             prop_assert_eq!(told, fates);
         }
     }

@@ -124,7 +124,7 @@ impl RabbitMqSender {
         let body = outgoing.envelope.body.clone();
         present.ground.prepare(&route).await?;
         let Route { exchange, routing_key, .. } = route;
-        let publication = Publication { exchange, routing_key, properties, body };
+        let publication = Box::new(Publication { exchange, routing_key, properties, body });
         let limits = Limits {
             body_bytes_max: self.shared.options.body_bytes_max,
             frame_bytes_max: session.frame_bytes_max(),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tramline_core::clock::Timestamp;
 use tramline_core::envelope::{Envelope, Via};
-use tramline_core::headers::{HeaderValue, Headers};
+use tramline_core::headers::HeaderValue;
 use tramline_core::transport::{Destination, Outgoing};
 use tramline_core::wire::{self, Native, Record};
 use tramline_core::{Error, ErrorKind, Result};
@@ -26,8 +26,7 @@ const PERSISTENT: u8 = 2;
 pub(crate) fn write(outgoing: &Outgoing, legs: &[Leg], now: Timestamp) -> Result<BasicProperties> {
     let envelope = as_sent(outgoing, legs);
     let native = native(&envelope);
-    let headers = wire::write(&envelope, &Record::of(outgoing, now), &native);
-    let headers = table(headers, legs)?;
+    let headers = table(&envelope, &Record::of(outgoing, now), &native, legs)?;
     let mut properties = carried(native).with_delivery_mode(PERSISTENT);
     if !headers.inner().is_empty() {
         properties = properties.with_headers(headers);
@@ -95,20 +94,28 @@ fn carried(native: Native) -> BasicProperties {
     }
 }
 
-fn table(headers: Headers, legs: &[Leg]) -> Result<FieldTable> {
+fn table(
+    envelope: &Envelope,
+    record: &Record,
+    native: &Native,
+    legs: &[Leg],
+) -> Result<FieldTable> {
     let mut table = BTreeMap::new();
-    for (name, value) in headers {
-        if !is_brokers(&name) {
-            table.insert(header_name(name)?, amqp_value(value));
+    let mut refused = None;
+    let mut put = |name: &str, value| match header_name(name) {
+        Ok(name) => drop(table.insert(name, amqp_value(value))),
+        Err(error) => refused = Some(error),
+    };
+    wire::write_each(envelope, record, native, |name, value| {
+        if !is_brokers(name) {
+            put(name, value);
         }
-    }
-    for leg in legs {
-        table.insert(header_name(leg.header.clone())?, amqp_value(leg.value.as_str().into()));
-    }
-    Ok(table.into())
+    });
+    legs.iter().for_each(|leg| put(&leg.header, leg.value.as_str().into()));
+    refused.map_or_else(|| Ok(table.into()), Err)
 }
 
-fn header_name(name: String) -> Result<ShortString> {
+fn header_name(name: &str) -> Result<ShortString> {
     ShortString::try_new(name).map_err(|error| {
         let doing = "write a header: its name may have up to 255 bytes";
         Error::new(ErrorKind::TooLarge, doing).because(error)
@@ -144,6 +151,7 @@ mod tests {
     use crate::delay::{End, Plan, legs};
     use bytes::Bytes;
     use std::time::Duration;
+    use tramline_core::headers::Headers;
     use tramline_core::name::{QueueName, QueueRef, TopicName};
     use tramline_core::transport::CopyOf;
 
