@@ -45,7 +45,7 @@ pub(crate) fn capabilities(
         keep_dead: native,
         shared_transaction: no,
         random_access: no,
-        peek: no,
+        peek: native,
         temporary_queues: native,
         body_bytes_max: Some(options.body_bytes_max),
         header_bytes_max: header_bytes_max(options, frame_bytes_max),

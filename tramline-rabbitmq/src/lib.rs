@@ -9,6 +9,7 @@
 //! 5. `delay`: stages in which messages wait
 //! 6. `receive`: takes messages from queues, and says how that ended
 //! 7. `send`: sends, and waits until the broker has answered
+//! 8. `operate`: what operators see and do
 
 // The parts land before what joins them.
 #![allow(dead_code)]
@@ -19,6 +20,7 @@ mod delay;
 mod error;
 mod link;
 mod names;
+mod operate;
 mod options;
 mod rabbitmq;
 mod receive;

@@ -2,6 +2,7 @@
 
 use crate::declare::{Binding, Declared, Exchange};
 use crate::link::{Link, Prepare, Session};
+use crate::operate::Management;
 use crate::options::RabbitMqOptions;
 use crate::receive::{Asking, Leases};
 use crate::send::Publisher;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) leases: Leases,
     pub(crate) trials: Asking,
     pub(crate) publisher: Publisher,
+    pub(crate) management: Option<Management>,
 }
 
 impl Shared {
@@ -64,6 +66,7 @@ impl RabbitMq {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn open(options: RabbitMqOptions) -> Result<Self> {
+        let management = Management::of(&options)?;
         let options = Arc::new(options);
         let declared = Arc::new(Declared::new(options.heartbeat));
         let nothing: Prepare = Arc::new(|_| Box::pin(async { Ok(()) }));
@@ -71,7 +74,16 @@ impl RabbitMq {
         let consuming = Link::open(options.clone(), "consume", again(declared.clone())).await?;
         let (leases, trials) = (Leases::default(), Asking::default());
         let publisher = Publisher::new(options.unconfirmed_max);
-        let shared = Shared { options, publishing, consuming, declared, leases, trials, publisher };
+        let shared = Shared {
+            options,
+            publishing,
+            consuming,
+            declared,
+            leases,
+            trials,
+            publisher,
+            management,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 

@@ -1,8 +1,10 @@
 //! Certificates, read from files before anything is connected.
 
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+use rustls_connector::rustls_pki_types::{CertificateDer, pem::PemObject};
+use rustls_connector::{RustlsConnector, RustlsConnectorConfig};
 use std::fs;
-use tramline_core::{Error, ErrorKind, Result};
+use tramline_core::{BoxError, Error, ErrorKind, Result};
 
 /// Whom to trust and who we are.
 #[derive(Clone, Default)]
@@ -33,6 +35,16 @@ impl Tls {
             }
         };
         Ok(Self { authorities, identity })
+    }
+
+    /// For HTTPS beside the broker, where the client's certificate is not shown.
+    pub(crate) fn connector(&self) -> Result<RustlsConnector, BoxError> {
+        let mut config = RustlsConnectorConfig::new_with_native_certs()?;
+        if let Some(authorities) = &self.authorities {
+            let certificates = CertificateDer::pem_slice_iter(authorities.as_bytes());
+            config.add_parsable_certificates(certificates.collect::<Result<_, _>>()?);
+        }
+        Ok(config.connector_with_no_client_auth()?)
     }
 
     /// As the client wants it.

@@ -48,7 +48,7 @@ impl Transport for RabbitMq {
     }
 
     fn operate(&self) -> Option<&dyn Operate> {
-        None
+        Some(self)
     }
 
     async fn close(&self, deadline: Deadline) -> Result<()> {

@@ -156,7 +156,7 @@ impl Numbers<'_> {
 }
 
 /// Undoes percent-encoding.
-fn decode(text: &str) -> Result<String, &'static str> {
+pub(crate) fn decode(text: &str) -> Result<String, &'static str> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -7,13 +7,27 @@ use kit::Vhost;
 use std::sync::Mutex;
 use std::time::Duration;
 use tramline_conformance::TransportHarness;
+use tramline_core::Result;
+use tramline_core::capabilities::Capabilities;
+use tramline_core::clock::Deadline;
+use tramline_core::health::Health;
 use tramline_core::name::QueueName;
-use tramline_rabbitmq::RabbitMq;
+use tramline_core::operate::Operate;
+use tramline_core::topology::{QueueSpec, Topology};
+use tramline_core::transport::{Source, Transport};
+use tramline_rabbitmq::{RabbitMq, RabbitMqReceiver, RabbitMqSender};
 
 mod quorum {
     // Where there is no broker, that was told, and there is nothing to ask.
     tramline_conformance::transport_suite!(match super::Broker::found() {
         Some(broker) => broker,
+        None => return,
+    });
+}
+
+mod classic {
+    tramline_conformance::transport_suite!(match super::Broker::found() {
+        Some(broker) => super::OnlyClassic(broker),
         None => return,
     });
 }
@@ -67,4 +81,85 @@ impl TransportHarness for Broker {
     fn patience(&self) -> Duration {
         Duration::from_secs(20)
     }
+}
+
+/// The same broker, where every queue is a classic one.
+struct OnlyClassic(Broker);
+
+impl TransportHarness for OnlyClassic {
+    type Transport = Classic;
+
+    async fn fresh(&self) -> Classic {
+        Classic(self.0.fresh().await)
+    }
+
+    async fn other(&self, first: &Classic) -> Classic {
+        Classic(self.0.other(&first.0).await)
+    }
+
+    async fn end_leases(&self, holder: &Classic, queue: &QueueName) {
+        self.0.end_leases(&holder.0, queue).await;
+    }
+
+    async fn restart(&self, transport: Classic) -> Option<Classic> {
+        self.0.restart(transport.0).await.map(Classic)
+    }
+
+    fn settles_unheard(&self) -> bool {
+        self.0.settles_unheard()
+    }
+
+    fn patience(&self) -> Duration {
+        self.0.patience()
+    }
+}
+
+/// Asks for classic queues whatever the scenario asks for.
+struct Classic(RabbitMq);
+
+impl Transport for Classic {
+    type Sender = RabbitMqSender;
+    type Receiver = RabbitMqReceiver;
+
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn capabilities(&self, queue: &QueueSpec) -> Capabilities {
+        self.0.capabilities(&classic(queue.clone()))
+    }
+
+    async fn declare(&self, topology: &Topology) -> Result<()> {
+        let queues = topology.queues.iter().cloned().map(classic).collect();
+        Transport::declare(&self.0, &Topology { queues, ..topology.clone() }).await
+    }
+
+    async fn sender(&self) -> Result<RabbitMqSender> {
+        Transport::sender(&self.0).await
+    }
+
+    async fn receiver(&self, source: &Source) -> Result<RabbitMqReceiver> {
+        let spec = classic(source.spec.clone());
+        Transport::receiver(&self.0, &Source { spec, ..source.clone() }).await
+    }
+
+    fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    fn operate(&self) -> Option<&dyn Operate> {
+        self.0.operate()
+    }
+
+    async fn close(&self, deadline: Deadline) -> Result<()> {
+        self.0.close(deadline).await
+    }
+}
+
+/// Temporary queues are classic already.
+fn classic(mut spec: QueueSpec) -> QueueSpec {
+    if !spec.temporary {
+        spec.arguments.insert("queue-type".to_owned(), "classic".to_owned());
+    }
+    spec
 }

@@ -124,6 +124,11 @@ impl Delivery for RabbitMqDelivery {
     }
 
     async fn mark_trial(&mut self) -> Result<()> {
+        if self.deliveries.is_none() {
+            // Nobody would know when to look for the mark.
+            let what = "trials in a queue that does not count deliveries";
+            return Err(Error::unsupported(what, "rabbitmq"));
+        }
         let next = self.remembered.saturating_add(1);
         self.to_forget = next;
         mark(self.held.lease.session(), self.key(), next).await?;

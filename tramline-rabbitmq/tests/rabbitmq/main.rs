@@ -8,6 +8,7 @@ mod delaying;
 mod foreign;
 mod kit;
 mod messages;
+mod operating;
 mod pika;
 mod proxy;
 mod receiving;
