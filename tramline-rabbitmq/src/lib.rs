@@ -11,9 +11,6 @@
 //! 7. `send`: sends, and waits until the broker has answered
 //! 8. `operate`: what operators see and do
 
-// The parts land before what joins them.
-#![allow(dead_code)]
-
 mod capabilities;
 mod declare;
 mod delay;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tramline_core::clock::{Clock, Deadline, SystemClock};
 use tramline_core::name::{QueueName, QueueRef, TopicName};
-use tramline_core::topology::{QueueSpec, Topology};
+use tramline_core::topology::Topology;
 use tramline_core::transport::Destination;
 use tramline_core::{Error, ErrorKind, Result};
 
@@ -157,12 +157,6 @@ impl Declared {
         Ok(ended)
     }
 
-    /// What was asked of `queue`, if it was declared through this handle.
-    pub(crate) fn spec(&self, queue: &QueueName) -> Option<QueueSpec> {
-        let topology = self.topology.lock();
-        topology.queues.iter().find(|spec| spec.name == *queue).cloned()
-    }
-
     /// Whether a queue that gets what is sent there was declared through this handle as one that can
     /// be full.
     pub(crate) fn can_be_full(&self, to: &Destination) -> bool {
@@ -204,7 +198,7 @@ fn remember(known: &mut Topology, new: &Topology) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tramline_core::topology::{Rule, Subscription};
+    use tramline_core::topology::{QueueSpec, Rule, Subscription};
 
     fn topology(queue: &str, topics: &[&str]) -> Topology {
         let queue = QueueName::foreign(queue);

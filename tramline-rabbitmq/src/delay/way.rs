@@ -5,7 +5,7 @@
 //! stages, and each of them reads a header of its own, which says where to go from there.
 
 use super::plan::{Plan, Stage};
-use crate::names::{DELAY, DUE};
+use crate::names::DELAY;
 use crate::wire::names::DELAY_PREFIX;
 use std::iter;
 
@@ -69,16 +69,6 @@ impl LegTo {
             Self::Stage(stage) => stage.to_string(),
             Self::End(End::Queue) => "due".to_owned(),
             Self::End(End::Exchange(exchange)) => format!("due in {exchange}"),
-        }
-    }
-}
-
-impl End {
-    /// The exchange that the last leg leads to.
-    pub(crate) fn exchange(&self) -> &str {
-        match self {
-            Self::Queue => DUE,
-            Self::Exchange(exchange) => exchange,
         }
     }
 }

@@ -95,11 +95,6 @@ impl Link {
         self.state.borrow().clone()
     }
 
-    /// Ends when the link is closed. Cancel-safe.
-    pub(crate) async fn closed(&self) {
-        self.closing.cancelled().await;
-    }
-
     /// Closes the connection, or ends the attempts to have one again, by `deadline` at the latest.
     pub(crate) async fn close(&self, deadline: Deadline) {
         self.closing.cancel();

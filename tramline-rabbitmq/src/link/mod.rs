@@ -9,7 +9,5 @@ mod session;
 
 pub(crate) use backoff::pause;
 pub(crate) use health::worse;
-#[allow(unused_imports)]
 pub(crate) use link::{Link, LinkState, Prepare};
-#[allow(unused_imports)]
 pub(crate) use session::Session;

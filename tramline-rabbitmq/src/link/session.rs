@@ -95,11 +95,6 @@ impl Session {
         }
     }
 
-    /// Tells when the broker blocks or unblocks this connection.
-    pub(crate) fn watch_blocked(&self) -> watch::Receiver<Option<Blocked>> {
-        self.0.blocked.clone()
-    }
-
     /// Takes leave of the broker. Whoever waits for [`ended`](Self::ended) hears of it at once.
     pub(crate) async fn close(&self) {
         self.0.ended.cancel();

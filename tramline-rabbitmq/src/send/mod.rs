@@ -16,5 +16,4 @@ mod size;
 
 pub(crate) use publisher::Publisher;
 pub use sender::RabbitMqSender;
-#[allow(unused_imports)]
 pub(crate) use size::Limits;

@@ -8,7 +8,5 @@ mod tests;
 mod value;
 mod write;
 
-#[allow(unused_imports)]
 pub(crate) use read::{Incoming, read};
-#[allow(unused_imports)]
 pub(crate) use write::write;
