@@ -51,6 +51,17 @@ impl Workspace {
         self.told.push((variable.to_owned(), value.to_owned()));
     }
 
+    /// What programs are told beside their environment, for those that cargo does not start.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.told.iter().map(|(variable, value)| (variable.as_str(), value.as_str()))
+    }
+
+    /// Whether programs know `variable`, from here or from the user.
+    pub(crate) fn is_told(&self, variable: &str) -> bool {
+        let by_user = || std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+        self.told().any(|(told, _)| told == variable) || by_user()
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

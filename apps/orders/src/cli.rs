@@ -14,7 +14,8 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "orders", version)]
 pub(crate) struct CommandLine {
-    /// The message bus: `memory:` or `sqlite:FILE` [default: the database]
+    /// The message bus: `memory:`, `sqlite:FILE` or `amqp://USER:PASSWORD@HOST/VHOST`
+    /// [default: the database]
     #[arg(long, value_name = "URL")]
     pub(crate) broker: Option<String>,
     /// The business tables: `sqlite:FILE` [default: orders.db in the data directory]
@@ -44,6 +45,10 @@ pub(crate) struct CommandLine {
     /// Kills workers with SIGKILL meanwhile, ten times or more
     #[arg(long)]
     pub(crate) chaos: bool,
+    /// Has the chaos kill the broker too, five times: the server of this name that
+    /// `cargo xtask services` has started
+    #[arg(long, value_name = "SERVICE", requires = "chaos")]
+    pub(crate) chaos_broker: Option<String>,
     /// Replays the kills of another run [default: drawn and printed]
     #[arg(long, value_name = "N", requires = "chaos")]
     pub(crate) seed: Option<u64>,
@@ -97,9 +102,15 @@ impl CommandLine {
         }
         if let Some(url) = &self.broker
             && url != "memory:"
-            && !url.starts_with("sqlite:")
+            && !["sqlite:", "amqp:", "amqps:"].iter().any(|scheme| url.starts_with(scheme))
         {
-            return Err(unknown("broker", url, "`memory:` and `sqlite:FILE`"));
+            return Err(unknown("broker", url, "`memory:`, `sqlite:FILE`, `amqp:` and `amqps:`"));
+        }
+        let is_server = self.broker.as_ref().is_some_and(|url| url.starts_with("amqp"));
+        if self.chaos_broker.is_some() && !is_server {
+            return Err(Trouble::permanent(
+                "--chaos-broker needs a broker that is a server: say --broker amqp://…",
+            ));
         }
         Ok(())
     }
@@ -133,6 +144,9 @@ mod tests {
             Ok(Workers::Processes(3))
         );
         assert_eq!(checked(&["--broker", "memory:"]), Ok(Workers::Here));
+        let broker = ["--broker", "amqp://localhost/orders"];
+        let chaos = ["--chaos", "--chaos-broker", "rabbitmq"];
+        assert_eq!(checked(&[&broker[..], &chaos].concat()), Ok(Workers::Processes(2)));
     }
 
     #[test]
@@ -141,10 +155,15 @@ mod tests {
             (&["--broker", "memory:", "--workers", "2"][..], "--workers needs worker processes"),
             (&["--broker", "memory:", "--chaos"], "--chaos needs worker processes"),
             (&["--seed", "7"], "--chaos"),
+            (&["--chaos-broker", "rabbitmq"], "--chaos"),
+            (&["--chaos", "--chaos-broker", "rabbitmq"], "a broker that is a server"),
             (&["--workers", "0"], "0 is not in 1..=16"),
             (&["--database", "postgres://u:secret@h/d"], "postgres:… is not known"),
             (&["--database", "memory:"], "memory: is not known here; known: `sqlite:FILE`"),
-            (&["--broker", "kafka:x"], "kafka:… is not known here; known: `memory:` and"),
+            (
+                &["--broker", "kafka:x"],
+                "kafka:… is not known here; known: `memory:`, `sqlite:FILE`, `amqp:` and",
+            ),
             (&["--broker", "memory:x"], "memory:x is not known"),
             (&["--broker", "orders.db"], "orders.db is not known"),
             (&["--report", "/nowhere/at/all.json"], "all.json: it is no file in a folder"),

@@ -20,9 +20,10 @@ pub(crate) fn note(line: impl Display) {
 }
 
 /// Logs to the standard error. `RUST_LOG` says what; unless it does, failures of handlers are left
-/// out: this service lives on them, and its report counts them.
+/// out: this service lives on them, and its report counts them. So is what the AMQP client says of the end of
+/// connections, of which the bus tells.
 pub(crate) fn log() {
-    const DEFAULT: &str = "warn,tramline::dead_letters=off";
+    const DEFAULT: &str = "warn,lapin=off,tramline::dead_letters=off";
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let errors = std::io::stderr;
     let colours = errors().is_terminal();

@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let required = Required::named(&arguments.require, SERVERS)?;
     let steps = steps::chosen(&arguments.only, STEPS)?;
     if arguments.list {
-        steps.iter().for_each(|step| println!("{:<15}{}", step.name, step.about));
+        steps.iter().for_each(|step| println!("{:<23}{}", step.name, step.about));
         return Ok(ExitCode::SUCCESS);
     }
     let mut workspace = Workspace::here()?;

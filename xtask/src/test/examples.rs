@@ -1,6 +1,7 @@
 //! Every example of the `tramline` crate, built once and then run one after the other.
 
 use super::outcome::{Counts, Outcome};
+use super::servers::variable;
 use super::timed_run;
 use crate::workspace::{Program, Workspace};
 use std::path::Path;
@@ -16,16 +17,25 @@ pub(crate) fn run(workspace: &Workspace) -> Outcome {
         Ok((names, workspace.build(&selection)?))
     });
     match ready {
-        Ok((names, programs)) => run_all(&names, &programs),
+        Ok((names, programs)) => run_all(&names, &programs, workspace),
         Err(failure) => Outcome::of_tests(Counts::default(), Some(failure)),
     }
 }
 
-fn run_all(names: &[String], programs: &[Program]) -> Outcome {
+/// The server that an example needs.
+const NEEDS: &[(&str, &str)] = &[("6-rabbitmq", "rabbitmq"), ("7-existing-topology", "rabbitmq")];
+
+fn run_all(names: &[String], programs: &[Program], workspace: &Workspace) -> Outcome {
     let mut counts = Counts::default();
     let mut failures = Vec::new();
     for name in names {
-        match run_one(name, programs) {
+        let needed = NEEDS.iter().find(|(example, _)| example == name);
+        if let Some((_, server)) = needed.filter(|(_, kind)| !workspace.is_told(&variable(kind))) {
+            println!("    {name} skipped: there is no {server}");
+            counts.skipped += 1;
+            continue;
+        }
+        match run_one(name, programs, workspace) {
             Ok(()) => {
                 println!("    {name} passed");
                 counts.passed += 1;
@@ -41,7 +51,7 @@ fn run_all(names: &[String], programs: &[Program]) -> Outcome {
 }
 
 /// Runs one example in an empty folder, so that the files it writes are not left in the tree.
-fn run_one(name: &str, programs: &[Program]) -> Result<(), String> {
+fn run_one(name: &str, programs: &[Program], workspace: &Workspace) -> Result<(), String> {
     let program = programs
         .iter()
         .find(|program| program.name == name)
@@ -49,7 +59,7 @@ fn run_one(name: &str, programs: &[Program]) -> Result<(), String> {
     let folder = tempfile::tempdir()
         .map_err(|error| format!("failed to create a folder to run in: {error}"))?;
     let mut command = Command::new(&program.path);
-    command.current_dir(folder.path());
+    command.current_dir(folder.path()).envs(workspace.told());
     timed_run::run(command, &folder.path().join("output.log"), LIMIT)
 }
 
@@ -96,9 +106,23 @@ mod tests {
         let program = |name: &str, path: &str| Program { name: name.into(), path: path.into() };
         let programs = [program("01_bad", "false"), program("02_good", "true")];
         let names = ["01_bad", "02_good", "03_unbuilt"].map(String::from);
-        let outcome = run_all(&names, &programs);
+        let outcome = run_all(&names, &programs, &Workspace::here().unwrap());
         assert_eq!(outcome.tests, Some(Counts { passed: 1, failed: 2, skipped: 0 }));
         assert!(outcome.detail.contains("01_bad ended with exit status: 1"), "{}", outcome.detail);
         assert!(outcome.detail.contains("03_unbuilt was not built"), "{}", outcome.detail);
+    }
+
+    #[test]
+    fn an_example_without_its_server_is_skipped_and_with_it_not() {
+        let name = NEEDS[0].0;
+        let programs = [Program { name: name.into(), path: "true".into() }];
+        let mut workspace = Workspace::here().unwrap();
+        let variable = variable(NEEDS[0].1);
+        let skipped = u64::from(!workspace.is_told(&variable));
+        let ran = |workspace: &Workspace| run_all(&[name.to_owned()], &programs, workspace).tests;
+        let counts = Counts { passed: 1 - skipped, failed: 0, skipped };
+        assert_eq!(ran(&workspace), Some(counts));
+        workspace.tell(&variable, "amqp://there");
+        assert_eq!(ran(&workspace), Some(Counts { passed: 1, failed: 0, skipped: 0 }));
     }
 }

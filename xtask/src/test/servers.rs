@@ -3,7 +3,7 @@
 use super::outcome::Outcome;
 use crate::workspace::Workspace;
 use std::time::Instant;
-use tramline_services::{Error, Install, Service, named, temporary};
+use tramline_services::{Error, Install, Name, Service, named, temporary};
 
 /// Every server the project supports; a later one is one entry here. Its tests find it through
 /// `TRAMLINE_<NAME>_URL`.
@@ -19,11 +19,26 @@ pub(crate) enum Required {
 }
 
 /// A server that was started for this run, and is removed with its data when this is dropped.
-pub(crate) struct Started(Box<dyn Service>);
+pub(crate) struct Started {
+    name: Name,
+    service: Box<dyn Service>,
+}
+
+impl Started {
+    /// What `cargo xtask services` knows it by.
+    pub(crate) fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        self.service.urls()
+    }
+}
 
 impl Drop for Started {
     fn drop(&mut self) {
-        if let Err(error) = self.0.wipe() {
+        if let Err(error) = self.service.wipe() {
             println!("failed to remove a server of this run: {error}");
         }
     }
@@ -82,19 +97,22 @@ pub(crate) fn provide(
     }
     println!("\n==> {kind}");
     let begun = Instant::now();
-    let started = start(kind).map_err(outcome)?;
-    workspace.tell(&variable, &started.0.urls());
-    println!("    {kind} is up in {:.1} s: {}", begun.elapsed().as_secs_f64(), started.0.urls());
+    let started = start(kind, "xtask").map_err(outcome)?;
+    workspace.tell(&variable, &started.url());
+    println!("    {kind} is up in {:.1} s: {}", begun.elapsed().as_secs_f64(), started.url());
     Ok(Some(started))
 }
 
-fn start(kind: &str) -> Result<Started, Error> {
-    let started = Started(named(&temporary(kind, "xtask")?)?);
-    started.0.up(Install::Allowed)?;
+/// Starts a server of its own; `word` is to be seen in its name.
+pub(crate) fn start(kind: &str, word: &str) -> Result<Started, Error> {
+    let name = temporary(kind, word)?;
+    let started = Started { service: named(&name)?, name };
+    started.service.up(Install::Allowed)?;
     Ok(started)
 }
 
-fn outcome(error: Error) -> Outcome {
+/// What a server that cannot be had means for who needs it.
+pub(crate) fn outcome(error: Error) -> Outcome {
     match error {
         Error::Absent { kind, why } => {
             Outcome::skipped(format!("{why}, or set {} to a server of yours", variable(kind)))
@@ -103,7 +121,8 @@ fn outcome(error: Error) -> Outcome {
     }
 }
 
-fn variable(kind: &str) -> String {
+/// Where programs look for a server of this kind.
+pub(crate) fn variable(kind: &str) -> String {
     format!("TRAMLINE_{}_URL", kind.to_uppercase().replace('-', "_"))
 }
 

@@ -48,7 +48,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "examples",
         about: "every example of `tramline` runs",
-        servers: &[],
+        servers: SERVERS,
         run: examples::run,
     },
     Step {
@@ -74,6 +74,13 @@ pub(crate) const STEPS: &[Step] = &[
         about: "… after its parent was killed in the middle and started again",
         servers: &[],
         run: orders::parent_killed,
+    },
+    Step { name: "orders-rabbitmq", about: "… on RabbitMQ", servers: &[], run: orders::rabbitmq },
+    Step {
+        name: "orders-rabbitmq-chaos",
+        about: "… while workers and the broker are killed",
+        servers: &[],
+        run: orders::rabbitmq_chaos,
     },
 ];
 

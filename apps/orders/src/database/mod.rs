@@ -3,5 +3,5 @@
 mod rows;
 pub(crate) mod sqlite;
 
-pub(crate) use rows::{Effects, KnownOrder, Placed, Takings};
+pub(crate) use rows::{Due, Effects, KnownOrder, Placed, Takings};
 pub(crate) use sqlite::{Database, OrderBook};

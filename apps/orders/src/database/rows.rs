@@ -31,6 +31,21 @@ pub(crate) struct Takings {
     pub(crate) revenue: Money,
 }
 
+/// What is still to come of the orders that were placed, by the tables alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) charges: u64,
+    pub(crate) units: u64,
+    pub(crate) vips: u64,
+    pub(crate) mails: u64,
+    /// Paid orders that no month's takings hold yet.
+    pub(crate) counts: u64,
+    /// Orders that payment must reject; the tables do not know which of them it has.
+    pub(crate) rejected: u64,
+    /// Orders that nothing more happens to.
+    pub(crate) mailed: u64,
+}
+
 /// What all orders together have left in the tables.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Effects {
@@ -46,7 +61,9 @@ pub(crate) struct Effects {
     pub(crate) counted_orders: u64,
     pub(crate) counted_revenue: Money,
     pub(crate) vips: u64,
+    /// Workers and brokers that were killed.
     pub(crate) kills: u64,
+    pub(crate) broker_kills: u64,
     /// How long all runs took together.
     pub(crate) run_micros: u64,
     /// For each mail, how long after its order it was written; shortest first.

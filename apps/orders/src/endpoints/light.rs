@@ -4,10 +4,10 @@ use std::time::Duration;
 use tramline::{Endpoint, Retry};
 
 pub(crate) const PAYMENT: &str = "payment";
-pub(super) const INVENTORY: &str = "inventory";
-pub(super) const VIP: &str = "vip";
-pub(super) const EMAIL: &str = "email";
-pub(super) const ANALYTICS: &str = "analytics";
+pub(crate) const INVENTORY: &str = "inventory";
+pub(crate) const VIP: &str = "vip";
+pub(crate) const EMAIL: &str = "email";
+pub(crate) const ANALYTICS: &str = "analytics";
 
 /// The queues that hear of placed orders. Events flow from these to [`ON_PAID`], never back.
 pub(crate) const ON_PLACED: [&str; 3] = [PAYMENT, INVENTORY, VIP];

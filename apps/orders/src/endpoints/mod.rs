@@ -9,4 +9,4 @@ mod payment;
 mod vip;
 
 pub(crate) use all::all;
-pub(crate) use light::{ON_PAID, ON_PLACED, PAYMENT};
+pub(crate) use light::{ANALYTICS, EMAIL, INVENTORY, ON_PAID, ON_PLACED, PAYMENT, VIP};

@@ -6,7 +6,7 @@ use crate::clock::SharedClock;
 use crate::data_dir::DataDir;
 use crate::database::{Database, OrderBook};
 use crate::http::{self, Service};
-use crate::run::{Site, refill};
+use crate::run::{Gauge, Site, refill};
 use crate::terminal::say;
 use crate::trouble::Trouble;
 use crate::workers::{Supervisor, WorkerCommand};
@@ -81,7 +81,9 @@ impl Opened {
         };
         let server = tokio::spawn(http::serve(listener, service, stopped));
         say(format_args!("listening on http://{address}"));
-        let site = Site { bus, database, clock, address, supervisor };
+        let gauge = Gauge::of(&broker);
+        let broker_service = line.chaos_broker.clone();
+        let site = Site { bus, database, clock, address, supervisor, gauge, broker_service };
         Ok(Self { site, server, stop_server })
     }
 

@@ -1,6 +1,6 @@
 //! The main job: what is not placed yet is placed, and the result reported.
 
-use crate::chaos::{self, Kill};
+use crate::chaos::{self, Kill, Victim};
 use crate::cli::CommandLine;
 use crate::database::KnownOrder;
 use crate::order::Order;
@@ -31,7 +31,7 @@ async fn report(
     orders: &[Order],
     trouble: Option<&Trouble>,
 ) -> Result<bool, Trouble> {
-    let report = Report::of(&site.bus, &site.database, orders).await;
+    let report = Report::of(&site.bus, &site.database, orders, site.gauge).await;
     let mut report = report.map_err(Trouble::of)?;
     report.differences.extend(trouble.map(Trouble::to_string));
     say(&report);
@@ -68,13 +68,18 @@ async fn kills(line: &CommandLine, site: &Site, total: u64) -> Result<Vec<Kill>,
     let Some(supervisor) = site.supervisor.as_ref().filter(|_| line.chaos) else {
         return Ok(Vec::new());
     };
-    let done = look(&site.bus, &site.database).await.map_err(Trouble::of)?.orders_done();
+    let done =
+        look(&site.bus, &site.database, site.gauge).await.map_err(Trouble::of)?.orders_done();
     if done >= total {
         say("chaos: every order is done already, there is nothing to disturb");
         return Ok(Vec::new());
     }
     let seed = line.seed.unwrap_or_else(|| SystemEntropy.bits() as u64);
-    let kills = chaos::plan(seed, done, total, supervisor.workers());
-    say(format_args!("chaos: --seed {seed} kills workers {} times", kills.len()));
+    let kills = chaos::plan(seed, done, total, supervisor.workers(), line.chaos_broker.is_some());
+    let brokers = kills.iter().filter(|kill| kill.victim == Victim::Broker).count();
+    let workers = kills.len() - brokers;
+    say(format_args!(
+        "chaos: --seed {seed} kills workers {workers} times, the broker {brokers} times"
+    ));
     Ok(kills)
 }

@@ -1,9 +1,10 @@
 //! The dead letters of all queues, each counted once.
 
-use crate::endpoints::{ON_PAID, ON_PLACED};
+use crate::database::KnownOrder;
+use crate::endpoints::{ON_PAID, ON_PLACED, PAYMENT};
 use std::collections::{BTreeMap, HashSet};
 use tramline::core::operate::Peeked;
-use tramline::{Bus, Result};
+use tramline::{Bus, MessageId, Result};
 
 /// Distinct dead letters, and why they died.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,15 +18,35 @@ pub(crate) struct DeadLetters {
 const PAGE: u32 = 500;
 
 impl DeadLetters {
-    pub(crate) async fn of(bus: &Bus) -> Result<Self> {
+    /// Those in all queues.
+    pub(crate) async fn of_all(bus: &Bus) -> Result<Self> {
         let mut all = Self::default();
         for queue in ON_PLACED.into_iter().chain(ON_PAID) {
-            all.add(bus, queue).await?;
+            all.add(bus, queue, |_| true).await?;
         }
         Ok(all)
     }
 
-    async fn add(&mut self, bus: &Bus, queue: &str) -> Result<()> {
+    /// Those of `orders`: a broker that others use too may hold letters of theirs.
+    pub(crate) async fn of_orders(bus: &Bus, orders: &[KnownOrder]) -> Result<Self> {
+        let placed: HashSet<_> = orders.iter().map(|order| order.event_id.clone()).collect();
+        let paid: HashSet<_> =
+            orders.iter().map(|order| MessageId::derive(&order.event_id, PAYMENT, 0)).collect();
+        let mut all = Self::default();
+        for (queues, events) in [(&ON_PLACED[..], &placed), (&ON_PAID[..], &paid)] {
+            for queue in queues {
+                all.add(bus, queue, |id| id.is_some_and(|id| events.contains(id))).await?;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn add(
+        &mut self,
+        bus: &Bus,
+        queue: &str,
+        is_ours: impl Fn(Option<&MessageId>) -> bool,
+    ) -> Result<()> {
         let letters = bus.dead_letters(queue)?;
         let (mut seen, mut after) = (HashSet::new(), None);
         loop {
@@ -33,7 +54,8 @@ impl DeadLetters {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.position);
             for letter in page {
-                if seen.insert(letter.envelope.id.clone()) {
+                let id = letter.envelope.id.clone();
+                if is_ours(id.as_ref()) && seen.insert(id) {
                     self.count += 1;
                     *self.reasons.entry(reason(queue, &letter)).or_default() += 1;
                 }

@@ -6,5 +6,6 @@ mod render;
 #[expect(clippy::module_inception, reason = "the report itself, beside its parts")]
 mod report;
 
+pub(crate) use dead_letters::DeadLetters;
 pub(crate) use figures::Figures;
 pub(crate) use report::Report;

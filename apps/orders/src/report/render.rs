@@ -23,6 +23,7 @@ struct Document<'a> {
     redelivered: u64,
     duplicates_suppressed: u64,
     kills: u64,
+    broker_kills: u64,
     seconds: f64,
     orders_per_second: f64,
     p50_ms: f64,
@@ -48,6 +49,7 @@ impl Report {
             redelivered: self.redelivered,
             duplicates_suppressed: self.duplicates_suppressed,
             kills: self.kills,
+            broker_kills: self.broker_kills,
             seconds: rounded(self.seconds),
             orders_per_second: rounded(self.orders_per_second()),
             p50_ms: rounded(self.p50_ms),
@@ -83,6 +85,9 @@ impl Display for Report {
         row("redelivered", &HumanCount(self.redelivered))?;
         row("duplicates suppressed", &HumanCount(self.duplicates_suppressed))?;
         row("kills", &HumanCount(self.kills))?;
+        if self.broker_kills > 0 {
+            row("  the broker", &HumanCount(self.broker_kills))?;
+        }
         row("seconds", &format_args!("{:.1}", self.seconds).to_string())?;
         row("orders per second", &HumanCount(self.orders_per_second() as u64))?;
         row("p50 ms", &format_args!("{:.1}", self.p50_ms).to_string())?;
@@ -111,6 +116,7 @@ mod tests {
             redelivered: 1,
             duplicates_suppressed: 2,
             kills: 12,
+            broker_kills: 2,
             seconds: 13.932_123,
             p50_ms: 1.0,
             p99_ms: 2.5,
@@ -124,7 +130,7 @@ mod tests {
         assert_eq!(json["revenue"], "2500315.63");
         assert_eq!(json["dead_letter_reasons"]["payment: permanent: nothing to charge"], 80);
         assert_eq!((&json["seconds"], &json["reconciled"]), (&13.932.into(), &true.into()));
-        assert_eq!(json.as_object().unwrap().len(), 18);
+        assert_eq!(json.as_object().unwrap().len(), 19);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::dead_letters::DeadLetters;
 use super::figures::Figures;
 use crate::database::{Database, Effects, KnownOrder};
 use crate::order::Order;
+use crate::run::Gauge;
 use std::collections::{BTreeMap, HashMap};
 use tramline::{Bus, Failure};
 
@@ -15,6 +16,7 @@ pub(crate) struct Report {
     pub(crate) redelivered: u64,
     pub(crate) duplicates_suppressed: u64,
     pub(crate) kills: u64,
+    pub(crate) broker_kills: u64,
     pub(crate) seconds: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -29,21 +31,26 @@ impl Report {
         bus: &Bus,
         database: &Database,
         orders: &[Order],
+        gauge: Gauge,
     ) -> Result<Self, Failure> {
-        let dead = DeadLetters::of(bus).await?;
+        let known = database.orders().await?;
+        let dead = match gauge {
+            Gauge::Queues => DeadLetters::of_all(bus).await?,
+            Gauge::Tables => DeadLetters::of_orders(bus, &known).await?,
+        };
         let effects = database.effects().await?;
         let tally = database.tally().await?;
-        let known = database.orders().await?;
         let (expected, mut differences) = expectation(orders, &known);
         let found = Figures::found(&effects, dead.count);
         differences.extend(found.differences(&expected));
-        let Effects { kills, run_micros, latencies_micros, .. } = effects;
+        let Effects { kills, broker_kills, run_micros, latencies_micros, .. } = effects;
         Ok(Self {
             found,
             reasons: dead.reasons,
             redelivered: tally.redelivered,
             duplicates_suppressed: tally.duplicates,
             kills,
+            broker_kills,
             seconds: run_micros as f64 / 1e6,
             p50_ms: percentile(&latencies_micros, 50) as f64 / 1e3,
             p99_ms: percentile(&latencies_micros, 99) as f64 / 1e3,

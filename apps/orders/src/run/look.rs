@@ -1,8 +1,10 @@
 //! A look at how far a run is.
 
 use crate::database::Database;
-use crate::endpoints::{ON_PAID, ON_PLACED, PAYMENT};
+use crate::endpoints::{ANALYTICS, EMAIL, INVENTORY, ON_PAID, ON_PLACED, PAYMENT, VIP};
+use crate::report::DeadLetters;
 use std::fmt;
+use std::time::Duration;
 use tramline::core::operate::{Depth, Figure};
 use tramline::core::store::Store;
 use tramline::{Bus, Failure, QueueName};
@@ -26,19 +28,77 @@ pub(crate) struct QueueLook {
     pub(crate) dead: u64,
 }
 
-/// Looks at everything, upstream first: outbox, queues of placed orders, queues of paid ones.
+/// How it is seen how far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gauge {
+    /// By what is in the queues: the broker is ours alone, and its figures are of this moment.
+    Queues,
+    /// By what the tables say is still to come: the broker is a server, which tells how full its
+    /// queues are some seconds late, and not at all while it is down.
+    Tables,
+}
+
+impl Gauge {
+    pub(crate) fn of(broker: &str) -> Self {
+        if broker.starts_with("amqp") { Self::Tables } else { Self::Queues }
+    }
+
+    /// How often to look. The tables are gone through as a whole.
+    pub(super) fn look_every(self) -> Duration {
+        match self {
+            Self::Queues => Duration::from_millis(50),
+            Self::Tables => Duration::from_millis(200),
+        }
+    }
+}
+
+/// Looks at everything.
+pub(crate) async fn look(bus: &Bus, database: &Database, gauge: Gauge) -> Result<Look, Failure> {
+    let (waiting, parked) = database.store().outbox().depth().await?;
+    let outbox = waiting + parked;
+    match gauge {
+        Gauge::Queues => in_queues(bus, database, outbox).await,
+        Gauge::Tables => by_tables(bus, database, outbox).await,
+    }
+}
+
+/// Looks into the queues, upstream first: outbox, queues of placed orders, queues of paid ones.
 ///
 /// The figures are not of one moment. But if no order is placed any more, work flows downstream
 /// only, and a message that a first look misses between two places, a second one finds behind them:
 /// two idle looks in a row are the end.
-pub(crate) async fn look(bus: &Bus, database: &Database) -> Result<Look, Failure> {
-    let (waiting, parked) = database.store().outbox().depth().await?;
+async fn in_queues(bus: &Bus, database: &Database, outbox: u64) -> Result<Look, Failure> {
     let mut queues = Vec::with_capacity(ON_PLACED.len() + ON_PAID.len());
     for name in ON_PLACED.into_iter().chain(ON_PAID) {
         let depth = bus.operate()?.depth(&QueueName::new(name)?).await?;
         queues.push(QueueLook::new(name, depth)?);
     }
-    Ok(Look { mails: database.mails_written().await?, outbox: waiting + parked, queues })
+    Ok(Look { mails: database.mails_written().await?, outbox, queues })
+}
+
+/// What the tables say is still to come of each queue. Which orders were rejected they do not know:
+/// dead letters are counted once nothing else is missing.
+async fn by_tables(bus: &Bus, database: &Database, outbox: u64) -> Result<Look, Failure> {
+    let due = database.due().await?;
+    let mut look = Look {
+        mails: due.mailed,
+        outbox,
+        queues: vec![
+            QueueLook { dead: due.rejected, ..QueueLook::due(PAYMENT, due.charges) },
+            // Units are none of its messages, but while there are some there is a message.
+            QueueLook::due(INVENTORY, due.units.min(1)),
+            QueueLook::due(VIP, due.vips),
+            QueueLook::due(EMAIL, due.mails),
+            QueueLook::due(ANALYTICS, due.counts),
+        ],
+    };
+    if look.is_idle() && due.rejected > 0 {
+        let orders = database.orders().await?;
+        // A broker that is down now has an answer at the next look.
+        let found = DeadLetters::of_orders(bus, &orders).await.map_or(0, |dead| dead.count);
+        look.queues[0].ready = due.rejected.saturating_sub(found);
+    }
+    Ok(look)
 }
 
 impl Look {
@@ -59,6 +119,10 @@ impl Look {
 }
 
 impl QueueLook {
+    fn due(name: &'static str, ready: u64) -> Self {
+        Self { name, ready, leased: 0, delayed: 0, dead: 0 }
+    }
+
     fn new(name: &'static str, depth: Depth) -> Result<Self, Failure> {
         let known = |figure: Figure| {
             figure.known().ok_or_else(|| Failure::permanent(format!("depth of {name}: {figure}")))

@@ -1,6 +1,6 @@
 //! A bus in memory forgets. What was still to be done is in the tables, and is told again.
 
-use super::look::look;
+use super::look::{Gauge, look};
 use crate::database::{Database, KnownOrder};
 use crate::endpoints::PAYMENT;
 use crate::messages::{OrderEvent, OrderPaid, OrderPlaced};
@@ -26,7 +26,7 @@ pub(crate) async fn refill(bus: &Bus, database: &Database) -> Result<(), Failure
     }
     for orders in orders.chunks(ORDERS_AT_ONCE) {
         tell(bus, orders).await?;
-        while look(bus, database).await?.backlog() > BACKLOG_MAX {
+        while look(bus, database, Gauge::Queues).await?.backlog() > BACKLOG_MAX {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

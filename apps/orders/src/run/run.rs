@@ -1,9 +1,10 @@
 //! The loop of a run.
 
 use super::bar::Bar;
-use super::look::{Look, look};
+use super::broker;
+use super::look::{Gauge, Look, look};
 use super::stillness::Stillness;
-use crate::chaos::Kill;
+use crate::chaos::{Kill, Victim};
 use crate::clock::SharedClock;
 use crate::database::Database;
 use crate::database::sqlite::KillRecord;
@@ -27,6 +28,10 @@ pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     /// None where everything is in one process.
     pub(crate) supervisor: Option<Supervisor>,
+    /// How it is seen how far a run is.
+    pub(crate) gauge: Gauge,
+    /// The server that is killed when the broker is to die.
+    pub(crate) broker_service: Option<String>,
 }
 
 /// Orders on their way.
@@ -41,8 +46,6 @@ pub(crate) struct Run<'a> {
     seen_at: Instant,
 }
 
-/// How often to look.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often the tables are told that the run is still at work.
 const SEE_EVERY: Duration = Duration::from_secs(1);
 /// With more than so many messages waiting or at work, no further orders are placed: they would
@@ -101,7 +104,7 @@ impl<'a> Run<'a> {
             }
             let Self { site, poster, .. } = &mut self;
             tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(site.gauge.look_every()) => {}
                 posted = poster.finished(), if !poster.is_finished() => posted?,
                 trouble = site.failed() => return Err(trouble),
             }
@@ -110,7 +113,8 @@ impl<'a> Run<'a> {
     }
 
     async fn look(&mut self) -> Result<Look, Trouble> {
-        let look = look(&self.site.bus, &self.site.database).await.map_err(Trouble::of)?;
+        let Site { bus, database, gauge, .. } = &*self.site;
+        let look = look(bus, database, *gauge).await.map_err(Trouble::of)?;
         self.bar.show(&look, Instant::now());
         self.open.send_replace(look.backlog() < BACKLOG_MAX);
         if self.seen_at.elapsed() >= SEE_EVERY {
@@ -125,16 +129,24 @@ impl<'a> Run<'a> {
         self.site.database.see_run(self.number, now).await.map_err(Trouble::of)
     }
 
-    /// Kills a worker if it is time to. One kill a look: the next one finds another worker ready.
+    /// Kills somebody if it is time to. One kill a look: the next one finds another worker ready.
     async fn kill(&mut self, look: &Look) -> Result<(), Trouble> {
         let done = look.orders_done();
         let Some(kill) = self.kills.pop_front_if(|kill| kill.orders_done <= done) else {
             return Ok(());
         };
-        let Some(supervisor) = &mut self.site.supervisor else { return Ok(()) };
-        let process = supervisor.kill(kill.worker).await?;
+        let (worker, process) = match (kill.victim, &mut self.site.supervisor) {
+            (Victim::Worker(worker), Some(supervisor)) => {
+                (worker as i64, supervisor.kill(worker).await?)
+            }
+            (Victim::Worker(_), None) => return Ok(()),
+            (Victim::Broker, _) => {
+                let Some(service) = &self.site.broker_service else { return Ok(()) };
+                broker::kill(service).await?;
+                (KillRecord::BROKER, 0)
+            }
+        };
         let killed_at = self.site.clock.now();
-        let worker = kill.worker as i64;
         let record = KillRecord { run: self.number, killed_at, worker, process };
         self.site.database.record_kill(record).await.map_err(Trouble::of)
     }

@@ -1,8 +1,10 @@
 //! The order service: it places its orders, survives what is done to it, and must reconcile.
 
 mod parent;
+mod rabbitmq;
 mod report;
 mod run;
 
 pub(crate) use parent::parent_killed;
+pub(crate) use rabbitmq::{chaos as rabbitmq_chaos, plain as rabbitmq};
 pub(crate) use run::{chaos, memory, plain};

@@ -6,8 +6,11 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Disturbance {
     None,
-    /// Workers were killed, at least this often.
-    Kills(u64),
+    /// So much was killed, at least this often in all, and the broker among it.
+    Kills {
+        all: u64,
+        brokers: u64,
+    },
 }
 
 /// A figure that is known beforehand: the orders are the same in every run.
@@ -45,10 +48,12 @@ pub(crate) fn check(report: &str, disturbance: Disturbance) -> Result<String, St
             wrong.push(format!("{name} is {}, not {expected}", report[*name]));
         }
     }
-    if let Disturbance::Kills(least) = disturbance
-        && report["kills"].as_u64().is_none_or(|kills| kills < least)
-    {
-        wrong.push(format!("kills is {}, not {least} or more", report["kills"]));
+    if let Disturbance::Kills { all, brokers } = disturbance {
+        for (name, least) in [("kills", all), ("broker_kills", brokers)] {
+            if report[name].as_u64().is_none_or(|kills| kills < least) {
+                wrong.push(format!("{name} is {}, not {least} or more", report[name]));
+            }
+        }
     }
     if !wrong.is_empty() {
         return Err(format!("the report is wrong:\n{}", wrong.join("\n")));
@@ -65,7 +70,7 @@ mod tests {
         json!({
             "reconciled": true, "accepted": 69659, "charged": 69579, "revenue": "2500315.63",
             "units": 167881, "emails": 69579, "analytics_revenue": "2500315.63", "vip": 3,
-            "dead_lettered": 80, "retried": 1436, "kills": 12, "seconds": 30.5,
+            "dead_lettered": 80, "retried": 1436, "kills": 12, "broker_kills": 2, "seconds": 30.5,
         })
     }
 
@@ -76,7 +81,7 @@ mod tests {
     #[test]
     fn a_report_with_the_known_figures_passes_whatever_else_it_tells() {
         assert!(checked(&sound(), Disturbance::None).is_ok());
-        assert!(checked(&sound(), Disturbance::Kills(10)).is_ok());
+        assert!(checked(&sound(), Disturbance::Kills { all: 10, brokers: 2 }).is_ok());
     }
 
     #[test]
@@ -95,8 +100,12 @@ mod tests {
 
     #[test]
     fn too_few_kills_fail_a_chaos_run() {
-        let message = checked(&sound(), Disturbance::Kills(13)).unwrap_err();
-        assert!(message.contains("kills is 12, not 13 or more"), "{message}");
+        for (all, brokers, said) in
+            [(13, 0, "\nkills is 12, not 13 or more"), (10, 3, "broker_kills is 2, not 3 or more")]
+        {
+            let message = checked(&sound(), Disturbance::Kills { all, brokers }).unwrap_err();
+            assert!(message.contains(said), "{message}");
+        }
     }
 
     #[test]

@@ -13,21 +13,25 @@ use tempfile::TempDir;
 pub(crate) const LIMIT: Duration = Duration::from_secs(600);
 
 /// How often a chaos run must have killed a worker at least.
-const KILLS_MIN: u64 = 10;
+pub(super) const KILLS_MIN: u64 = 10;
 
 pub(crate) fn plain(workspace: &Workspace) -> Outcome {
     built_and_run(workspace, &[], Disturbance::None)
 }
 
 pub(crate) fn chaos(workspace: &Workspace) -> Outcome {
-    built_and_run(workspace, &["--chaos"], Disturbance::Kills(KILLS_MIN))
+    built_and_run(workspace, &["--chaos"], Disturbance::Kills { all: KILLS_MIN, brokers: 0 })
 }
 
 pub(crate) fn memory(workspace: &Workspace) -> Outcome {
     built_and_run(workspace, &["--broker", "memory:"], Disturbance::None)
 }
 
-fn built_and_run(workspace: &Workspace, options: &[&str], disturbance: Disturbance) -> Outcome {
+pub(super) fn built_and_run(
+    workspace: &Workspace,
+    options: &[&str],
+    disturbance: Disturbance,
+) -> Outcome {
     let program = build(workspace);
     Outcome::of_one(program.and_then(|program| run(program, options, disturbance)))
 }
@@ -113,12 +117,16 @@ mod tests {
     #[test]
     fn a_run_that_reports_the_known_figures_passes() {
         assert_eq!(run(pretended(), &[], Disturbance::None), Ok("reconciled".to_owned()));
-        assert!(run(pretended(), &["--chaos"], Disturbance::Kills(KILLS_MIN)).is_ok());
+        assert!(
+            run(pretended(), &["--chaos"], Disturbance::Kills { all: KILLS_MIN, brokers: 0 })
+                .is_ok()
+        );
     }
 
     #[test]
     fn a_run_that_was_not_disturbed_as_asked_fails() {
-        let failure = run(pretended(), &[], Disturbance::Kills(KILLS_MIN)).unwrap_err();
+        let failure =
+            run(pretended(), &[], Disturbance::Kills { all: KILLS_MIN, brokers: 0 }).unwrap_err();
         assert!(failure.contains("kills is 0, not 10 or more"), "{failure}");
     }
 

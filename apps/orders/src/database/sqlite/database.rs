@@ -36,7 +36,7 @@ impl Database {
             self.broker = (there != here).then_some(file);
             if there == here { "the database itself".to_owned() } else { there.to_string() }
         } else {
-            broker.to_owned()
+            server(broker)
         };
         let asked = name.clone();
         let bind = move |db: &tramline::sqlite::Db<'_>| -> Result<String, Failure> {
@@ -83,6 +83,18 @@ impl Database {
     }
 }
 
+/// The server in a URL, without whoever connects to it: passwords change, and are not for tables.
+fn server(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+            format!("{scheme}://{host}")
+        }
+        None => url.to_owned(),
+    }
+}
+
 fn known_order(row: &Row<'_>) -> rusqlite::Result<KnownOrder> {
     let event_id: String = row.get(5)?;
     let event_id: MessageId = event_id.parse().map_err(|bad| unreadable(5, bad))?;
@@ -106,4 +118,20 @@ fn unreadable(
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_known_by_where_it_is_and_not_by_who_connects() {
+        for (url, name) in [
+            ("amqp://u:p@broker:5672/shop?heartbeat=5", "amqp://broker:5672/shop"),
+            ("amqps://broker/%2f", "amqps://broker/%2f"),
+            ("memory:", "memory:"),
+        ] {
+            assert_eq!(server(url), name);
+        }
+    }
 }

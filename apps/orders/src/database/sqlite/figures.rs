@@ -1,7 +1,7 @@
 //! What the tables add up to.
 
 use super::database::Database;
-use crate::database::Effects;
+use crate::database::{Due, Effects};
 use crate::money::Money;
 use tramline::Failure;
 use tramline::sqlite::Snapshot;
@@ -15,6 +15,7 @@ const TOTALS: &str = "SELECT
     takings.orders AS counted_orders, takings.cents AS counted_revenue,
     (SELECT count(*) FROM vip) AS vips,
     (SELECT count(*) FROM kill) AS kills,
+    (SELECT count(*) FROM kill WHERE worker = -1) AS broker_kills,
     (SELECT coalesce(sum(seen_at - started_at), 0) FROM run) AS run_micros
   FROM
     (SELECT count(*) AS charges, count(DISTINCT order_id) AS orders_charged,
@@ -26,7 +27,25 @@ const TOTALS: &str = "SELECT
 const LATENCIES: &str = "SELECT max(mail.written_at - orders.received_at, 0) AS latency
     FROM mail JOIN orders USING (order_id) ORDER BY latency";
 
+/// Nothing of it can be a lookup: what was placed by hand, or before a crash, counts as well.
+const DUE: &str = "SELECT
+    placed.chargeable, placed.rejected, placed.vips AS vips_due, placed.units AS units_due,
+    (SELECT count(*) FROM ledger) AS charges,
+    (SELECT sum(units_delivered - units_left) FROM stock) AS units_taken,
+    (SELECT count(*) FROM vip) AS vips,
+    (SELECT count(*) FROM mail) AS mails,
+    (SELECT coalesce(sum(orders), 0) FROM takings) AS counted_orders
+  FROM
+    (SELECT coalesce(sum(cents > 0), 0) AS chargeable, coalesce(sum(cents <= 0), 0) AS rejected,
+        coalesce(sum(cents > 100000), 0) AS vips, coalesce(sum(abs(units)), 0) AS units
+     FROM orders) AS placed";
+
 impl Database {
+    /// What is still to come of the orders that were placed.
+    pub(crate) async fn due(&self) -> Result<Due, Failure> {
+        self.sqlite.read(|snapshot| Ok(snapshot.query_row(DUE, [], due)?)).await
+    }
+
     /// All figures, as they were at one moment.
     pub(crate) async fn effects(&self) -> Result<Effects, Failure> {
         self.sqlite.read(|snapshot| Ok(effects(snapshot)?)).await
@@ -56,9 +75,23 @@ fn effects(snapshot: &Snapshot<'_>) -> rusqlite::Result<Effects> {
             counted_revenue: Money::of_cents(row.get("counted_revenue")?),
             vips: count(row, "vips")?,
             kills: count(row, "kills")?,
+            broker_kills: count(row, "broker_kills")?,
             run_micros: count(row, "run_micros")?,
             latencies_micros,
         })
+    })
+}
+
+fn due(row: &Row<'_>) -> rusqlite::Result<Due> {
+    let (charges, mails) = (count(row, "charges")?, count(row, "mails")?);
+    Ok(Due {
+        charges: count(row, "chargeable")?.saturating_sub(charges),
+        units: count(row, "units_due")?.saturating_sub(count(row, "units_taken")?),
+        vips: count(row, "vips_due")?.saturating_sub(count(row, "vips")?),
+        mails: charges.saturating_sub(mails),
+        counts: charges.saturating_sub(count(row, "counted_orders")?),
+        rejected: count(row, "rejected")?,
+        mailed: mails,
     })
 }
 

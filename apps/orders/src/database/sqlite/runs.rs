@@ -6,13 +6,18 @@ use tramline::Failure;
 use tramline::core::clock::Timestamp;
 use tramline::sqlite::rusqlite::params;
 
-/// One worker that was killed.
+/// One worker, or the broker, that was killed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KillRecord {
     pub(crate) run: i64,
     pub(crate) killed_at: Timestamp,
     pub(crate) worker: i64,
     pub(crate) process: u32,
+}
+
+impl KillRecord {
+    /// The broker, where a worker's number stands.
+    pub(crate) const BROKER: i64 = -1;
 }
 
 impl Database {
