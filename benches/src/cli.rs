@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// says. Takes minutes and several GB of disk
     #[arg(long)]
     pub(crate) growth: bool,
-    /// Of memory and sqlite, only how late delayed messages leave. A round takes a minute
+    /// Of memory, sqlite and rabbitmq, only how late delayed messages leave. A round takes a minute
     #[arg(long, conflicts_with = "growth")]
     pub(crate) delayed: bool,
     /// Of memory and sqlite, only what a bus costs that has nothing to do
@@ -40,6 +40,8 @@ pub(crate) enum Bench {
     Sqlite,
     /// Group transactions of handlers on a SQLite file
     Store,
+    /// The engine on RabbitMQ
+    Rabbitmq,
     /// The other process of a bench
     #[value(hide = true)]
     Peer,

@@ -20,7 +20,7 @@ const HEAD_START: Duration = Duration::from_secs(30);
 /// From the first due time to the last.
 const SPREAD: Duration = Duration::from_secs(20);
 
-const LATE: &[Figure] = &[
+pub(crate) const LATE: &[Figure] = &[
     Figure { name: "late at least", unit: "ms" },
     Figure { name: "late p50", unit: "ms" },
     Figure { name: "late p99", unit: "ms" },
@@ -41,25 +41,31 @@ pub(crate) fn cases(bench: Bench) -> Vec<Case> {
 }
 
 fn on_memory(messages: u64) -> Result<Run> {
-    runtime()?.block_on(leave(Memory::new(), messages))
+    runtime()?.block_on(leave(Memory::new(), messages, HEAD_START, SPREAD))
 }
 
 fn on_sqlite(messages: u64) -> Result<Run> {
     let folder = folder()?;
     runtime()?.block_on(async {
         prepare(&file(&folder)).await?;
-        leave(Sqlite::open(file(&folder)).await?, messages).await
+        leave(Sqlite::open(file(&folder)).await?, messages, HEAD_START, SPREAD).await
     })
 }
 
-async fn leave<T: Transport>(transport: T, messages: u64) -> Result<Run> {
+/// Publishes messages whose due times begin `head_start` from now and are spread over `spread`.
+pub(crate) async fn leave<T: Transport>(
+    transport: T,
+    messages: u64,
+    head_start: Duration,
+    spread: Duration,
+) -> Result<Run> {
     let latencies = Latencies::of(messages);
     let bus = Bus::builder(transport).endpoint(listening(&latencies)).start().await?;
     let watch = Stopwatch::start();
-    let first_due = SystemClock.now().after(HEAD_START);
+    let first_due = SystemClock.now().after(head_start);
     let through = bus.clone();
     call(1000, messages, move |number| {
-        let (bus, due) = (through.clone(), due(first_due, number, messages));
+        let (bus, due) = (through.clone(), due(first_due, spread, number, messages));
         async move {
             let mut order = OrderPlaced::new(number);
             order.placed_at = due.as_micros();
@@ -78,8 +84,8 @@ async fn leave<T: Transport>(transport: T, messages: u64) -> Result<Run> {
 }
 
 /// Due times are spread evenly, and are in another order than the messages.
-fn due(first: Timestamp, number: u64, messages: u64) -> Timestamp {
+fn due(first: Timestamp, spread: Duration, number: u64, messages: u64) -> Timestamp {
     const PRIME: u64 = 7919;
     let place = number * PRIME % messages;
-    first.after(SPREAD.mul_f64(place as f64 / messages as f64))
+    first.after(spread.mul_f64(place as f64 / messages as f64))
 }

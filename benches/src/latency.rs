@@ -6,7 +6,7 @@ use crate::message::OrderPlaced;
 use crate::round::{Figure, Run};
 use crate::stopwatch::Stopwatch;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tramline::core::clock::{Clock, SystemClock};
@@ -52,6 +52,25 @@ impl Latencies {
     pub(crate) fn run(&self, watch: &Stopwatch, messages: u64) -> Run {
         watch.run(messages, self.percentiles(&[50, 99]))
     }
+}
+
+/// Calls `publish` again and again, each time when the call before has ended, and answers how long
+/// one call took, in milliseconds: half of them took at most that.
+pub(crate) async fn publish_each(
+    messages: u64,
+    publish: impl AsyncFn(OrderPlaced) -> Result<()>,
+) -> Result<Run> {
+    let watch = Stopwatch::start();
+    let mut millis = Vec::with_capacity(messages as usize);
+    for number in 0..messages {
+        let order = OrderPlaced::new(number);
+        let began = Instant::now();
+        publish(order).await?;
+        millis.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    millis.sort_by(f64::total_cmp);
+    let p50 = millis.get(millis.len() / 2).copied().unwrap_or(f64::NAN);
+    Ok(watch.run(messages, vec![p50]))
 }
 
 /// Calls `publish` at the pace, whether or not the calls before have ended.

@@ -2,9 +2,10 @@
 //! the same work (the same rows and headers, the same JSON written and read).
 //!
 //! ```text
-//! cargo xtask bench memory|sqlite|store [--json FILE] [--case WORDS] [--rounds 5] [--seconds 1]
+//! cargo xtask bench memory|sqlite|store|rabbitmq [--json FILE] [--case WORDS] [--rounds 5] [--seconds 1]
 //! cargo xtask bench sqlite --growth
 //! cargo xtask bench memory|sqlite --delayed|--idle --rounds 1
+//! cargo xtask bench rabbitmq --delayed --rounds 1
 //! ```
 //!
 //! # How to read the figures
@@ -35,6 +36,7 @@ mod latency;
 mod load;
 mod memory;
 mod message;
+mod rabbitmq;
 mod round;
 mod sqlite;
 mod stopwatch;
@@ -74,6 +76,10 @@ fn run(arguments: &Arguments) -> Result<()> {
             on_disk("sqlite", arguments, &idle::cases(Bench::Sqlite))
         }
         Bench::Sqlite => on_disk("sqlite", arguments, &sqlite::cases()),
+        Bench::Rabbitmq if arguments.delayed => {
+            bench("rabbitmq", arguments, &rabbitmq::delayed_cases())
+        }
+        Bench::Rabbitmq => on_disk("rabbitmq", arguments, &rabbitmq::cases()),
         Bench::Store => on_disk("store", arguments, &store::cases()),
         Bench::Peer => {
             let file = arguments.file.as_ref().ok_or("--file is missing")?;
