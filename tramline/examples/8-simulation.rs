@@ -1,6 +1,6 @@
 //! A simulation finds a double charge, and shows that the mended handler makes none.
 //!
-//! `cargo run -p tramline --features testing --example 6-simulation`
+//! `cargo run -p tramline --features testing --example 8-simulation`
 
 #![expect(clippy::print_stdout, reason = "it shows what happens")]
 
