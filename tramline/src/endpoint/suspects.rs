@@ -78,7 +78,12 @@ pub(crate) async fn begin_trial<D: Delivery>(
         // Marked, but nothing begins any more.
         Ok(()) if shared.surroundings.begins_nothing() => Err(Ending::Untried(marks)),
         Ok(()) => {
-            tracing::warn!(endpoint, %id, trials, "it may kill the process: handled alone");
+            // After a crash whatever was prefetched is tried once: that is no news, a second time is.
+            if trials > 1 {
+                tracing::warn!(endpoint, %id, trials, "it may kill the process: handled alone");
+            } else {
+                tracing::debug!(endpoint, %id, "it may kill the process: handled alone");
+            }
             Ok((passage, trial))
         }
         Err(error) => {
