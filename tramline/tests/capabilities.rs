@@ -16,8 +16,8 @@ use tramline::{Memory, Sqlite};
 const HEAD: &str = "\
 # What each transport can do
 
-Made from what the drivers declare, by `tramline/tests/capabilities.rs`. *by the bus*: the broker cannot, and the engine does it with what the
-broker has. –: refused at `start()`.
+Made from what the drivers declare, by `tramline/tests/capabilities.rs`. *by the bus*: the broker
+cannot, and the engine does it with what the broker has. –: refused at `start()`.
 
 ";
 
