@@ -1,8 +1,12 @@
-//! Crash tests: `cargo xtask crash engine` and `cargo xtask crash sqlite`.
+//! Crash tests: `cargo xtask crash engine`, `sqlite` and `rabbitmq`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the terminal is its output")]
 
+mod child;
+mod dice;
 mod engine;
+mod journal;
+mod rabbitmq;
 mod sqlite;
 
 use clap::{Parser, Subcommand};
@@ -22,12 +26,15 @@ enum Subject {
     Engine(engine::Arguments),
     /// Producers and consumers on one SQLite file, killed and stopped at random
     Sqlite(sqlite::Arguments),
+    /// A broker that is killed, networks that break, processes that die
+    Rabbitmq(rabbitmq::Arguments),
 }
 
 fn main() -> ExitCode {
     let ended = match Arguments::parse().subject {
         Subject::Engine(arguments) => engine::run(&arguments),
         Subject::Sqlite(arguments) => sqlite::run(&arguments),
+        Subject::Rabbitmq(arguments) => rabbitmq::run(&arguments),
     };
     ended.unwrap_or_else(|message| {
         eprintln!("error: {message}");

@@ -2,10 +2,11 @@
 
 use super::consumer::Consumer;
 use super::poison::{self, Taster};
-use super::processes::{Round, show_logs};
+use super::processes::Round;
 use super::producer::Producer;
 use super::round::{self, Figures};
 use super::soak::{self, Soak};
+use crate::child::show_logs;
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

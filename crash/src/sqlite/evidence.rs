@@ -2,7 +2,7 @@
 
 use super::consumer::FILE;
 use super::elsewhere::STORE_FILE;
-use super::journal;
+use crate::journal;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What is sent, and what is to become of it.
 
-use super::dice::mixed;
+use crate::dice::mixed;
 use serde::{Deserialize, Serialize};
 use tramline::Message;
 

@@ -5,18 +5,16 @@
 //!    each process
 //! 2. `round`: one round from a new file to the count
 //! 3. `plan`: what is done to whom and when, drawn from the seed; `processes`: doing it
-//! 4. `message`: what is sent; `producer`, `consumer` with `elsewhere`: the processes; `journal`:
-//!    what a producer knows to be accepted
+//! 4. `message`: what is sent; `producer`, `consumer` with `elsewhere`: the processes; they write
+//!    down what they know to be accepted in [`crate::journal`]
 //! 5. `poison`: another kind of round, with one message that kills
 //! 6. `soak`: a round of an hour
 //! 7. `evidence`: what is found afterwards; `judge`: what must hold of it
 
 mod command;
 mod consumer;
-mod dice;
 mod elsewhere;
 mod evidence;
-mod journal;
 mod judge;
 mod message;
 mod plan;

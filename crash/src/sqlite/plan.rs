@@ -1,6 +1,6 @@
 //! What is done to which process and when: drawn from a seed before a round begins.
 
-use super::dice::Dice;
+use crate::dice::Dice;
 use std::ops::Range;
 use std::time::Duration;
 

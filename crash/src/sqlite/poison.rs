@@ -2,10 +2,10 @@
 //! process is killed at random moments, too. That one message alone must die.
 
 use super::consumer::{FILE, LEASE};
-use super::dice::Dice;
 use super::evidence::{Evidence, Onlooker};
 use super::plan::Act;
 use super::processes::{Process, Role, Round};
+use crate::dice::Dice;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,16 +1,13 @@
 //! The processes of a round: started, killed, stopped and told to end.
 
 use super::plan::Act;
-use rustix::process::{Pid, Signal, getppid, kill_process};
+use crate::child;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// How often the driver looks at a process.
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// What a process is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,18 +50,8 @@ impl Round {
     }
 
     /// From here on the driver's death is this process's too, also while it is stopped.
-    ///
-    /// Linux sends the signal when the thread ends that started this process: the driver's main one.
     pub(crate) fn end_with_the_driver(&self) -> Result<(), String> {
-        #[cfg(target_os = "linux")]
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-            .map_err(|error| format!("failed to ask to end with the driver: {error}"))?;
-        // It may have died before that was asked for.
-        if Pid::as_raw(getppid()).cast_unsigned() == self.driver {
-            Ok(())
-        } else {
-            Err("the driver is gone".to_owned())
-        }
+        child::end_with(self.driver)
     }
 }
 
@@ -159,11 +146,8 @@ impl Process {
 
     /// Tells the process to end by SIGTERM; it must do so in order.
     pub(crate) fn end(&mut self, within: Duration) -> Result<(), String> {
-        let failed = |error| format!("failed to end: {error}");
         let Some(mut child) = self.child.take() else { return Ok(()) };
-        wait_until_it_listens(&child, within);
-        kill_process(Pid::from_child(&child), Signal::TERM).map_err(|e| failed(e.into()))?;
-        match wait(&mut child, within).map_err(failed)? {
+        match child::end(&mut child, within).map_err(|error| format!("failed to end: {error}"))? {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(format!("{} was told to end: {status}", self.name())),
             None => {
@@ -174,50 +158,9 @@ impl Process {
     }
 }
 
-/// One that was started a moment ago would die of the signal that it does not catch yet.
-fn wait_until_it_listens(child: &Child, within: Duration) {
-    const TERM: u64 = 1 << 14;
-    let caught = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
-        u64::from_str_radix(mask.trim(), 16).ok()
-    };
-    let deadline = Instant::now() + within;
-    // Where the system does not say, nothing is waited for.
-    while caught().is_some_and(|mask| mask & TERM == 0) && Instant::now() < deadline {
-        thread::sleep(PAUSE);
-    }
-}
-
-fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
-    let deadline = Instant::now() + within;
-    loop {
-        match child.try_wait()? {
-            None if Instant::now() < deadline => thread::sleep(PAUSE),
-            ended => return Ok(ended),
-        }
-    }
-}
-
 /// A driver that fails leaves nobody behind.
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.kill();
-    }
-}
-
-/// The last lines that the processes have written, for a round that failed.
-pub(crate) fn show_logs(folder: &Path) {
-    const LINES: usize = 15;
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if path.extension().is_none_or(|extension| extension != "log") {
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        let last = &lines[lines.len().saturating_sub(LINES)..];
-        eprintln!("--- {}, the last {} lines", path.display(), last.len());
-        last.iter().for_each(|line| eprintln!("{line}"));
     }
 }

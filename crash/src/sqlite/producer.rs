@@ -1,10 +1,10 @@
 //! A process that publishes until it is killed.
 
 use super::consumer::{ENDPOINTS_OF_PLACED, FILE, open};
-use super::dice::Dice;
-use super::journal::Journal;
 use super::message::{Placed, first_number};
 use super::processes::Round;
+use crate::dice::Dice;
+use crate::journal::Journal;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,7 @@
-//! What a producer knows to be accepted: it writes a message's number down, and has it on the
-//! disk, only after the bus has confirmed the message.
+//! Numbers of messages in files that outlive the process: a producer writes one down only after the
+//! bus has confirmed the message, a handler only when it has handled it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -20,10 +20,16 @@ impl Journal {
         Ok(Self(file))
     }
 
+    /// Writes them down so that they outlive the machine.
     pub(crate) fn confirmed(&mut self, numbers: &[u64]) -> io::Result<()> {
-        let lines: String = numbers.iter().map(|number| format!("{number};\n")).collect();
-        self.0.write_all(lines.as_bytes())?;
+        self.note(numbers)?;
         self.0.sync_data()
+    }
+
+    /// Writes them down so that they outlive this process.
+    pub(crate) fn note(&mut self, numbers: &[u64]) -> io::Result<()> {
+        let lines: String = numbers.iter().map(|number| format!("{number};\n")).collect();
+        self.0.write_all(lines.as_bytes())
     }
 }
 
@@ -39,6 +45,17 @@ pub(crate) fn count(folder: &Path) -> io::Result<u64> {
     let mut count = 0;
     each(folder, |text| count += numbers_in(text).count() as u64)?;
     Ok(count)
+}
+
+/// How often each number is in all journals in `folder`.
+pub(crate) fn times(folder: &Path) -> io::Result<BTreeMap<u64, usize>> {
+    let mut times = BTreeMap::new();
+    each(folder, |text| {
+        for number in numbers_in(text) {
+            *times.entry(number).or_default() += 1;
+        }
+    })?;
+    Ok(times)
 }
 
 fn each(folder: &Path, mut see: impl FnMut(&str)) -> io::Result<()> {

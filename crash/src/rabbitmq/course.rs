@@ -1,0 +1,201 @@
+//! What every scenario has: a load, a service that handles it, and the count at the end.
+
+use super::broker::Vhost;
+use super::judge::{Verdict, judge};
+use super::load::{Answers, Load, PATIENCE, Style};
+use super::record::Record;
+use super::service::{Service, drain};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::{Duration, Instant};
+use tramline::Bus;
+
+/// How often a scenario looks whether something has come to pass that it waits for. The shortest is the
+/// pause before a connection is made again, of at least 100 ms.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How old a quorum queue must be before its broker is killed.
+const FIRST_DECLARATION: Duration = Duration::from_secs(4);
+/// How long everything that was confirmed may take to be handled. The broker that hands a message from
+/// stage to stage tries again after three minutes, if it died before the next had it.
+const HANDLED_WITHIN: Duration = Duration::from_secs(240);
+/// How often it counts what was handled.
+const COUNT_EVERY: Duration = Duration::from_millis(500);
+
+/// A scenario under way.
+pub(crate) struct Course {
+    pub(crate) load: Load,
+    /// `None` where processes of their own handle.
+    pub(crate) service: Option<Bus>,
+    pub(crate) count: Count,
+    style: Style,
+}
+
+/// What is counted, and where.
+pub(crate) struct Count {
+    pub(crate) record: Record,
+    pub(crate) endpoints: Vec<&'static str>,
+    /// Where the dead letters are; none may be there if that is not said.
+    pub(crate) vhost: Option<Vhost>,
+    /// What was in queues that were deleted.
+    pub(crate) deleted: BTreeSet<u64>,
+}
+
+/// How a scenario ended well.
+pub(crate) struct Outcome {
+    verdict: Verdict,
+    pub(crate) answers: Option<Answers>,
+}
+
+impl Course {
+    /// Starts a service in this process, and then the producers, at the same URL.
+    pub(crate) async fn begin(url: &str, count: Count, style: Style) -> Result<Self, String> {
+        let service = Service::new(url.to_owned(), &count.endpoints);
+        let service = service.start(&count.record, "service").await?;
+        let begun = Self::begin_without_service(url, count, style).await?;
+        Ok(Self { service: Some(service), ..begun })
+    }
+
+    /// Starts producers. Whoever handles must have subscribed.
+    pub(crate) async fn begin_without_service(
+        url: &str,
+        count: Count,
+        style: Style,
+    ) -> Result<Self, String> {
+        let load = Load::start(url, &count.record, &style).await?;
+        Ok(Self { load, service: None, count, style })
+    }
+
+    /// Waits until everything that is declared when it is first needed is there, and for long enough.
+    pub(crate) async fn settle_in(&mut self) -> Result<(), String> {
+        self.load.visit_stages(&self.count.record, &self.style).await?;
+        self.load.progress(500).await?;
+        // RabbitMQ 3.10 of one node that is killed a moment after a quorum queue was first declared
+        // never serves that queue again; that is the broker's, and nothing that a client can mend.
+        tokio::time::sleep(FIRST_DECLARATION).await;
+        self.load.progress(1).await
+    }
+
+    /// Waits until service and producers know that they have lost their connections, each in its
+    /// time: they may have new ones when the others notice.
+    pub(crate) async fn disconnected(&self) -> Result<(), String> {
+        let notices = |bus: &Bus| {
+            let bus = bus.clone();
+            until(
+                move || !bus.health().is_connected(),
+                || "a lost connection was not noticed".to_owned(),
+            )
+        };
+        let all = self.buses().map(notices);
+        futures_util::future::try_join_all(all).await.map(drop)
+    }
+
+    /// Waits until service and producers are connected.
+    pub(crate) async fn connected(&self) -> Result<(), String> {
+        let is_up = || self.buses().all(|bus| bus.health().is_connected());
+        until(is_up, || "the connections did not come back".to_owned()).await
+    }
+
+    fn buses(&self) -> impl Iterator<Item = &Bus> {
+        self.service.iter().chain([&self.load.bus])
+    }
+
+    /// Stops the producers, waits until everything was handled, stops the service, and judges.
+    pub(crate) async fn end(mut self) -> Result<Outcome, String> {
+        self.finish().await?;
+        self.close().await
+    }
+
+    /// Stops the producers, and waits until everything was handled.
+    pub(crate) async fn finish(&mut self) -> Result<(), String> {
+        self.load.stop().await?;
+        self.count.wait_until_handled().await?;
+        // Whatever is in the queues twice stands before it.
+        self.load.last_words(&self.count.record, &self.style).await?;
+        self.count.wait_until_handled().await
+    }
+
+    /// Stops the service, and judges.
+    pub(crate) async fn close(self) -> Result<Outcome, String> {
+        let answers = self.load.close().await?;
+        if let Some(service) = self.service {
+            drain(&service).await?;
+        }
+        Ok(Outcome { answers: Some(answers), ..self.count.outcome()? })
+    }
+}
+
+impl Count {
+    /// Waits until everything that was confirmed was handled or is dead.
+    pub(crate) async fn wait_until_handled(&self) -> Result<(), String> {
+        let deadline = Instant::now() + HANDLED_WITHIN;
+        loop {
+            let Verdict { lost, faults, .. } = self.verdict()?;
+            match (lost.is_empty(), faults.is_empty()) {
+                (_, false) => return Err(list(faults)),
+                (true, true) => return Ok(()),
+                _ if Instant::now() >= deadline => {
+                    return Err(format!("after {HANDLED_WITHIN:?}:\n{}", list(lost)));
+                }
+                _ => tokio::time::sleep(COUNT_EVERY).await,
+            }
+        }
+    }
+
+    /// The count of everything, when nobody is at work any more.
+    pub(crate) fn outcome(&self) -> Result<Outcome, String> {
+        let mut verdict = self.verdict()?;
+        if let Some(vhost) = &self.vhost {
+            let undeliverable = vhost.undeliverable()?;
+            if undeliverable > 0 {
+                verdict.faults.push(format!("{undeliverable} delayed messages found no target"));
+            }
+        }
+        let faults: Vec<String> = verdict.lost.drain(..).chain(verdict.faults.drain(..)).collect();
+        if faults.is_empty() { Ok(Outcome { verdict, answers: None }) } else { Err(list(faults)) }
+    }
+
+    fn verdict(&self) -> Result<Verdict, String> {
+        let mut evidence = self.record.evidence(&self.endpoints)?;
+        if let Some(vhost) = &self.vhost {
+            evidence.dead = vhost.dead(&self.endpoints)?;
+        }
+        evidence.deleted.clone_from(&self.deleted);
+        Ok(judge(&evidence))
+    }
+}
+
+/// Waits until `is_so`; `else` what is wrong.
+pub(crate) async fn until(
+    mut is_so: impl FnMut() -> bool,
+    otherwise: impl FnOnce() -> String,
+) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        if Instant::now() >= deadline {
+            return Err(format!("within {PATIENCE:?} {}", otherwise()));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+fn list(faults: Vec<String>) -> String {
+    const SHOWN: usize = 20;
+    let more = faults.len().saturating_sub(SHOWN);
+    let shown = faults.into_iter().take(SHOWN).collect::<Vec<_>>().join("\n  ");
+    if more == 0 { format!("  {shown}") } else { format!("  {shown}\n  and {more} more") }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.verdict.fmt(f)?;
+        if let Some(Answers { errors, slowest, .. }) = &self.answers {
+            write!(
+                f,
+                ", {errors} not confirmed, the slowest publish took {:.1} s",
+                slowest.as_secs_f64()
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! RabbitMQ under faults: what producers were told is confirmed, and what handlers have done, is
+//! compared at the end of each scenario.
+//!
+//! 1. `command`: how it is called; `processes`: the same program as a process that is killed
+//! 2. `scenarios`: what is done to broker, network and processes
+//! 3. `broker`, `cluster`, `proxy`: what it is done to
+//! 4. `message`: what is sent; `load`: by whom; `service`: who handles it
+//! 5. `course`: what every scenario has
+//! 6. `record`: what is known afterwards; `judge`: what must hold of it
+
+mod broker;
+mod cluster;
+mod command;
+mod course;
+mod judge;
+mod load;
+mod message;
+mod processes;
+mod proxy;
+mod record;
+mod scenarios;
+mod service;
+
+pub(crate) use command::{Arguments, run};

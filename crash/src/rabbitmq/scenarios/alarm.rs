@@ -1,0 +1,86 @@
+//! The broker runs out of memory: it delivers, and takes nothing.
+
+use super::World;
+use crate::rabbitmq::course::{Course, until};
+use crate::rabbitmq::load::Style;
+use crate::rabbitmq::service::QUORUM;
+use std::time::Duration;
+use tramline::core::health::Health;
+
+const OUT_OF_MEMORY: [&str; 2] = ["set_vm_memory_high_watermark", "0.0000001"];
+const ENOUGH_MEMORY: [&str; 2] = ["set_vm_memory_high_watermark", "0.4"];
+
+/// A clock is read before and behind an answer.
+const UNSHARP: Duration = Duration::from_millis(50);
+
+pub(super) async fn run(world: &World) -> Result<String, String> {
+    let (broker, vhost) = (world.broker()?, world.vhost("alarm")?);
+    let style = Style {
+        tasks: 4,
+        padding: 64 * 1024,
+        pause: Duration::from_millis(500),
+        limit: world.sized(Duration::from_secs(2), Duration::from_secs(8)),
+        ..Style::plain(world.seed)
+    };
+    let (limit, in_flight) = (style.limit, style.tasks * style.batch);
+    let bytes_in_flight = in_flight * style.padding as u64;
+    let count = world.count(&vhost, &[QUORUM]);
+    let mut course = Course::begin(&vhost.url(""), count, style).await?;
+    course.load.progress(400).await?;
+
+    broker.ctl(&OUT_OF_MEMORY).await?;
+    let grew = blocked(&course, in_flight).await;
+    broker.ctl(&ENOUGH_MEMORY).await?;
+    let grew = grew?;
+    // Four times as much was offered, and refused.
+    if grew > 2 * bytes_in_flight {
+        return Err(format!("while the broker took nothing, the process grew by {grew} bytes"));
+    }
+    let is_connected = || course.load.bus.health().is_connected();
+    until(is_connected, || "the alarm did not end for the producers".to_owned()).await?;
+    course.load.progress(400).await?;
+    let outcome = course.end().await?;
+    let fastest = outcome.answers.as_ref().and_then(|answers| answers.fastest_error);
+    match fastest {
+        Some(fastest) if fastest + UNSHARP < limit => {
+            return Err(format!("a publish was refused after {fastest:?}, its limit is {limit:?}"));
+        }
+        None => return Err("no publish came to its limit: this shows nothing".to_owned()),
+        Some(_) => {}
+    }
+    vhost.remove()?;
+    Ok(format!("a memory alarm, {} KiB more memory: {outcome}", grew / 1024))
+}
+
+/// Waits while the producers offer five times what may be in flight. Answers by how many bytes the
+/// process grew meanwhile.
+async fn blocked(course: &Course, in_flight: u64) -> Result<u64, String> {
+    let reason = || match course.load.bus.health() {
+        Health::Blocked { reason, .. } => Some(reason),
+        _ => None,
+    };
+    let is_told = || reason().is_some_and(|reason| !reason.is_empty());
+    until(is_told, || "the health did not say that the broker blocks".to_owned()).await?;
+    let refused = |times: u64| {
+        let goal = course.load.errors() + times * in_flight;
+        until(move || course.load.errors() >= goal, || "publishers were not answered".to_owned())
+    };
+    refused(1).await?;
+    let before = resident_bytes();
+    refused(4).await?;
+    if !is_told() {
+        return Err(format!(
+            "the broker still blocks, and the health says {}",
+            course.load.bus.health()
+        ));
+    }
+    Ok(resident_bytes().saturating_sub(before))
+}
+
+/// Of this process; 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}

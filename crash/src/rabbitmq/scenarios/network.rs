@@ -1,0 +1,69 @@
+//! The network between the bus and a broker that is well.
+
+use super::World;
+use crate::rabbitmq::course::Course;
+use crate::rabbitmq::load::Style;
+use crate::rabbitmq::proxy::{Direction, Proxy};
+use crate::rabbitmq::service::{CLASSIC, QUORUM};
+use std::time::Duration;
+
+/// Signs of life each second: a connection without any is given up after a few.
+const OPTIONS: &str = "&heartbeat=1&connect_limit=2";
+/// Less than it takes to give a connection up.
+const SHORT_STALL: Duration = Duration::from_millis(700);
+/// How many must be confirmed before and behind each fault.
+const PROGRESS: u64 = 200;
+
+pub(super) async fn run(world: &World) -> Result<String, String> {
+    let vhost = world.vhost("network")?;
+    let proxy = Proxy::to(world.broker()?.address()?).await;
+    let proxy = proxy.map_err(|error| format!("failed to start a proxy: {error}"))?;
+    let url = vhost.url_through(proxy.port(), OPTIONS)?;
+    let count = world.count(&vhost, &[QUORUM, CLASSIC]);
+    let mut course = Course::begin(&url, count, Style::mixed(world.seed)).await?;
+    let rounds = world.sized(1, 4);
+    for _ in 0..rounds {
+        trouble(&proxy, &mut course).await?;
+    }
+    let outcome = course.end().await?;
+    vhost.remove()?;
+    Ok(format!("{rounds} rounds of cuts, refusals, stalls and losses: {outcome}"))
+}
+
+/// Each fault once; each time everything goes on by itself.
+async fn trouble(proxy: &Proxy, course: &mut Course) -> Result<(), String> {
+    for _ in 0..2 {
+        course.load.progress(PROGRESS).await?;
+        proxy.cut();
+    }
+    course.load.progress(PROGRESS).await?;
+
+    proxy.refuse(true);
+    proxy.cut();
+    course.disconnected().await?;
+    proxy.refuse(false);
+    course.load.progress(PROGRESS).await?;
+
+    proxy.stall(true);
+    tokio::time::sleep(SHORT_STALL).await;
+    proxy.stall(false);
+    course.load.progress(PROGRESS).await?;
+
+    proxy.stall(true);
+    course.disconnected().await?;
+    proxy.stall(false);
+    course.load.progress(PROGRESS).await?;
+
+    let losses: [&[Direction]; 3] = [
+        &[Direction::ToBroker],
+        &[Direction::ToClient],
+        &[Direction::ToBroker, Direction::ToClient],
+    ];
+    for directions in losses {
+        course.connected().await?;
+        proxy.lose(directions);
+        course.disconnected().await.map_err(|error| format!("{directions:?} lost: {error}"))?;
+        course.load.progress(PROGRESS).await?;
+    }
+    Ok(())
+}
