@@ -18,9 +18,14 @@ use tramline_core::{ErrorKind, Result};
 pub(crate) struct Ground {
     session: Session,
     known: Mutex<Known>,
-    /// One asks at a time.
-    asking: tokio::sync::Mutex<Option<Channel>>,
+    /// One asks at a time for what messages are sent to.
+    asking: Asking,
+    /// And one for stages: a stage that does not answer must hold up nothing but what is delayed.
+    asking_for_stages: Asking,
 }
+
+/// A channel that is in no call, if one is open.
+type Asking = tokio::sync::Mutex<Option<Channel>>;
 
 #[derive(Default)]
 struct Known {
@@ -32,7 +37,8 @@ struct Known {
 impl Ground {
     /// Nothing is known.
     pub(crate) fn new(session: Session) -> Self {
-        Self { session, known: Mutex::default(), asking: tokio::sync::Mutex::default() }
+        let (asking, asking_for_stages) = (Asking::default(), Asking::default());
+        Self { session, known: Mutex::default(), asking, asking_for_stages }
     }
 
     /// Sees to it that `route` can be taken.
@@ -41,16 +47,20 @@ impl Ground {
     /// [`ErrorKind::NotFound`] if the message is for something that is not there;
     /// [`ErrorKind::Unavailable`] if the connection broke; what else the broker says.
     pub(crate) async fn prepare(&self, route: &Route) -> Result<()> {
-        if self.is_known(route) {
-            return Ok(());
+        let needs_stages = route.is_delayed() && !self.has_stages_of(route);
+        // What is asked for on the way to a queue is bound to the ground, and stages lead to that.
+        if needs_stages {
+            self.ask_for_stages(&[]).await?;
         }
-        let mut asking = self.asking.lock().await;
-        let prepared = self.ask(&mut asking, route).await;
-        if prepared.is_err() {
-            // The broker closes a channel with its refusal.
-            *asking = None;
+        if let Some(need) = &route.needs
+            && !self.known.lock().needs.contains(need)
+        {
+            self.ask_for(need).await?;
         }
-        prepared
+        if needs_stages {
+            self.ask_for_stages(&route.legs).await?;
+        }
+        Ok(())
     }
 
     /// The stages of a route were not there any more.
@@ -60,33 +70,40 @@ impl Ground {
         known.legs.clear();
     }
 
-    fn is_known(&self, route: &Route) -> bool {
+    fn has_stages_of(&self, route: &Route) -> bool {
         let known = self.known.lock();
-        route.needs.iter().all(|need| known.needs.contains(need))
-            && route.legs.iter().all(|leg| known.legs.contains(leg))
+        known.has_stages && route.legs.iter().all(|leg| known.legs.contains(leg))
     }
 
-    async fn ask(&self, asking: &mut Option<Channel>, route: &Route) -> Result<()> {
+    async fn ask_for(&self, need: &Need) -> Result<()> {
+        let mut asking = self.asking.lock().await;
         // Others may have asked while this one waited for its turn.
-        if self.is_known(route) {
+        if self.known.lock().needs.contains(need) {
             return Ok(());
         }
-        if route.is_delayed() && !self.known.lock().has_stages {
-            self.declare(asking, ground()).await?;
+        // The broker closes a channel with its refusal, and one that was given up in a call has yet
+        // to hear the end of it: only what has ended well is used again.
+        let mut channel = asking.take();
+        self.find(&mut channel, need).await?;
+        *asking = channel;
+        self.known.lock().needs.insert(need.clone());
+        Ok(())
+    }
+
+    async fn ask_for_stages(&self, legs: &[Leg]) -> Result<()> {
+        let mut asking = self.asking_for_stages.lock().await;
+        let mut channel = asking.take();
+        if !self.known.lock().has_stages {
+            self.declare(&mut channel, ground()).await?;
             self.known.lock().has_stages = true;
         }
-        if let Some(need) = &route.needs
-            && !self.known.lock().needs.contains(need)
-        {
-            self.find(asking, need).await?;
-            self.known.lock().needs.insert(need.clone());
-        }
-        for leg in &route.legs {
+        for leg in legs {
             if !self.known.lock().legs.contains(leg) {
-                self.declare(asking, steps(leg)).await?;
+                self.declare(&mut channel, steps(leg)).await?;
                 self.known.lock().legs.insert(leg.clone());
             }
         }
+        *asking = channel;
         Ok(())
     }
 
