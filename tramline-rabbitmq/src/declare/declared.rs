@@ -1,10 +1,10 @@
 //! What was declared through one handle: it comes back with every new connection.
 
 use super::foreign::{Binding, Exchange, Foreign};
+use super::full::Elsewhere;
 use super::plan::plans;
 use super::record::Record;
 use super::registry::Held;
-use super::wishes::is_limited;
 use super::work::{Work, lasting_names};
 use crate::link::{Link, Session};
 use crate::names::Names;
@@ -12,9 +12,8 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tramline_core::clock::{Clock, Deadline, SystemClock};
-use tramline_core::name::{QueueName, QueueRef, TopicName};
+use tramline_core::name::{QueueName, TopicName};
 use tramline_core::topology::Topology;
-use tramline_core::transport::Destination;
 use tramline_core::{Error, ErrorKind, Result};
 
 /// How long a declaration may take in all, reconnecting included.
@@ -35,6 +34,7 @@ pub(crate) struct Declared {
     foreign: Mutex<Foreign>,
     /// Whether anything was: what users have added waits for the first declaration.
     begun: AtomicBool,
+    pub(super) elsewhere: Elsewhere,
 }
 
 impl Declared {
@@ -46,6 +46,7 @@ impl Declared {
             topology: Mutex::default(),
             foreign: Mutex::default(),
             begun: AtomicBool::new(false),
+            elsewhere: Elsewhere::default(),
         }
     }
 
@@ -109,7 +110,7 @@ impl Declared {
     /// # Errors
     /// The connection is gone again.
     pub(crate) async fn again(&self, session: &Session) -> Result<()> {
-        let topology = self.topology.lock().clone();
+        let topology = self.topology();
         let foreign = self.foreign.lock().clone();
         if !self.begun.load(Ordering::Relaxed) {
             return Ok(());
@@ -157,25 +158,9 @@ impl Declared {
         Ok(ended)
     }
 
-    /// Whether a queue that gets what is sent there was declared through this handle as one that can
-    /// be full.
-    pub(crate) fn can_be_full(&self, to: &Destination) -> bool {
-        let topology = self.topology.lock();
-        let is_limited = |queue: &QueueName| {
-            topology.queues.iter().any(|spec| spec.name == *queue && is_limited(spec))
-        };
-        match to {
-            Destination::Queue(QueueRef::Main(queue)) => is_limited(queue),
-            Destination::Topic { name, .. } => {
-                let subscriptions = topology.subscriptions.iter();
-                subscriptions
-                    .filter(|known| known.topic == *name)
-                    .any(|known| is_limited(&known.queue))
-            }
-            Destination::Queue(QueueRef::Dead(_))
-            | Destination::Foreign { .. }
-            | Destination::Address(_) => false,
-        }
+    /// Everything that was declared through this handle.
+    pub(super) fn topology(&self) -> Topology {
+        self.topology.lock().clone()
     }
 }
 

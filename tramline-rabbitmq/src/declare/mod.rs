@@ -6,6 +6,7 @@
 //! 4. `record`, `registry`: what is remembered of all declarations, held by one process at a time
 //! 5. `foreign`: exchanges and bindings by the names that others gave them
 //! 6. `work`: one declaration from the first question to the last; `declared`: and again
+//! 7. `full`: what a refused message means
 
 mod ask;
 mod bonds;
@@ -13,6 +14,7 @@ mod declared;
 mod differences;
 mod foreign;
 mod form;
+mod full;
 mod plan;
 mod record;
 mod registry;

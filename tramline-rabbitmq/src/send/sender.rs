@@ -3,6 +3,7 @@
 use super::answer::{Message, Next, answer, blocked, out_of_time};
 use super::channel::{Outcome, Publication};
 use super::publisher::Present;
+use super::returns::Verdict;
 use super::route::Route;
 use super::size::Limits;
 use crate::link::{LinkState, Session, pause};
@@ -140,9 +141,10 @@ impl RabbitMqSender {
     async fn hear(&self, present: &Present, one: Submitted<'_>) {
         let Submitted { message, outgoing, is_delayed, may_have_arrived, told } = one;
         let outcome = told.await.unwrap_or(Outcome::Lost(None));
-        match answer(outcome, outgoing, is_delayed, || {
-            self.shared.declared.can_be_full(&outgoing.to)
-        }) {
+        let is_limited = matches!(outcome, Outcome::Answered(Verdict::Refused))
+            && !is_delayed
+            && self.shared.declared.can_be_full(&self.shared.consuming, &outgoing.to).await;
+        match answer(outcome, outgoing, is_delayed, || is_limited) {
             Next::Answer(sent) => *message = Message::Answered(sent),
             Next::Again { why, may_have_arrived: this_time } => {
                 if is_delayed {

@@ -1,6 +1,7 @@
 //! Queues and topics look on the broker as they were asked for, and what differs is named.
 
 use crate::kit::Vhost;
+use crate::messages::{answers, to_queue, to_topic};
 use crate::topologies::{QUEUE, assert_says, queue, raw_queue, refused, spec, subscribed, with};
 use lapin::ExchangeKind;
 use lapin::options::ExchangeDeclareOptions;
@@ -12,7 +13,7 @@ use tramline_core::capabilities::Ordering;
 use tramline_core::filter::Filter;
 use tramline_core::name::QueueName;
 use tramline_core::topology::{QueueSpec, Rule, Topology};
-use tramline_core::transport::Transport;
+use tramline_core::transport::{Sent, Transport};
 
 /// What the broker shows of the queue, once it was declared as `spec` says.
 async fn declared(vhost: &Vhost, spec: QueueSpec) -> Value {
@@ -267,4 +268,25 @@ async fn rules_become_bindings_and_those_that_were_declared_last_hold() {
     vhost.connect().await.declare(&subscribed(vec![Rule::subject("orders.#")])).await.unwrap();
     let to_work: Vec<_> = bindings().into_iter().filter(|known| known.contains("→ work")).collect();
     assert_eq!(to_work, ["orders → work (orders.#)"]);
+}
+
+/// The broker says neither why it refuses a message nor how long a queue may be.
+#[tokio::test]
+async fn a_queue_that_is_full_says_so_to_who_has_not_declared_it() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let limited = QueueSpec { length_max: Some(2), ..spec() };
+    let topology = Topology { queues: vec![limited], ..subscribed([Rule::subject("#")]) };
+    vhost.connect().await.declare(&topology).await.unwrap();
+    let stranger = vhost.connect().await;
+    let sender = stranger.sender().await.unwrap();
+    for to in [to_queue(QUEUE, "a"), to_topic("orders", "orders.placed", "a")] {
+        let full = loop {
+            match answers(&sender, std::slice::from_ref(&to)).await.pop() {
+                Some(Sent::Accepted { .. }) => {}
+                other => break other,
+            }
+        };
+        let Some(Sent::Refused(error)) = full else { panic!("expected a refusal: {full:?}") };
+        assert_says(&error, ErrorKind::Full, &["maximum length"]);
+    }
 }
