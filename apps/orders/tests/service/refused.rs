@@ -19,7 +19,8 @@ fn misuse_is_told_apart_and_explained() {
         (&["--orders", &file("missing.csv")], "missing.csv"),
         (&["--broker", "memory:", "--chaos"], "--chaos needs worker processes"),
         (&["--broker", "memory:", "--workers", "1"], "--workers needs worker processes"),
-        (&["--broker", "amqp://guest:secret@host"], "known: `memory:` and `sqlite:FILE`"),
+        (&["--broker", "kafka://guest:secret@host"], "`sqlite:FILE`, `amqp:` and `amqps:`"),
+        (&["--broker", "amqp://guest:secret@host?heartbeats=1"], "no option \"heartbeats\""),
         (&["--database", "postgres://host/orders"], "known: `sqlite:FILE`"),
         (&["--database", "sqlite:"], "names no file"),
         (&["--database", &url("text.db")], "text.db"),
@@ -35,6 +36,15 @@ fn misuse_is_told_apart_and_explained() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
         assert!(text.contains(part) && !text.contains("secret"), "{arguments:?}: {text}");
     }
+}
+
+#[test]
+fn a_broker_that_cannot_be_reached_is_named_and_may_be_there_at_the_next_start() {
+    let arguments = ["--broker", "amqp://guest:secret@127.0.0.1:1", "--exit"];
+    let output = Folder::new().command(&arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("127.0.0.1:1") && !text.contains("secret"), "{text}");
 }
 
 #[test]
