@@ -1,4 +1,5 @@
-//! Joins a topology that others own: nothing of theirs is declared or changed.
+//! Joins a topology that others own: nothing of theirs is declared; a binding by which retries come
+//! back to the queue is all that is added.
 //!
 //! A billing system of others has a headers exchange `Legacy.Events` and a queue `Legacy_Invoices`
 //! bound to it. Here they are made first, with that system's hands; then this service reads the

@@ -25,6 +25,8 @@ enum Bench {
     Sqlite,
     /// The inbox and the outbox beside a handler's own SQL
     Store,
+    /// The RabbitMQ transport, on the server of `cargo xtask services`
+    Rabbitmq,
 }
 
 /// Builds and runs one bench, and ends with its exit code.
@@ -38,6 +40,7 @@ fn passed_on(arguments: &Arguments) -> Vec<OsString> {
         Bench::Memory => "memory",
         Bench::Sqlite => "sqlite",
         Bench::Store => "store",
+        Bench::Rabbitmq => "rabbitmq",
     };
     let mut line: Vec<OsString> =
         ["run", "--release", "--package", "tramline-benches", "--", name].map(Into::into).into();

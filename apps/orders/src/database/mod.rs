@@ -4,4 +4,4 @@ mod rows;
 pub(crate) mod sqlite;
 
 pub(crate) use rows::{Due, Effects, KnownOrder, Placed, Takings};
-pub(crate) use sqlite::{Database, OrderBook};
+pub(crate) use sqlite::{Database, OrderBook, server};

@@ -4,7 +4,7 @@ use crate::bus::{self, Role};
 use crate::cli::{CommandLine, Workers};
 use crate::clock::SharedClock;
 use crate::data_dir::DataDir;
-use crate::database::{Database, OrderBook};
+use crate::database::{Database, OrderBook, server};
 use crate::http::{self, Service};
 use crate::run::{Gauge, Site, refill};
 use crate::terminal::say;
@@ -47,8 +47,9 @@ impl Opened {
         let bound = database.bind(&broker).await.map_err(Trouble::of_opening)?;
         let database = bound.map_err(|bound| {
             Trouble::permanent(format!(
-                "the orders in {tables} go through {bound}, and --broker says {broker}: messages \
-                 may wait there; use the same broker or another --data-dir"
+                "the orders in {tables} go through {bound}, and --broker says {}: messages may \
+                 wait there; use the same broker or another --data-dir",
+                server(&broker)
             ))
         })?;
         let role = match workers {

@@ -78,10 +78,11 @@ fn orders_of_one_broker_are_not_handed_to_another() {
     let (code, text) = run(&[]);
     assert_eq!(code, Some(0), "{text}");
     let other = format!("sqlite:{}", folder.path("other.db").display());
-    for broker in ["memory:", &other] {
+    for broker in ["memory:", &other, "amqp://guest:secret@127.0.0.1:1"] {
         let (code, text) = run(&["--broker", broker]);
         assert_eq!(code, Some(2), "{text}");
         assert!(text.contains("go through the database itself"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
     }
     let same = format!("sqlite:{}", folder.path("data/orders.db").display());
     let (code, text) = run(&["--broker", &same]);

@@ -84,7 +84,7 @@ impl Database {
 }
 
 /// The server in a URL, without whoever connects to it: passwords change, and are not for tables.
-fn server(url: &str) -> String {
+pub(crate) fn server(url: &str) -> String {
     let url = url.split('?').next().unwrap_or_default();
     match url.split_once("://") {
         Some((scheme, rest)) => {
