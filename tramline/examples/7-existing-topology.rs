@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = url.unwrap_or_else(|_| "amqp://localhost".to_owned());
     before(&url).await?;
 
-    let (say, mut paid) = mpsc::channel(1);
+    let (say, mut paid) = mpsc::channel::<u64>(1);
     let broker = RabbitMq::connect(&url).await?.exchange(Exchange::existing("Legacy.Events"));
     let bus = Bus::builder(broker)
         .state(say)

@@ -122,7 +122,9 @@ pub(crate) fn blocked(reason: String) -> Error {
     Error::new(ErrorKind::Unavailable, "publish: the broker takes nothing now").because(reason)
 }
 
-fn unanswered(may_have_arrived: bool, error: Error) -> Sent {
+/// The answer of a message that was not taken this time: who was told that it was not sent may send it
+/// again under another id.
+pub(crate) fn unanswered(may_have_arrived: bool, error: Error) -> Sent {
     if may_have_arrived { Sent::Unknown(error) } else { Sent::Refused(error) }
 }
 

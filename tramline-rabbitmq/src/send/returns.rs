@@ -9,7 +9,7 @@
 //! out what was returned first in, first out, one with each confirm. So at the moment of a confirm
 //! that carries nothing, every message that was returned before had been handed out.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Tells apart what is in flight: from exchange, routing key, id and body.
 pub(crate) type Fingerprint = u64;
@@ -20,7 +20,7 @@ pub(crate) struct Returns<W> {
     next: u64,
     /// Where to look for the next return: messages are returned in the order in which they were sent.
     returned_before: u64,
-    in_flight: HashMap<u64, Flight<W>>,
+    in_flight: BTreeMap<u64, Flight<W>>,
     /// How many were seen returned whose own confirm is still to come.
     unconfirmed: usize,
     /// Confirmed since the last call of `settle`.
@@ -63,7 +63,7 @@ impl<W> Returns<W> {
         Self {
             next: 0,
             returned_before: 0,
-            in_flight: HashMap::new(),
+            in_flight: BTreeMap::new(),
             unconfirmed: 0,
             fresh: Vec::new(),
             fresh_empty: false,
@@ -138,14 +138,11 @@ impl<W> Returns<W> {
 
     /// Whose return it is: of those that are alike, the first that was sent after the last return.
     fn mark(&mut self, fingerprint: Fingerprint, why: String) -> bool {
-        let is_its = |number: &u64| {
-            let flight = self.in_flight.get(number);
-            flight.is_some_and(|flight| {
-                flight.fingerprint == fingerprint && flight.returned.is_none()
-            })
+        let is_its = |(_, flight): &(&u64, &Flight<W>)| {
+            flight.fingerprint == fingerprint && flight.returned.is_none()
         };
-        let found = (self.returned_before..self.next).find(is_its);
-        let found = found.or_else(|| self.in_flight.keys().copied().filter(is_its).min());
+        let found = self.in_flight.range(self.returned_before..).find(is_its);
+        let found = found.or_else(|| self.in_flight.iter().find(is_its)).map(|(number, _)| *number);
         let Some(flight) = found.and_then(|number| self.in_flight.get_mut(&number)) else {
             return false;
         };
@@ -171,7 +168,7 @@ impl<W> Flight<W> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::VecDeque;
+    use std::collections::{HashMap, VecDeque};
 
     /// The client: what was returned waits for any confirm.
     #[derive(Default)]

@@ -1,6 +1,6 @@
 //! Sends, again and again where that helps, until the broker has answered or time is up.
 
-use super::answer::{Message, Next, answer, blocked, out_of_time};
+use super::answer::{Message, Next, answer, blocked, out_of_time, unanswered};
 use super::channel::{Outcome, Publication};
 use super::publisher::Present;
 use super::returns::Verdict;
@@ -9,6 +9,7 @@ use super::size::Limits;
 use crate::link::{LinkState, Session, pause};
 use crate::rabbitmq::Shared;
 use crate::wire::write;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tramline_core::clock::{Clock, Deadline, Entropy, SystemClock, SystemEntropy};
@@ -102,12 +103,11 @@ impl RabbitMqSender {
                     submitted.push(one);
                 }
                 Err(error) if error.is_transient() => message.hinder(&error),
-                Err(error) => *message = Message::Answered(Sent::Refused(error)),
+                Err(error) => *message = Message::Answered(unanswered(may_have_arrived, error)),
             }
         }
-        for one in submitted {
-            self.hear(&present, one).await;
-        }
+        // Together: one that is never answered must not keep from the others what was said of them.
+        join_all(submitted.into_iter().map(|one| self.hear(&present, one))).await;
     }
 
     /// Hands `outgoing` to the channel as soon as that takes it. Whether it is delayed, and who tells
@@ -145,6 +145,9 @@ impl RabbitMqSender {
             && !is_delayed
             && self.shared.declared.can_be_full(&self.shared.consuming, &outgoing.to).await;
         match answer(outcome, outgoing, is_delayed, || is_limited) {
+            Next::Answer(Sent::Refused(error)) => {
+                *message = Message::Answered(unanswered(may_have_arrived, error));
+            }
             Next::Answer(sent) => *message = Message::Answered(sent),
             Next::Again { why, may_have_arrived: this_time } => {
                 if is_delayed {
