@@ -13,12 +13,12 @@ pub(crate) struct Row {
 
 /// Draws the table, what did not pass with its reason, and the sum alone on the last line.
 pub(crate) fn render(rows: &[Row]) -> String {
-    let mut text = format!("{:<16}{:<9}{:>8}   tests\n", "step", "result", "seconds");
+    let mut text = format!("{:<23}{:<9}{:>8}   tests\n", "step", "result", "seconds");
     let mut sum = Counts::default();
     for Row { name, outcome, took } in rows {
         let tests = outcome.tests.map(|tests| tests.to_string()).unwrap_or_default();
         let line = format!(
-            "{name:<16}{:<9}{:>8.1}   {tests}",
+            "{name:<23}{:<9}{:>8.1}   {tests}",
             outcome.verdict.to_string(),
             took.as_secs_f64()
         );
@@ -57,9 +57,9 @@ mod tests {
             row("test", Outcome::of_tests(tests, Some(failure))),
         ];
         let expected = "\
-step            result    seconds   tests
-fmt             passed       12.3
-test            FAILED       12.3   310 passed, 1 failed, 2 skipped
+step                   result    seconds   tests
+fmt                    passed       12.3
+test                   FAILED       12.3   310 passed, 1 failed, 2 skipped
 
 test FAILED: 1 test failed
     see above
@@ -73,8 +73,8 @@ test FAILED: 1 test failed
     fn nothing_stands_between_the_table_and_the_sum_when_all_passed() {
         let rows = [row("fmt", Outcome::of_one(Ok(String::new())))];
         let expected = "\
-step            result    seconds   tests
-fmt             passed       12.3
+step                   result    seconds   tests
+fmt                    passed       12.3
 
 1 passed, 0 failed, 0 skipped
 ";
