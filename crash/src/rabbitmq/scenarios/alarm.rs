@@ -66,7 +66,7 @@ async fn blocked(course: &Course, in_flight: u64) -> Result<u64, String> {
         until(move || course.load.errors() >= goal, || "publishers were not answered".to_owned())
     };
     refused(1).await?;
-    let before = resident_bytes();
+    let before = resident_bytes()?;
     refused(4).await?;
     if !is_told() {
         return Err(format!(
@@ -74,13 +74,16 @@ async fn blocked(course: &Course, in_flight: u64) -> Result<u64, String> {
             course.load.bus.health()
         ));
     }
-    Ok(resident_bytes().saturating_sub(before))
+    Ok(resident_bytes()?.saturating_sub(before))
 }
 
-/// Of this process; 0 where the system does not say.
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// The memory of this process. Where the system does not say, nothing is shown by it.
+fn resident_bytes() -> Result<u64, String> {
+    const STATUS: &str = "/proc/self/status";
+    let status = std::fs::read_to_string(STATUS);
+    let status = status.map_err(|error| format!("failed to read {STATUS}: {error}"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
+    kib.map(|kib| kib * 1024)
+        .ok_or_else(|| format!("{STATUS} does not say how much memory is used"))
 }
