@@ -2,7 +2,7 @@
 
 use crate::error;
 use futures_util::StreamExt;
-use lapin::{Channel, Connection, Event};
+use lapin::{Channel, Connection, ErrorKind as Reported, Event};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,9 +62,40 @@ impl Session {
     }
 
     /// A channel of one's own. Its last clone closes it.
+    ///
+    /// The client never gives the number of a channel that the broker has closed to another one: who
+    /// draws it is answered with what that one was closed for, and it is not drawn again. So the next
+    /// is tried then, and [`watch`] ends the connection before too few are left.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`]: the connection is gone, or has all the channels that it may have.
     pub(crate) async fn channel(&self) -> Result<Channel> {
-        let opened = self.0.connection.create_channel().await;
-        opened.map_err(|error| error::failed("open a channel", error))
+        let mut numbers = self.0.connection.configuration().channel_max();
+        loop {
+            let error = match self.unless_it_ends(self.0.connection.create_channel()).await? {
+                Ok(channel) => return Ok(channel),
+                Err(error) => error,
+            };
+            numbers = numbers.saturating_sub(1);
+            let is_used_up = numbers == 0 || matches!(error.kind(), Reported::ChannelsLimitReached);
+            if is_used_up || !self.0.connection.status().connected() {
+                let doing = "open a channel";
+                return Err(Error::new(ErrorKind::Unavailable, doing).because(error));
+            }
+        }
+    }
+
+    /// What `asked` ends with. Whoever asks the client in the moment in which the connection ends is not
+    /// always answered.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`]: the connection is gone.
+    pub(crate) async fn unless_it_ends<T>(&self, asked: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            answered = asked => Ok(answered),
+            () = self.ended() => Err(closed()),
+        }
     }
 
     /// Ends when the connection has. Cancel-safe.
@@ -124,19 +155,21 @@ impl Session {
 /// How long the broker may take to answer to the close of a connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
+/// Ends with the connection, which it ends itself when it is worn out.
 async fn watch(session: Session, blocked: watch::Sender<Option<Blocked>>) -> Error {
     /// What came to pass before anybody listened is seen within this time.
     const LOOK_EVERY: Duration = Duration::from_secs(1);
     let connection = &session.0.connection;
     let mut events = pin!(connection.events_listener());
     let status = connection.status();
+    let mut closed_channels: u16 = 0;
     let why = loop {
         let event = tokio::select! {
             biased;
-            () = session.ended() => break None,
+            () = session.ended() => break closed(),
             event = events.next() => event,
             () = tokio::time::sleep(LOOK_EVERY) => {
-                if !status.connected() { break None }
+                if !status.connected() { break closed() }
                 if status.blocked() != blocked.borrow().is_some() {
                     let reason = status.blocked().then(|| Blocked::now("the broker did not say why"));
                     blocked.send_replace(reason);
@@ -150,15 +183,32 @@ async fn watch(session: Session, blocked: watch::Sender<Option<Blocked>>) -> Err
             }
             Some(Event::ConnectionUnblocked) => drop(blocked.send_replace(None)),
             // What the broker refuses ends a channel, and is told here as well.
-            Some(Event::Error(_)) if status.connected() => {}
-            Some(Event::Error(error)) => break Some(error),
+            Some(Event::Error(error)) if status.connected() => {
+                closed_channels += 1;
+                // Half of the numbers are left for those that are open.
+                if closed_channels > connection.configuration().channel_max() / 2 {
+                    break worn_out(&session, closed_channels, error).await;
+                }
+            }
+            Some(Event::Error(error)) => break error::failed("stay connected", error),
             Some(_) => {}
-            None => break None,
+            None => break closed(),
         }
     };
     session.0.ended.cancel();
-    match why {
-        Some(error) => error::failed("stay connected", error),
-        None => Error::new(ErrorKind::Unavailable, "stay connected: the connection was closed"),
-    }
+    why
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Unavailable, "stay connected: the connection was closed")
+}
+
+/// Closes a connection on which the broker has closed so many channels that few numbers are left for
+/// others.
+async fn worn_out(session: &Session, closed_channels: u16, last: lapin::Error) -> Error {
+    session.close().await;
+    let doing = format!(
+        "stay connected: the broker refused {closed_channels} requests, each of which uses a channel up"
+    );
+    Error::new(ErrorKind::Unavailable, doing).because(last)
 }

@@ -68,7 +68,8 @@ impl ConfirmChannel {
     /// The connection is gone, or the broker has no more channels.
     pub(crate) async fn open(session: Session) -> Result<Self> {
         let channel = session.channel().await?;
-        let selected = channel.confirm_select(ConfirmSelectOptions::default()).await;
+        let selected = channel.confirm_select(ConfirmSelectOptions::default());
+        let selected = session.unless_it_ends(selected).await?;
         selected.map_err(|error| error::failed("ask the broker to confirm", error))?;
         // Bounded by the window: every job has a place in it.
         let (jobs, queued) = mpsc::unbounded_channel();

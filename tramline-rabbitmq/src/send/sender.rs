@@ -96,7 +96,9 @@ impl RabbitMqSender {
         let mut submitted = Vec::with_capacity(batch.len());
         for (message, outgoing) in messages.iter_mut().zip(batch) {
             let Message::Open { may_have_arrived, .. } = *message else { continue };
-            match self.submit(session, &present, outgoing).await {
+            let submitted_now =
+                session.unless_it_ends(self.submit(session, &present, outgoing)).await;
+            match submitted_now.flatten() {
                 Ok((is_delayed, told)) => {
                     *message = Message::Open { may_have_arrived: true, why: None };
                     let one = Submitted { message, outgoing, is_delayed, may_have_arrived, told };

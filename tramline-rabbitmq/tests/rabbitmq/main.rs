@@ -1,5 +1,6 @@
 //! What RabbitMQ promises beyond the contracts, on a real broker.
 
+mod channels;
 mod coming_back;
 mod connecting;
 mod cutter;
