@@ -1,9 +1,12 @@
 //! One attempt to connect.
 
+use super::attempt::Attempt;
 use crate::error;
 use crate::options::{Host, RabbitMqOptions};
+use crate::tls::Tls;
+use lapin::runtime::default_runtime;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use lapin::{Connection, ConnectionProperties, DefaultConnectionBuilder};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 use tramline_core::clock::{Entropy, SystemEntropy};
 use tramline_core::{Error, ErrorKind, Result};
 
@@ -42,18 +45,35 @@ fn shuffled(hosts: &[Host], mut fraction: impl FnMut() -> f64) -> Vec<&Host> {
 
 async fn connect_to(host: &Host, options: &RabbitMqOptions, role: &str) -> Result<Connection> {
     let doing = || format!("connect to {} as {:?}", options.address_of(host), options.user);
-    let builder = DefaultConnectionBuilder::new().map_err(|error| error::failed(doing(), error))?;
     // No recovery of the client's own: it waits where nobody can interrupt it, and a failed
     // declaration would end it for good.
     let name = format!("{}/{role}", options.connection_name);
-    let mut builder = builder
-        .with_uri(uri(host, options))
-        .with_properties(ConnectionProperties::default().with_connection_name(name.into()));
-    if let Some(tls) = &options.tls {
-        builder = builder.with_tls_config(tls.config());
-    }
-    match tokio::time::timeout(options.connect_limit, builder.connect()).await {
-        Ok(connected) => connected.map_err(|error| error::not_connected(doing(), error)),
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let attempt = Attempt::default();
+    let runtime = default_runtime().map_err(|error| error::failed(doing(), error))?;
+    let reactor = runtime.clone();
+    let (calling, tls) = (attempt.calling.clone(), options.tls.as_ref().map(Tls::config));
+    let call = async move |uri: AMQPUri, _| {
+        let AMQPAuthority { host, port, .. } = uri.authority;
+        let called = async {
+            let address = reactor.to_socket_addrs((host.clone(), port));
+            let stream = AsyncTcpStream::connect(&reactor, address).await?;
+            if let AsyncTcpStream::Plain(stream) = &stream {
+                calling.remember(stream.get_ref())?;
+            }
+            match &tls {
+                Some(tls) => stream.into_tls(&host, tls.as_ref()).await,
+                None => Ok(stream),
+            }
+        };
+        Ok(calling.unless_given_up(called).await?)
+    };
+    let connected = Connection::connector(uri(host, options), runtime, call, properties);
+    match tokio::time::timeout(options.connect_limit, connected).await {
+        Ok(connected) => {
+            attempt.keep();
+            connected.map_err(|error| error::not_connected(doing(), error))
+        }
         Err(_) => Err(Error::new(ErrorKind::Unavailable, doing())
             .because(format!("there was no answer within {:?}", options.connect_limit))),
     }

@@ -1,5 +1,6 @@
 //! One supervised connection: it comes back by itself until it is closed.
 
+mod attempt;
 mod backoff;
 mod connect;
 mod health;

@@ -1,10 +1,14 @@
 //! Who connects wrongly is told what is wrong, and never shown the password.
 
 use crate::kit::Vhost;
+use crate::topologies::shown;
+use std::time::Duration;
 use tramline_core::{Error, ErrorKind};
 use tramline_rabbitmq::RabbitMq;
 
 const PASSWORD: &str = "not-the-password";
+/// For who does not wait for the end of an attempt.
+const SOON: Duration = Duration::from_millis(500);
 
 async fn refused(url: &str) -> Error {
     let connected = tokio::time::timeout(crate::kit::PATIENCE, RabbitMq::connect(url)).await;
@@ -63,6 +67,31 @@ async fn somebody_who_speaks_something_else_is_given_up_in_time() {
     let url = format!("amqp://guest:{PASSWORD}@127.0.0.1:{port}/?connect_limit=1");
     let error = refused(&url).await;
     assert_says(&error, ErrorKind::Unavailable, &[&port.to_string(), "no answer within 1s"]);
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_given_up_leaves_no_socket_behind() {
+    // The operating system takes the connection, and nobody ever answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for scheme in ["amqp", "amqps"] {
+        let url = format!("{scheme}://guest:{PASSWORD}@127.0.0.1:{port}/?connect_limit=1");
+        refused(&url).await;
+        let abandoned = tokio::time::timeout(SOON, RabbitMq::connect(&url)).await;
+        assert!(abandoned.is_err(), "nobody answers");
+    }
+    let taken: Vec<_> = listener.incoming().take(4).flatten().collect();
+    shown("no socket", || (sockets_to(port) == 0).then_some(())).await;
+    assert_eq!(taken.len(), 4, "they were there, and were not closed from this side");
+}
+
+/// How many sockets of this process to `port` here are open.
+fn sockets_to(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let there = format!("0100007F:{port:04X}");
+    // The address there, and the inode, which is none once the socket was closed.
+    let is_open = |columns: &Vec<&str>| columns[2] == there && columns[9] != "0";
+    table.lines().map(|line| line.split_whitespace().collect()).filter(is_open).count()
 }
 
 #[tokio::test]
