@@ -230,7 +230,8 @@ pub trait Receiver: Send + 'static {
     /// The receiver is of no use any more. What was delivered can still be settled.
     fn next(&mut self) -> impl Future<Output = Result<Option<Self::Delivery>>> + Send;
 
-    /// Takes nothing more from the broker. `next` still yields what was prefetched.
+    /// Takes nothing more from the broker. `next` still yields what was prefetched, unless the driver
+    /// gives that back by itself.
     fn stop(&mut self) -> impl Future<Output = Result<()>> + Send;
 }
 

@@ -1,6 +1,7 @@
 //! One consumer on one channel.
 
 use super::lease::{Lease, Origin};
+use super::order::Order;
 use crate::error;
 use crate::link::{Session, pause};
 use crate::rabbitmq::Shared;
@@ -44,12 +45,15 @@ enum Ending {
 pub(super) struct Wish {
     pub(super) queue: QueueRef,
     pub(super) prefetch: u16,
+    pub(super) order: Order,
 }
 
 /// Why a consumer has nothing more.
 pub(super) enum End {
     /// It was cancelled here, and all that it had was handed out.
     Cancelled,
+    /// Something was given back that comes again only when the channel has ended.
+    Spent,
     /// The broker ended it, or its channel is gone.
     Gone(String),
 }
@@ -115,7 +119,8 @@ impl Consumption {
             channel.basic_consume(name.clone(), "".into(), options, none).await
         };
         let consumer = begun.await.map_err(|error| error::failed(doing(), error))?;
-        let origin = Origin { shared: shared.clone(), queue: wish.queue.clone() };
+        let origin =
+            Origin { shared: shared.clone(), queue: wish.queue.clone(), order: wish.order };
         let lease = Lease::begin(origin, session.clone(), channel, wish.prefetch);
         shared.leases.add(&lease);
         let prefetch = usize::from(wish.prefetch);
@@ -137,6 +142,9 @@ impl Consumption {
     pub(super) fn at_once(&mut self) -> Option<Result<Delivered, End>> {
         if self.lease.is_lost() {
             return Some(Err(End::lost()));
+        }
+        if self.lease.is_spent() {
+            return Some(Err(End::Spent));
         }
         if let Ending::Sought(until) = self.ending
             && self.ended.is_none()
@@ -169,6 +177,7 @@ impl Consumption {
                 biased;
                 next = self.consumer.next() => return self.or_end(next),
                 () = self.lease.lost() => return Err(End::lost()),
+                () = self.lease.spent() => return Err(End::Spent),
                 () = too_late => {}
             }
         }
@@ -181,6 +190,12 @@ impl Consumption {
             None if self.ending == Ending::Asked => Err(End::Cancelled),
             None => Err(End::Gone("the broker cancelled it".to_owned())),
         }
+    }
+
+    /// Takes nothing more, where one consumer at a time gets messages. Others get theirs when nothing
+    /// is at work any more that came from here, and what was not handed out is in its old place.
+    pub(super) fn retire(self) {
+        self.lease.retire(self.consumer);
     }
 
     /// Takes nothing more from the broker: `next` still has what is on its way, and then ends.
@@ -227,12 +242,15 @@ impl Consumption {
 
     /// Gives back what was not handed out, as far as there is a runtime to do it in.
     pub(super) fn abandon(mut self) {
+        if self.lease.origin().order.has_one_consumer() {
+            return self.retire();
+        }
         self.cancel();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             while let Ok(delivered) = self.next().await {
                 self.lease.delivered(delivered.delivery_tag);
-                self.lease.give_back(delivered.delivery_tag);
+                self.lease.give_back(delivered.delivery_tag, false);
             }
         });
     }

@@ -32,6 +32,8 @@ pub struct RabbitMqDelivery {
 struct Held {
     lease: Arc<Lease>,
     tag: u64,
+    /// There is an order that it has a place in.
+    has_place: bool,
     is_settled: bool,
 }
 
@@ -39,6 +41,7 @@ impl RabbitMqDelivery {
     /// The delivery `tag` of `lease`; `counts`: the broker counts deliveries.
     pub(super) fn new(incoming: Incoming, lease: Arc<Lease>, tag: u64, counts: bool) -> Self {
         lease.delivered(tag);
+        let has_place = lease.origin().order.has_place_for(&incoming.received.envelope);
         let record = incoming.received.record;
         Self {
             envelope: Arc::new(incoming.received.envelope),
@@ -48,7 +51,7 @@ impl RabbitMqDelivery {
             deliveries: incoming.deliveries.filter(|_| counts),
             remembered: 0,
             to_forget: 0,
-            held: Held { lease, tag, is_settled: false },
+            held: Held { lease, tag, has_place, is_settled: false },
         }
     }
 
@@ -63,7 +66,7 @@ impl RabbitMqDelivery {
     /// then it is tried once more.
     pub(super) async fn with_trials(mut self) -> Self {
         let lease = self.held.lease.clone();
-        let Origin { shared, queue } = lease.origin();
+        let Origin { shared, queue, .. } = lease.origin();
         match shared.trials.count(shared, self.key()).await {
             Ok(count) => {
                 (self.remembered, self.to_forget) = (count, count);
@@ -172,14 +175,14 @@ impl Held {
 
     fn give_back(mut self) -> Settled {
         self.is_settled = true;
-        self.lease.give_back(self.tag)
+        self.lease.give_back(self.tag, self.has_place)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.is_settled {
-            self.lease.give_back(self.tag);
+            self.lease.give_back(self.tag, self.has_place);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What one channel delivered, for as long as the channel lives.
 
+use super::flag::Flag;
 use super::ledger::Ledger;
+use super::order::Order;
 use crate::link::Session;
 use crate::rabbitmq::Shared;
 use futures_util::FutureExt;
-use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::{Channel, Consumer};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -15,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tramline_core::name::QueueRef;
 use tramline_core::settlement::Settled;
 
+/// What the protocol calls a close without a fault.
+const REPLY_SUCCESS: u16 = 200;
 /// How long what is done may wait for more that is done.
 const WAIT: Duration = Duration::from_millis(1);
 
@@ -27,6 +31,8 @@ pub(crate) struct Lease {
     origin: Origin,
     session: Session,
     lost: CancellationToken,
+    /// Something was given back that comes again only when the channel has ended.
+    spent: Flag,
     due: Arc<Notify>,
     /// So many done ones are told at once.
     worth: usize,
@@ -37,11 +43,14 @@ pub(crate) struct Lease {
 pub(super) struct Origin {
     pub(super) shared: Arc<Shared>,
     pub(super) queue: QueueRef,
+    pub(super) order: Order,
 }
 
 struct Books {
     /// `None` once lost.
     channel: Option<Channel>,
+    /// It hands out nothing more, and keeps the broker from others until the channel ends.
+    retired: Option<Consumer>,
     ledger: Ledger,
     /// The receiver has nothing more to hand out: no more will be done soon than is at work.
     at_rest: bool,
@@ -61,6 +70,7 @@ impl Lease {
     ) -> Arc<Self> {
         let books = Books {
             channel: Some(channel),
+            retired: None,
             ledger: Ledger::default(),
             at_rest: false,
             is_due: false,
@@ -70,6 +80,7 @@ impl Lease {
             origin,
             session,
             lost: CancellationToken::new(),
+            spent: Flag::default(),
             due: Arc::new(Notify::new()),
             worth: usize::from(prefetch / 8).max(1),
             books: Mutex::new(books),
@@ -150,12 +161,17 @@ impl Lease {
         Settled::Done
     }
 
-    /// `tag` goes back to its queue.
-    pub(crate) fn give_back(&self, tag: u64) -> Settled {
+    /// `tag` goes back to its queue. If it has a place there, or other consumers wait for the end of
+    /// this one, that is done by the end of the channel, and of everything else at once.
+    pub(crate) fn give_back(&self, tag: u64, has_place: bool) -> Settled {
         if self.is_lost() {
             return Settled::LeaseLost;
         }
         let mut books = self.books.lock();
+        if has_place || books.retired.is_some() {
+            self.spent.raise();
+            return Settled::Done;
+        }
         if books.ledger.returned(tag) {
             return self.heed(books.tell_returned(tag));
         }
@@ -177,7 +193,24 @@ impl Lease {
     pub(crate) fn lose(&self) {
         self.tell_all();
         self.lost.cancel();
-        self.books.lock().channel = None;
+        self.books.lock().let_go();
+    }
+
+    /// Nothing more is handed out. `consumer` stays until the last delivery has let go of this lease;
+    /// then the channel ends, and all that the consumer still had is back in its place before others
+    /// get anything.
+    pub(super) fn retire(&self, consumer: Consumer) {
+        self.books.lock().retired = Some(consumer);
+    }
+
+    /// Whether something waits for the end of the channel to come again.
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent.is_raised()
+    }
+
+    /// Ends when something waits for the end of the channel to come again. Cancel-safe.
+    pub(super) async fn spent(&self) {
+        self.spent.raised().await;
     }
 
     /// Whether the deliveries are lost.
@@ -228,6 +261,7 @@ impl Drop for Lease {
             self.tell_all();
         }
         self.lost.cancel();
+        self.books.get_mut().let_go();
     }
 }
 
@@ -277,6 +311,19 @@ impl Books {
         let Some(channel) = &self.channel else { return Err(Gone) };
         let options = BasicNackOptions { requeue: true, multiple: false };
         handed_over(channel.basic_nack(tag, options).now_or_never())
+    }
+
+    /// Ends the channel, if nobody else holds it.
+    fn let_go(&mut self) {
+        let channel = self.channel.take();
+        if let (Some(channel), Some(_)) = (channel, &self.retired) {
+            // Closed before the consumer is let go of: that would cancel it first.
+            let closed = channel.close(REPLY_SUCCESS, "what is left goes back".into());
+            if let Some(Err(error)) = closed.now_or_never() {
+                tracing::debug!(%error, "the channel had ended before it was closed");
+            }
+        }
+        self.retired = None;
     }
 
     fn ack(&self, tag: u64, multiple: bool) -> Result<(), Gone> {

@@ -1,7 +1,8 @@
 //! Takes messages from queues and tells the broker how that ended.
 //!
-//! 1. `ledger`: which deliveries are done, and how few acks say so; pure
-//! 2. `lease`: the deliveries of one channel, and the frames that settle them
+//! 1. `ledger`: which deliveries are done, and how few acks say so; `order`: which must not overtake
+//!    each other; pure
+//! 2. `lease`: the deliveries of one channel, and the frames that settle them; `flag`: its end
 //! 3. `delivery`: one message; `trials`: how often it was handled alone
 //! 4. `consumption`: one consumer on one channel; `pace`: how many messages it may hold
 //! 5. `receiver`: one queue, over as many connections as it takes
@@ -9,8 +10,10 @@
 mod complained;
 mod consumption;
 mod delivery;
+mod flag;
 mod lease;
 mod ledger;
+mod order;
 mod pace;
 mod receiver;
 mod trials;

@@ -1,8 +1,7 @@
 //! How many messages a receiver may hold: more while they are handled quickly. Pure.
 
+use super::order::{Order, asks};
 use std::time::{Duration, Instant};
-use tramline_core::capabilities::Ordering;
-use tramline_core::topology::QueueSpec;
 use tramline_core::transport::Source;
 
 /// If as many as may be held are handed out sooner than this, more may be held.
@@ -39,8 +38,7 @@ impl Pace {
     pub(super) fn of(source: &Source) -> Self {
         let fits = |messages: u32| u16::try_from(messages.max(1)).unwrap_or(u16::MAX);
         let least = fits(source.prefetch);
-        let most =
-            if is_bound_to_consumer(&source.spec) { least } else { fits(source.prefetch_max) };
+        let most = if is_bound_to_consumer(source) { least } else { fits(source.prefetch_max) };
         Self { least, most: most.max(least), held: least, round: Round::default() }
     }
 
@@ -86,17 +84,15 @@ impl Pace {
     }
 }
 
-fn is_bound_to_consumer(spec: &QueueSpec) -> bool {
-    let asks = |name: &str| spec.arguments.get(name).is_some_and(|value| value != "false");
-    spec.temporary
-        || spec.ordering != Ordering::None
-        || asks("auto-delete")
-        || asks("x-single-active-consumer")
+fn is_bound_to_consumer(source: &Source) -> bool {
+    let spec = &source.spec;
+    spec.temporary || asks(spec, "auto-delete") || Order::of(source).has_one_consumer()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tramline_core::capabilities::Ordering;
     use tramline_core::name::{QueueName, QueueRef};
 
     fn source() -> Source {

@@ -4,6 +4,7 @@ use super::complained::Complained;
 use super::consumption::{Consumption, End, Wish};
 use super::delivery::RabbitMqDelivery;
 use super::lease::Lease;
+use super::order::Order;
 use super::pace::Pace;
 use crate::declare::QueueKind;
 use crate::rabbitmq::Shared;
@@ -45,7 +46,8 @@ impl RabbitMqReceiver {
     /// broker cannot be reached now.
     pub(crate) async fn open(shared: Arc<Shared>, source: &Source) -> Result<Self> {
         let pace = Pace::of(source);
-        let wish = Wish { queue: source.queue.clone(), prefetch: pace.held() };
+        let order = Order::of(source);
+        let wish = Wish { queue: source.queue.clone(), prefetch: pace.held(), order };
         let consumption = Consumption::begin(&shared, &wish).await?;
         Ok(Self {
             shared,
@@ -90,6 +92,13 @@ impl RabbitMqReceiver {
         }
     }
 
+    /// Nothing more comes from this consumer.
+    fn retire(&mut self) {
+        if let Some(consumption) = self.consumption.take() {
+            consumption.retire();
+        }
+    }
+
     /// Nobody here asked for the end of the consumer: what it delivered is lost, and there will be
     /// another one.
     fn begins_again(&mut self, why: &str) {
@@ -130,6 +139,7 @@ impl Receiver for RabbitMqReceiver {
                         self.suspect = Some(delivery.with_trials().boxed());
                     }
                     Err(End::Cancelled) => self.changes_pace(),
+                    Err(End::Spent) => self.retire(),
                     Err(End::Gone(why)) => self.begins_again(&why),
                 }
                 continue;
@@ -153,7 +163,10 @@ impl Receiver for RabbitMqReceiver {
     async fn stop(&mut self) -> Result<()> {
         self.stopped = true;
         self.opening = None;
-        if let Some(consumption) = &mut self.consumption {
+        if self.wish.order.has_one_consumer() {
+            self.suspect = None;
+            self.retire();
+        } else if let Some(consumption) = &mut self.consumption {
             consumption.cancel();
         }
         Ok(())

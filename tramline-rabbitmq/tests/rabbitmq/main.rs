@@ -10,6 +10,7 @@ mod foreign;
 mod kit;
 mod messages;
 mod operating;
+mod ordering;
 mod pika;
 mod proxy;
 mod receiving;

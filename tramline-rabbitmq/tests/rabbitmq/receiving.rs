@@ -29,8 +29,18 @@ fn table<const N: usize>(pairs: [(&str, AMQPValue); N]) -> FieldTable {
 }
 
 pub(crate) async fn declare(raw: &Raw, kind: &str) {
+    declare_with(raw, kind, []).await;
+}
+
+/// Declares the queue with `arguments` beside its kind.
+pub(crate) async fn declare_with<const N: usize>(
+    raw: &Raw,
+    kind: &str,
+    arguments: [(&str, AMQPValue); N],
+) {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    let arguments = table([("x-queue-type", AMQPValue::LongString(kind.into()))]);
+    let mut arguments = table(arguments);
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
     raw.channel.queue_declare(QUEUE.into(), options, arguments).await.unwrap();
 }
 
@@ -69,7 +79,7 @@ async fn send_when_there(raw: &Raw, body: &str) {
     tokio::time::timeout(PATIENCE, sent).await.expect("a queue in time");
 }
 
-async fn send_numbers(raw: &Raw, numbers: std::ops::Range<u32>) {
+pub(crate) async fn send_numbers(raw: &Raw, numbers: std::ops::Range<u32>) {
     send(raw, &BasicProperties::default(), numbers.map(|number| number.to_string())).await;
 }
 
@@ -77,7 +87,7 @@ pub(crate) async fn next(receiver: &mut RabbitMqReceiver) -> RabbitMqDelivery {
     next_or_end(receiver).await.expect("the receiver ended")
 }
 
-async fn next_or_end(receiver: &mut RabbitMqReceiver) -> Option<RabbitMqDelivery> {
+pub(crate) async fn next_or_end(receiver: &mut RabbitMqReceiver) -> Option<RabbitMqDelivery> {
     let next = tokio::time::timeout(PATIENCE, receiver.next()).await;
     next.expect("a message or the end in time").unwrap()
 }
