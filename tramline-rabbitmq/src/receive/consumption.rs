@@ -218,7 +218,7 @@ impl Consumption {
         const PATIENCE: Duration = Duration::from_millis(20);
         if self.ending == Ending::No {
             self.ending = Ending::Sought(now + PATIENCE);
-            self.lease.withhold();
+            self.lease.withhold(now + PATIENCE);
         }
     }
 

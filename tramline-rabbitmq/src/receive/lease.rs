@@ -11,7 +11,7 @@ use lapin::{Channel, Consumer};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tramline_core::name::QueueRef;
@@ -56,8 +56,8 @@ struct Books {
     at_rest: bool,
     /// The keeper was told that something waits.
     is_due: bool,
-    /// Nothing is told, so that the broker's count of what is unsettled comes to its limit.
-    withheld: bool,
+    /// Until then nothing is told, so that the broker's count of what is unsettled comes to its limit.
+    withheld_until: Option<Instant>,
 }
 
 impl Lease {
@@ -74,7 +74,7 @@ impl Lease {
             ledger: Ledger::default(),
             at_rest: false,
             is_due: false,
-            withheld: false,
+            withheld_until: None,
         };
         let lease = Arc::new(Self {
             origin,
@@ -115,19 +115,23 @@ impl Lease {
     pub(crate) fn rests(&self) {
         let mut books = self.books.lock();
         books.at_rest = true;
-        if books.ledger.is_all_done() && !books.withheld {
+        if books.ledger.is_all_done() && !books.is_withheld() {
             self.heed(books.tell_prefix());
         }
     }
 
-    /// Tells the broker of nothing that is done, until [`release`](Self::release).
-    pub(super) fn withhold(&self) {
-        self.books.lock().withheld = true;
+    /// Tells the broker of nothing that is done, until [`release`](Self::release) or this moment,
+    /// whether or not the receiver is asked for more meanwhile.
+    pub(super) fn withhold(&self, until: Instant) {
+        let mut books = self.books.lock();
+        books.withheld_until = Some(until);
+        books.is_due = true;
+        self.due.notify_one();
     }
 
     /// Tells the broker what was withheld.
     pub(super) fn release(&self) {
-        self.books.lock().withheld = false;
+        self.books.lock().withheld_until = None;
         if self.tick() {
             self.due.notify_one();
         }
@@ -145,7 +149,7 @@ impl Lease {
         }
         let mut books = self.books.lock();
         books.ledger.done(tag);
-        if books.withheld {
+        if books.is_withheld() {
             return Settled::Done;
         }
         let nothing_else_is_at_hand = books.at_rest && books.ledger.is_all_done();
@@ -236,12 +240,14 @@ impl Lease {
         }
     }
 
-    /// Whether something is left that is done and was not told.
+    /// Whether something is left that is done and was not told, or is withheld.
     fn tick(&self) -> bool {
         let mut books = self.books.lock();
-        if books.withheld {
-            books.is_due = false;
-            return false;
+        if books.is_withheld() {
+            if books.withheld_until.is_some_and(|until| Instant::now() < until) {
+                return true;
+            }
+            books.withheld_until = None;
         }
         let prefix = books.tell_prefix();
         self.heed(prefix.and(books.tell_overdue()));
@@ -296,6 +302,10 @@ struct Gone;
 /// Each frame is handed over at the first poll, and there is nothing to wait for after that: so they
 /// are sent in the order of these calls, under the lock of the books.
 impl Books {
+    fn is_withheld(&self) -> bool {
+        self.withheld_until.is_some()
+    }
+
     fn tell_prefix(&mut self) -> Result<(), Gone> {
         match self.ledger.take_prefix() {
             Some(up_to) => self.ack(up_to, true),

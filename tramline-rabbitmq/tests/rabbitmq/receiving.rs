@@ -478,3 +478,31 @@ async fn a_receiver_ends_when_its_transport_is_closed() {
     closed.unwrap();
     assert!(ended.is_none());
 }
+
+#[tokio::test]
+async fn what_is_done_while_more_is_to_be_prefetched_is_told_although_nobody_asks_for_more() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let (raw, rabbitmq) = (vhost.raw().await, vhost.connect().await);
+    declare(&raw, "quorum").await;
+    send_numbers(&raw, 0..50).await;
+    let eager = Source { prefetch_max: 100, ..source(10) };
+    let mut receiver = rabbitmq.receiver(&eager).await.unwrap();
+    let mut taken = take(&mut receiver, 10).await;
+    let slow = taken.remove(0);
+    for delivery in taken {
+        ack(delivery).await;
+    }
+    // For each ack that it hears, the broker sends another message.
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let began = std::time::Instant::now();
+    loop {
+        let asked = raw.channel.queue_declare(QUEUE.into(), passive, FieldTable::default());
+        let waiting = asked.await.unwrap().message_count();
+        if waiting == 31 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{waiting} are still waiting");
+        tokio::task::yield_now().await;
+    }
+    drop(slow);
+}
