@@ -73,7 +73,7 @@ impl RabbitMq {
         let publishing = Link::open(options.clone(), "publish", nothing).await?;
         let consuming = Link::open(options.clone(), "consume", again(declared.clone())).await?;
         let (leases, trials) = (Leases::default(), Asking::default());
-        let publisher = Publisher::new(options.unconfirmed_max);
+        let publisher = Publisher::new(&options);
         let shared = Shared {
             options,
             publishing,

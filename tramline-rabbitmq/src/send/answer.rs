@@ -57,12 +57,13 @@ impl Message {
 }
 
 /// What follows from `outcome`. `is_limited` says whether the queue is known to refuse messages when it
-/// is full.
+/// is full, `refusal` what the broker refused to this message when it closed the channel, if anything.
 pub(crate) fn answer(
     outcome: Outcome,
     outgoing: &Outgoing,
     is_delayed: bool,
     is_limited: impl FnOnce() -> bool,
+    refusal: impl FnOnce(&lapin::Error) -> Option<Error>,
 ) -> Next {
     let to = &outgoing.to;
     let is_queue = matches!(to, Destination::Queue(_) | Destination::Address(_));
@@ -93,8 +94,7 @@ pub(crate) fn answer(
             // Of several queues, others may have it; and a leader may fall that has passed it on.
             Next::Again { why, may_have_arrived: true }
         }
-        Outcome::Lost(broken) => match broken.as_ref().and_then(|broken| refusal(broken, outgoing))
-        {
+        Outcome::Lost(broken) => match broken.as_ref().and_then(refusal) {
             Some(refused) => Next::Answer(Sent::Refused(refused)),
             None => Next::Again { why: lost(broken, to), may_have_arrived: true },
         },
@@ -128,7 +128,8 @@ pub(crate) fn unanswered(may_have_arrived: bool, error: Error) -> Sent {
     if may_have_arrived { Sent::Unknown(error) } else { Sent::Refused(error) }
 }
 
-fn error(kind: ErrorKind, to: &Destination) -> Error {
+/// An error about sending to `to`.
+pub(super) fn error(kind: ErrorKind, to: &Destination) -> Error {
     Error::new(kind, format!("send to {to}"))
 }
 
@@ -136,29 +137,6 @@ fn lost(broken: Option<lapin::Error>, to: &Destination) -> Error {
     match broken {
         Some(broken) => error::failed(format!("send to {to}"), broken),
         None => error(ErrorKind::Unavailable, to).because("the connection broke"),
-    }
-}
-
-/// The error with which the broker closed the channel, if it was because of this message. All others on
-/// the channel are published again; this one would only close the next.
-fn refusal(broken: &lapin::Error, outgoing: &Outgoing) -> Option<Error> {
-    let said = broken.to_string();
-    let is_about = |exchange: &str| said.contains(&format!("exchange '{exchange}'"));
-    let exchange = match &outgoing.to {
-        Destination::Topic { name, .. } => name.as_str(),
-        Destination::Foreign { exchange, .. } => exchange,
-        Destination::Queue(_) | Destination::Address(_) => "",
-    };
-    let to = &outgoing.to;
-    let body = outgoing.envelope.body.len();
-    match error::kind(broken) {
-        ErrorKind::Refused if !exchange.is_empty() && is_about(exchange) => {
-            Some(error::failed(format!("send to {to}"), broken.clone()))
-        }
-        ErrorKind::Conflict if said.contains(&format!("message size {body} ")) => {
-            Some(error(ErrorKind::TooLarge, to).because(said))
-        }
-        _ => None,
     }
 }
 
@@ -185,16 +163,11 @@ mod tests {
     }
 
     fn next(outcome: Outcome, outgoing: &Outgoing) -> Next {
-        answer(outcome, outgoing, false, || false)
+        answer(outcome, outgoing, false, || false, |_| None)
     }
 
     fn returned() -> Outcome {
         Outcome::Answered(Verdict::Returned("NO_ROUTE (312)".to_owned()))
-    }
-
-    fn broken(soft: AMQPSoftError, said: &str) -> Outcome {
-        let error = AMQPError::new(soft.into(), said.into());
-        Outcome::Lost(Some(Reported::ProtocolError(error).into()))
     }
 
     fn routed(next: Next) -> Option<bool> {
@@ -222,24 +195,24 @@ mod tests {
         assert_eq!(refused(next(returned(), &address)).kind(), ErrorKind::NotFound);
         assert_eq!(routed(next(returned(), &topic())), Some(false));
         // No queue was meant: the stage is missing.
-        assert!(!may_have_arrived(answer(returned(), &queue(), true, || false)));
+        assert!(!may_have_arrived(answer(returned(), &queue(), true, || false, |_| None)));
     }
 
     #[test]
     fn of_a_delayed_message_nobody_knows_yet_whether_there_will_be_a_queue() {
         let stored = || Outcome::Answered(Verdict::Stored);
         assert_eq!(routed(next(stored(), &queue())), Some(true));
-        assert_eq!(routed(answer(stored(), &queue(), true, || false)), None);
+        assert_eq!(routed(answer(stored(), &queue(), true, || false, |_| None)), None);
     }
 
     #[test]
     fn a_queue_that_is_known_to_be_limited_is_full_and_another_may_take_it_later() {
         let refusal = || Outcome::Answered(Verdict::Refused);
-        let full = refused(answer(refusal(), &queue(), false, || true));
+        let full = refused(answer(refusal(), &queue(), false, || true, |_| None));
         assert_eq!(full.kind(), ErrorKind::Full);
         assert!(may_have_arrived(next(refusal(), &queue())));
         // It is the stage that did not take it.
-        assert!(may_have_arrived(answer(refusal(), &queue(), true, || true)));
+        assert!(may_have_arrived(answer(refusal(), &queue(), true, || true, |_| None)));
     }
 
     #[test]
@@ -251,23 +224,14 @@ mod tests {
     #[test]
     fn only_the_message_that_closed_the_channel_is_refused() {
         let denied = || {
-            let said = "ACCESS_REFUSED - access to exchange 'orders' in vhost '/' refused for user";
-            broken(AMQPSoftError::ACCESSREFUSED, said)
+            let error = AMQPError::new(AMQPSoftError::ACCESSREFUSED.into(), "denied".into());
+            Outcome::Lost(Some(Reported::ProtocolError(error).into()))
         };
-        assert_eq!(refused(next(denied(), &topic())).kind(), ErrorKind::Refused);
+        let refusal =
+            |_: &lapin::Error| Some(Error::new(ErrorKind::Refused, "send to topic orders"));
+        let refused_alone = answer(denied(), &topic(), false, || false, refusal);
+        assert_eq!(refused(refused_alone).kind(), ErrorKind::Refused);
         assert!(may_have_arrived(next(denied(), &queue())));
-
-        let large = |bytes: usize| {
-            let said = format!("message size {bytes} is larger than configured max size 16");
-            broken(AMQPSoftError::PRECONDITIONFAILED, &format!("PRECONDITION_FAILED - {said}"))
-        };
-        assert_eq!(refused(next(large(17), &queue())).kind(), ErrorKind::TooLarge);
-        assert!(may_have_arrived(next(large(170), &queue())));
-
-        // It is declared, or looked for, before the next attempt.
-        let missing =
-            broken(AMQPSoftError::NOTFOUND, "NOT_FOUND - no exchange 'orders' in vhost '/'");
-        assert!(may_have_arrived(next(missing, &topic())));
     }
 
     #[test]

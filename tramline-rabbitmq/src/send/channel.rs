@@ -6,12 +6,13 @@
 use super::returns::{Fingerprint, Returns, Verdict};
 use crate::error;
 use crate::link::Session;
+use crate::names::DELAY;
+use crate::wire::names::DELAY_PREFIX;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-
-use lapin::types::ShortString;
+use lapin::types::{AMQPValue, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
 use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,6 +20,7 @@ use std::mem::take;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tramline_core::Result;
 
@@ -62,18 +64,18 @@ struct Waiter {
 }
 
 impl ConfirmChannel {
-    /// Opens one on `session`.
+    /// Opens one on `session`, which is encrypted if it is `over_tls`.
     ///
     /// # Errors
     /// The connection is gone, or the broker has no more channels.
-    pub(crate) async fn open(session: Session) -> Result<Self> {
+    pub(crate) async fn open(session: Session, over_tls: bool) -> Result<Self> {
         let channel = session.channel().await?;
         let selected = channel.confirm_select(ConfirmSelectOptions::default());
         let selected = session.unless_it_ends(selected).await?;
         selected.map_err(|error| error::failed("ask the broker to confirm", error))?;
         // Bounded by the window: every job has a place in it.
         let (jobs, queued) = mpsc::unbounded_channel();
-        tokio::spawn(publish_all(channel, session, queued));
+        tokio::spawn(publish_all(channel, session, over_tls, queued));
         Ok(Self { jobs })
     }
 
@@ -104,42 +106,98 @@ impl Waiter {
     }
 }
 
-async fn publish_all(channel: Channel, session: Session, mut queued: mpsc::UnboundedReceiver<Job>) {
+async fn publish_all(
+    channel: Channel,
+    session: Session,
+    over_tls: bool,
+    mut queued: mpsc::UnboundedReceiver<Job>,
+) {
     /// How many are handed to the client before it is looked at what was confirmed.
     const AT_ONCE: usize = 256;
+    /// For what was under way when the channel broke: it ends with that.
+    const END_LIMIT: Duration = Duration::from_secs(1);
     let channel = Arc::new(channel);
-    let mut returns = Returns::new();
-    let mut in_flight = FuturesUnordered::new();
+    let mut under_way = UnderWay::new(over_tls);
     // Kept from one turn to the next.
-    let (mut jobs, mut endings, mut settled) = (Vec::new(), Vec::new(), Vec::new());
-    let mut broken = None;
+    let mut jobs = Vec::new();
     let mut is_wanted = true;
-    while broken.is_none() && (is_wanted || !in_flight.is_empty()) {
+    while under_way.broken.is_none() && (is_wanted || !under_way.is_empty()) {
         tokio::select! {
             biased;
-            () = ended(&mut in_flight, &mut endings), if !in_flight.is_empty() => {
-                for (number, ended) in endings.drain(..) {
-                    broken = broken.or(note(&mut returns, number, ended));
-                }
-                returns.settle(&mut settled);
-                for (waiter, verdict) in settled.drain(..) {
-                    waiter.tell(Outcome::Answered(verdict));
-                }
-            }
+            () = under_way.hear(), if !under_way.is_empty() => {}
             () = session.ended() => break,
             count = queued.recv_many(&mut jobs, AT_ONCE), if is_wanted => {
                 is_wanted = count > 0;
                 for Job { publication, waiter } in jobs.drain(..) {
-                    let number = returns.publish(fingerprint_of(&publication), waiter);
-                    in_flight.push(publish(channel.clone(), number, publication));
+                    let number = under_way.returns.publish(fingerprint_of(&publication), waiter);
+                    under_way.in_flight.push(publish(channel.clone(), number, publication));
                 }
             }
         }
     }
     queued.close();
+    // Some were confirmed before, and of the others only those that the broker had say why it broke.
+    let _ = tokio::time::timeout(END_LIMIT, async {
+        while !under_way.is_empty() {
+            under_way.hear().await;
+        }
+    })
+    .await;
+    let UnderWay { returns, broken, .. } = under_way;
     returns.into_rest().for_each(|waiter| waiter.tell(Outcome::Lost(broken.clone())));
     while let Ok(job) = queued.try_recv() {
         job.waiter.tell(Outcome::Unsent(broken.clone()));
+    }
+}
+
+/// What was handed to the client and is not answered yet.
+struct UnderWay<F> {
+    returns: Returns<Waiter>,
+    in_flight: FuturesUnordered<F>,
+    /// Why the channel broke, if it has.
+    broken: Option<lapin::Error>,
+    /// Whether what the client could not write may have been: a write that fails over TLS may have
+    /// encrypted and sent a part of its bytes before.
+    over_tls: bool,
+    /// Kept from one turn to the next.
+    endings: Vec<(u64, Ended)>,
+    settled: Vec<(Waiter, Verdict)>,
+}
+
+impl<F: Future<Output = (u64, Ended)>> UnderWay<F> {
+    fn new(over_tls: bool) -> Self {
+        Self {
+            returns: Returns::new(),
+            in_flight: FuturesUnordered::new(),
+            broken: None,
+            over_tls,
+            endings: Vec::new(),
+            settled: Vec::new(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Ends when anything has become of a message, and everybody was told of whom it is known by then.
+    /// Cancel-safe.
+    async fn hear(&mut self) {
+        ended(&mut self.in_flight, &mut self.endings).await;
+        for (number, ended) in self.endings.drain(..) {
+            if let Some(error) = note(&mut self.returns, number, ended, self.over_tls) {
+                // What the broker said tells more than what the client found broken after it.
+                let says_more =
+                    |known: &lapin::Error| known.is_amqp_error() || !error.is_amqp_error();
+                if !self.broken.as_ref().is_some_and(says_more) {
+                    self.broken = Some(error);
+                }
+            }
+        }
+        self.returns.settle(&mut self.settled);
+        for (waiter, verdict) in self.settled.drain(..) {
+            waiter.tell(Outcome::Answered(verdict));
+        }
     }
 }
 
@@ -181,15 +239,24 @@ fn confirmed(confirmation: Confirmation) -> Ended {
     let is_stored = confirmation.is_ack();
     let carried = confirmation.take_message().map(|returned| {
         let message = &returned.delivery;
-        let id = message.properties.message_id().as_ref();
-        let fingerprint = fingerprint(&message.exchange, &message.routing_key, id, &message.data);
+        let fingerprint = fingerprint(
+            &message.exchange,
+            &message.routing_key,
+            &message.properties,
+            &message.data,
+        );
         (fingerprint, format!("{} ({})", returned.reply_text, returned.reply_code))
     });
     Ended::Confirmed { is_stored, carried }
 }
 
 /// Takes down how it ended with message `number`. The error, if the channel is broken.
-fn note(returns: &mut Returns<Waiter>, number: u64, ended: Ended) -> Option<lapin::Error> {
+fn note(
+    returns: &mut Returns<Waiter>,
+    number: u64,
+    ended: Ended,
+    over_tls: bool,
+) -> Option<lapin::Error> {
     let (outcome, error): (fn(_) -> Outcome, _) = match ended {
         Ended::Confirmed { is_stored, carried } => {
             if !returns.confirm(number, is_stored, carried) {
@@ -198,6 +265,7 @@ fn note(returns: &mut Returns<Waiter>, number: u64, ended: Ended) -> Option<lapi
             return None;
         }
         Ended::Unconfirmed(error) => (Outcome::Lost, error),
+        Ended::Unwritten(error) if over_tls => (Outcome::Lost, error),
         Ended::Unwritten(error) => (Outcome::Unsent, error),
     };
     if let Some(waiter) = returns.lose(number) {
@@ -208,20 +276,30 @@ fn note(returns: &mut Returns<Waiter>, number: u64, ended: Ended) -> Option<lapi
 
 fn fingerprint_of(publication: &Publication) -> Fingerprint {
     let Publication { exchange, routing_key, properties, body } = publication;
-    fingerprint(exchange, routing_key, properties.message_id().as_ref(), body)
+    fingerprint(exchange, routing_key, properties, body)
 }
 
 fn fingerprint(
     exchange: &ShortString,
     routing_key: &ShortString,
-    id: Option<&ShortString>,
+    properties: &BasicProperties,
     body: &[u8],
 ) -> Fingerprint {
     let mut hasher = DefaultHasher::new();
+    let id = properties.message_id().as_ref();
     (exchange, routing_key, id, body.len()).hash(&mut hasher);
     // Whoever gives ids tells messages apart by them.
     if id.is_none() {
         body.hash(&mut hasher);
+    }
+    // A message may be sent twice with different delays, and only one of the stages be there.
+    if exchange.as_str() == DELAY {
+        let headers = properties.headers().iter().flatten();
+        for (name, value) in headers.filter(|(name, _)| name.as_str().starts_with(DELAY_PREFIX)) {
+            if let AMQPValue::LongString(value) = value {
+                (name, value.as_bytes()).hash(&mut hasher);
+            }
+        }
     }
     hasher.finish()
 }

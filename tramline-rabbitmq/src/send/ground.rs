@@ -1,7 +1,8 @@
 //! What is known to be there while one channel lasts.
 
 use super::route::{Need, Route};
-use crate::declare::step::Step;
+use crate::declare::QueueForm;
+use crate::declare::step::{ExchangeForm, Step};
 use crate::delay::{Leg, bind_due, ground, steps};
 use crate::error;
 use crate::link::Session;
@@ -10,7 +11,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 use parking_lot::Mutex;
 use std::collections::HashSet;
-use tramline_core::{ErrorKind, Result};
+use tramline_core::{Error, ErrorKind, Result};
 
 /// Remembers what was declared or looked for, so that each is asked of the broker once.
 ///
@@ -132,8 +133,7 @@ impl Ground {
     async fn declare(&self, asking: &mut Option<Channel>, steps: Vec<Step>) -> Result<()> {
         let channel = self.channel(asking).await?;
         for step in steps {
-            let asked = step.ask(channel).await;
-            asked.map_err(|error| error::failed(step.to_string(), error))?;
+            step.ask(channel).await.map_err(|error| step_failed(&step, error))?;
         }
         Ok(())
     }
@@ -144,6 +144,27 @@ impl Ground {
             None => self.session.channel().await?,
         };
         Ok(asking.insert(channel))
+    }
+}
+
+/// Of a refusal, with the permissions that the step takes.
+fn step_failed(step: &Step, error: lapin::Error) -> Error {
+    let needs = match step {
+        Step::Exchange(ExchangeForm { name, .. }) | Step::Queue(QueueForm { name, .. }) => {
+            format!("to configure `{name}`")
+        }
+        Step::Bind(binding) | Step::Unbind(binding) | Step::BindExchange(binding) => {
+            format!("to write to `{}` and to read from `{}`", binding.to, binding.from)
+        }
+    };
+    failed(step.to_string(), &needs, error)
+}
+
+fn failed(doing: String, needs: &str, error: lapin::Error) -> Error {
+    match error::kind(&error) {
+        ErrorKind::Refused => Error::new(ErrorKind::Refused, doing)
+            .because(format!("{error} (the user needs the permission {needs})")),
+        _ => error::failed(doing, error),
     }
 }
 
@@ -158,5 +179,6 @@ async fn declare_topic(channel: &Channel, topic: &ShortString) -> Result<()> {
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let (kind, arguments) = (ExchangeKind::Topic, FieldTable::default());
     let declared = channel.exchange_declare(topic.clone(), kind, options, arguments).await;
-    declared.map_err(|error| error::failed(format!("declare the topic {topic}"), error))
+    let needs = format!("to configure `{topic}`, or somebody who has it declares the topic");
+    declared.map_err(|error| failed(format!("declare the topic {topic}"), &needs, error))
 }

@@ -1,8 +1,10 @@
 //! What all senders of one handle share: the window, and the channel of the present connection.
 
+use super::bans::Bans;
 use super::channel::ConfirmChannel;
 use super::ground::Ground;
 use crate::link::Session;
+use crate::options::RabbitMqOptions;
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use tramline_core::Result;
 pub(crate) struct Publisher {
     window: Arc<Semaphore>,
     present: Mutex<Option<Arc<Present>>>,
+    over_tls: bool,
+    pub(super) bans: Bans,
     /// One opens at a time.
     opening: tokio::sync::Mutex<()>,
 }
@@ -25,11 +29,13 @@ pub(crate) struct Present {
 }
 
 impl Publisher {
-    /// One that lets up to `unconfirmed_max` messages be in flight.
-    pub(crate) fn new(unconfirmed_max: u32) -> Self {
+    /// One that lets as many messages be in flight as `options` say.
+    pub(crate) fn new(options: &RabbitMqOptions) -> Self {
         Self {
-            window: Arc::new(Semaphore::new(unconfirmed_max as usize)),
+            window: Arc::new(Semaphore::new(options.unconfirmed_max as usize)),
             present: Mutex::new(None),
+            over_tls: options.tls.is_some(),
+            bans: Bans::default(),
             opening: tokio::sync::Mutex::new(()),
         }
     }
@@ -54,7 +60,7 @@ impl Publisher {
         }
         let present = Arc::new(Present {
             session_number: session.number(),
-            channel: ConfirmChannel::open(session.clone()).await?,
+            channel: ConfirmChannel::open(session.clone(), self.over_tls).await?,
             ground: Ground::new(session.clone()),
         });
         *self.present.lock() = Some(present.clone());

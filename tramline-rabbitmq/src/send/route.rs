@@ -18,6 +18,13 @@ pub(crate) struct Route {
     pub(crate) needs: Option<Need>,
 }
 
+/// Where a message is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub(crate) exchange: ShortString,
+    pub(crate) routing_key: ShortString,
+}
+
 /// What must be there before a message is published: to an exchange that is not there, the broker
 /// answers by closing the channel, with all that is in flight on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,17 +44,7 @@ impl Route {
     /// [`ErrorKind::Misconfigured`] if AMQP cannot say a name, [`ErrorKind::Unsupported`] if the
     /// message is due too late.
     pub(crate) fn of(outgoing: &Outgoing, names: &Names, now: Timestamp) -> Result<Self> {
-        let direct = |queue: ShortString| (ShortString::default(), queue);
-        let (exchange, routing_key) = match &outgoing.to {
-            Destination::Queue(queue) => direct(names.of(queue)?),
-            Destination::Address(address) => direct(short("queue", address)?),
-            Destination::Topic { name, subject } => {
-                (short("topic", name.as_str())?, short("subject", subject)?)
-            }
-            Destination::Foreign { exchange, routing_key } => {
-                (short("exchange", exchange)?, short("routing key", routing_key)?)
-            }
-        };
+        let Published { exchange, routing_key } = Published::undelayed(outgoing, names)?;
         let need = match &outgoing.to {
             Destination::Topic { .. } => Some(Need::Topic(exchange.clone())),
             _ if !exchange.as_str().is_empty() => Some(Need::Exchange(exchange.clone())),
@@ -70,9 +67,38 @@ impl Route {
         Ok(Self { exchange: DELAY.into(), routing_key, legs, needs: Some(needs) })
     }
 
+    /// Where the message is published.
+    pub(crate) fn published(&self) -> Published {
+        Published { exchange: self.exchange.clone(), routing_key: self.routing_key.clone() }
+    }
+
     /// Whether the message waits in stages.
     pub(crate) fn is_delayed(&self) -> bool {
         !self.legs.is_empty()
+    }
+}
+
+impl Published {
+    /// Where `outgoing` was published when it could be; `is_delayed`, if it was delayed then.
+    pub(crate) fn of(outgoing: &Outgoing, names: &Names, is_delayed: bool) -> Option<Self> {
+        let undelayed = Self::undelayed(outgoing, names).ok()?;
+        let exchange = if is_delayed { DELAY.into() } else { undelayed.exchange };
+        Some(Self { exchange, ..undelayed })
+    }
+
+    fn undelayed(outgoing: &Outgoing, names: &Names) -> Result<Self> {
+        let direct = |queue: ShortString| (ShortString::default(), queue);
+        let (exchange, routing_key) = match &outgoing.to {
+            Destination::Queue(queue) => direct(names.of(queue)?),
+            Destination::Address(address) => direct(short("queue", address)?),
+            Destination::Topic { name, subject } => {
+                (short("topic", name.as_str())?, short("subject", subject)?)
+            }
+            Destination::Foreign { exchange, routing_key } => {
+                (short("exchange", exchange)?, short("routing key", routing_key)?)
+            }
+        };
+        Ok(Self { exchange, routing_key })
     }
 }
 

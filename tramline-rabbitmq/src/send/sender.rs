@@ -3,8 +3,9 @@
 use super::answer::{Message, Next, answer, blocked, out_of_time, unanswered};
 use super::channel::{Outcome, Publication};
 use super::publisher::Present;
+use super::refusal::{forbidden, too_large};
 use super::returns::Verdict;
-use super::route::Route;
+use super::route::{Published, Route};
 use super::size::Limits;
 use crate::link::{LinkState, Session, pause};
 use crate::rabbitmq::Shared;
@@ -123,6 +124,9 @@ impl RabbitMqSender {
         let now = SystemClock.now();
         let route = Route::of(outgoing, &self.shared.declared.names, now)?;
         let properties = write(outgoing, &route.legs, now)?;
+        if self.shared.publisher.bans.has_some() {
+            self.shared.publisher.bans.check(&route.published(), outgoing)?;
+        }
         let is_delayed = route.is_delayed();
         let body = outgoing.envelope.body.clone();
         present.ground.prepare(&route).await?;
@@ -146,7 +150,8 @@ impl RabbitMqSender {
         let is_limited = matches!(outcome, Outcome::Answered(Verdict::Refused))
             && !is_delayed
             && self.shared.declared.can_be_full(&self.shared.consuming, &outgoing.to).await;
-        match answer(outcome, outgoing, is_delayed, || is_limited) {
+        let refusal = |broken: &lapin::Error| self.refusal(broken, outgoing, is_delayed);
+        match answer(outcome, outgoing, is_delayed, || is_limited, refusal) {
             Next::Answer(Sent::Refused(error)) => {
                 *message = Message::Answered(unanswered(may_have_arrived, error));
             }
@@ -159,6 +164,22 @@ impl RabbitMqSender {
                 *message = Message::Open { may_have_arrived, why: Some(why) };
             }
         }
+    }
+
+    /// What the broker refused to this message when it closed the channel, if it was to this one.
+    fn refusal(
+        &self,
+        broken: &lapin::Error,
+        outgoing: &Outgoing,
+        is_delayed: bool,
+    ) -> Option<Error> {
+        let published = Published::of(outgoing, &self.shared.declared.names, is_delayed)?;
+        let Some((forbidden, said)) = forbidden(broken, &published) else {
+            return too_large(broken, outgoing);
+        };
+        let error = forbidden.error(outgoing, &said);
+        self.shared.publisher.bans.add(forbidden, said);
+        Some(error)
     }
 
     /// What is wrong with the connection, if something is.

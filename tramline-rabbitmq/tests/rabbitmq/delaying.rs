@@ -8,7 +8,7 @@ use crate::messages::{
 use lapin::ExchangeKind;
 use lapin::message::BasicGetMessage;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeleteOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use std::collections::HashSet;
 use std::time::Duration;
 use tramline_core::ErrorKind;
@@ -86,6 +86,31 @@ async fn a_message_is_retried_thirty_times_through_one_stage() {
     assert!(delivery.envelope().headers.is_empty(), "{:?}", delivery.envelope().headers);
     delivery.settle(Settlement::Ack).await.unwrap();
     assert_eq!(stages(&vhost), ["tramline.delay.50ms"]);
+}
+
+/// The broker returns what it has no stage for, and only its delay tells it from the other.
+#[tokio::test]
+async fn of_two_that_differ_in_nothing_but_their_pause_the_one_without_a_stage_is_sent_again() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let (raw, rabbitmq) = (vhost.raw().await, vhost.connect().await);
+    declare_quorum(&raw, QUEUE).await;
+    let batch = || [(1, Duration::from_secs(1)), (2, Duration::from_secs(2))];
+    let batch = || batch().map(|(failures, pause)| retry(failures, message("a"), pause));
+    let sender = rabbitmq.sender().await.unwrap();
+    for sent in answers(&sender, &batch()).await {
+        assert!(sent.is_accepted());
+    }
+    let options = QueueDeleteOptions::default();
+    raw.channel.queue_delete("tramline.delay.2s".into(), options).await.unwrap();
+    assert!(answers(&sender, &batch()).await.iter().all(Sent::is_accepted));
+    let mut came = Vec::new();
+    for _ in 0..3 {
+        let got = take(&raw, QUEUE).await;
+        let headers = got.delivery.properties.headers().as_ref().unwrap();
+        came.push(headers.inner()["tramline_failures"].clone());
+    }
+    let failures = [1, 1, 2].map(AMQPValue::LongLongInt);
+    assert_eq!(came, failures, "the first of two seconds was deleted with its stage");
 }
 
 /// As another client would see it; and what it forwards may be delayed again.

@@ -11,6 +11,7 @@ mod kit;
 mod messages;
 mod operating;
 mod ordering;
+mod permissions;
 mod pika;
 mod proxy;
 mod receiving;
