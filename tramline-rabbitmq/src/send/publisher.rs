@@ -8,10 +8,17 @@ use crate::options::RabbitMqOptions;
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tramline_core::Result;
 
-/// Opens the channel when it is first needed, and another when the broker closed it.
+/// How old a channel must be to be given up because a queue took nothing: elections are over by then,
+/// and a queue that is full costs no more than a channel a second.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
+
+/// Opens the channel when it is first needed, and another when the broker closed it or when it was given
+/// up.
 pub(crate) struct Publisher {
     window: Arc<Semaphore>,
     present: Mutex<Option<Arc<Present>>>,
@@ -24,6 +31,8 @@ pub(crate) struct Publisher {
 /// The channel of the present connection, and what is known to be there.
 pub(crate) struct Present {
     session_number: u64,
+    opened: Instant,
+    is_given_up: AtomicBool,
     pub(crate) channel: ConfirmChannel,
     pub(crate) ground: Ground,
 }
@@ -62,6 +71,8 @@ impl Publisher {
             session_number: session.number(),
             channel: ConfirmChannel::open(session.clone(), self.over_tls).await?,
             ground: Ground::new(session.clone()),
+            opened: Instant::now(),
+            is_given_up: AtomicBool::new(false),
         });
         *self.present.lock() = Some(present.clone());
         Ok(present)
@@ -70,9 +81,25 @@ impl Publisher {
     fn open_on(&self, session: &Session) -> Option<Arc<Present>> {
         let present = self.present.lock();
         let present = present.as_ref().filter(|present| {
-            present.session_number == session.number() && present.channel.is_open()
+            present.session_number == session.number()
+                && present.channel.is_open()
+                && !present.is_given_up.load(Ordering::Relaxed)
         });
         present.cloned()
+    }
+}
+
+impl Present {
+    /// Takes down that a queue took nothing on this channel, which is then used no more unless it is
+    /// young. What is under way on it has its answer all the same.
+    ///
+    /// A channel that publishes to a quorum queue for the first time after the queue's leader has died,
+    /// and before the next one is known, asks for nobody but the dead one: until that comes back it
+    /// refuses everything for the queue (RabbitMQ 3.10). A new channel asks for the new leader.
+    pub(crate) fn refuses(&self) {
+        if self.opened.elapsed() >= GIVEN_UP_AFTER {
+            self.is_given_up.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -147,7 +147,11 @@ impl RabbitMqSender {
     async fn hear(&self, present: &Present, one: Submitted<'_>) {
         let Submitted { message, outgoing, is_delayed, may_have_arrived, told } = one;
         let outcome = told.await.unwrap_or(Outcome::Lost(None));
-        let is_limited = matches!(outcome, Outcome::Answered(Verdict::Refused))
+        let is_refused = matches!(outcome, Outcome::Answered(Verdict::Refused));
+        if is_refused {
+            present.refuses();
+        }
+        let is_limited = is_refused
             && !is_delayed
             && self.shared.declared.can_be_full(&self.shared.consuming, &outgoing.to).await;
         let refusal = |broken: &lapin::Error| self.refusal(broken, outgoing, is_delayed);
