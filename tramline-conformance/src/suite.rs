@@ -154,6 +154,7 @@ macro_rules! transport_suite {
             transport::operating::{
                 depths_are_right_at_once_or_unknown,
                 peeking_takes_nothing_and_goes_on_from_a_position,
+                all_dead_letters_are_shown_in_their_order_and_stay,
                 a_message_is_found_by_its_id_wherever_it_is,
                 a_purge_removes_what_is_ready_and_nothing_else,
                 an_ended_subscription_gets_nothing_more,

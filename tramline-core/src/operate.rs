@@ -1,10 +1,13 @@
 //! What operators can see and do: depths, dead letters, redrive.
 
 mod chosen;
+mod export;
 mod pace;
+mod paging;
 
 pub use chosen::Chosen;
 pub use pace::Pace;
+pub use paging::Paging;
 
 use crate::clock::Timestamp;
 use crate::dead::DeathRecord;
@@ -132,6 +135,15 @@ pub struct DeadGroup {
     pub failed: (Timestamp, Timestamp),
 }
 
+/// Who is shown dead letters, page by page.
+pub trait DeadVisitor: Send {
+    /// Takes the next page, in the order of the queue; never an empty one.
+    ///
+    /// # Errors
+    /// End the visit, which fails with them.
+    fn visit(&mut self, page: Vec<Peeked>) -> BoxFuture<'_, Result<()>>;
+}
+
 /// What operators can see and do. Used as an object only.
 ///
 /// What a transport cannot do, it refuses with [`crate::ErrorKind::Unsupported`].
@@ -164,6 +176,31 @@ pub trait Operate: Send + Sync {
 
     /// Dead letters, counted by name and reason.
     fn groups<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<Vec<DeadGroup>>>;
+
+    /// Shows all dead letters of `queue` to `visitor`, in the order of [`peek`](Self::peek), and
+    /// answers how many. Nothing is taken, and a page at a time is in memory. What dies meanwhile may
+    /// be among them or not.
+    ///
+    /// # Errors
+    /// Those of the visitor, and of the transport as for `peek`. What was shown until then was there.
+    fn visit_dead<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        visitor: &'a mut dyn DeadVisitor,
+    ) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            let queue = QueueRef::Dead(queue.clone());
+            let (mut paging, mut after, mut count) = (Paging::new(), None, 0);
+            loop {
+                let page = self.peek(&queue, after, paging.next()).await?;
+                let Some(last) = page.last() else { return Ok(count) };
+                after = Some(last.position);
+                count += page.len() as u64;
+                paging.heard(&page);
+                visitor.visit(page).await?;
+            }
+        })
+    }
 
     /// Puts dead letters back into the queue that failed, never the topic: failures 0, expiry
     /// cleared, the same id. Answers how many.

@@ -3,19 +3,26 @@
 use super::dead_letters::kill;
 use crate::TransportHarness;
 use crate::kit::consumer::{ack, settle};
+use crate::kit::engine::{Failed, dead_letter};
 use crate::kit::message::{
-    assert_same, message, message_id, messages, queue_name, to_queue, to_topic, topic_name,
+    assert_same, complete_message, message, message_id, messages, queue_name, to_queue, to_topic,
+    topic_name,
 };
-use crate::kit::operator::{Expected, assert_depth, offered, peek, peeked_ids};
-use crate::kit::scene::{Scene, WORK};
+use crate::kit::operator::{Expected, assert_depth, offered, peek, peek_dead, peeked_ids};
+use crate::kit::scene::{Scene, WORK, assert_kind};
 use crate::kit::time::{due_in, now, until};
 use crate::kit::topology::{queues, subscribed};
+use std::future::ready;
 use std::time::Duration;
 use tramline_core::capabilities::DeliveryCount;
+use tramline_core::dead::Reason;
+use tramline_core::envelope::Envelope;
 use tramline_core::name::QueueRef;
+use tramline_core::operate::{DeadVisitor, Peeked};
 use tramline_core::settlement::Settlement;
 use tramline_core::topology::Rule;
 use tramline_core::transport::{Delivery, Outgoing, Transport};
+use tramline_core::{BoxFuture, Error, ErrorKind};
 
 pub async fn depths_are_right_at_once_or_unknown<H: TransportHarness>(harness: H) {
     let scene = Scene::fresh(&harness).await;
@@ -79,6 +86,52 @@ pub async fn peeking_takes_nothing_and_goes_on_from_a_position<H: TransportHarne
             assert_eq!(delivery.deliveries(), Some(1), "peeking is no delivery");
         }
         ack(delivery).await;
+    }
+}
+
+pub async fn all_dead_letters_are_shown_in_their_order_and_stay<H: TransportHarness>(harness: H) {
+    let scene = Scene::fresh(&harness).await;
+    let ids: Vec<String> = (0..40).map(|number| format!("m{number:02}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    kill(&scene, &ids).await;
+    let sent = Envelope { expires_at: None, ..complete_message() };
+    scene.send(to_queue(WORK, sent.clone())).await;
+    let delivery = scene.consumer(WORK, 1).await.next().await;
+    dead_letter(&scene, WORK, delivery, Reason::Permanent, Failed::again(3)).await;
+    let Some(before) = peek_dead(&scene, WORK).await else {
+        return;
+    };
+    assert_eq!(before.len(), 41);
+    let operator = scene.transport.operate().expect("it answered just now");
+    for _ in 0..2 {
+        let mut shown = Shown::default();
+        let count = operator.visit_dead(&queue_name(WORK), &mut shown).await;
+        assert_eq!(count.unwrap_or_else(|error| panic!("expected 41, got: {error}")), 41);
+        assert_eq!(shown.0, before);
+    }
+    // Nothing is lost on the way to a line and back.
+    let lines = before.iter().map(|dead| Peeked::from_json_line(&dead.to_json_line()));
+    let read: Vec<Peeked> = lines.collect::<Result<_, Error>>().expect("lines that were written");
+    assert_eq!(read, before);
+    assert_same(&read[40].envelope, &sent);
+
+    let mut refusing = Shown(Vec::new(), Some(Error::new(ErrorKind::Full, "write a line")));
+    let ended = operator.visit_dead(&queue_name(WORK), &mut refusing).await;
+    assert_kind(&ended.expect_err("expected the visitor's error"), ErrorKind::Full);
+    assert!(refusing.0.len() < 41, "a visit ends when its visitor fails");
+    let after = peek_dead(&scene, WORK).await.expect("it was offered before");
+    assert_eq!(peeked_ids(&after), peeked_ids(&before), "which dead letters are left");
+}
+
+/// What was shown, and with which error to answer to it.
+#[derive(Default)]
+struct Shown(Vec<Peeked>, Option<Error>);
+
+impl DeadVisitor for Shown {
+    fn visit(&mut self, page: Vec<Peeked>) -> BoxFuture<'_, Result<(), Error>> {
+        assert!(!page.is_empty(), "an empty page");
+        self.0.extend(page);
+        Box::pin(ready(self.1.clone().map_or(Ok(()), Err)))
     }
 }
 

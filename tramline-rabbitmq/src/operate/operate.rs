@@ -11,7 +11,9 @@ use tramline_core::clock::{Clock, Deadline, SystemClock, Timestamp};
 use tramline_core::envelope::Envelope;
 use tramline_core::id::MessageId;
 use tramline_core::name::{QueueName, QueueRef, TopicName};
-use tramline_core::operate::{Completed, DeadGroup, Depth, Figure, Operate, Peeked, Redrive};
+use tramline_core::operate::{
+    Completed, DeadGroup, DeadVisitor, Depth, Figure, Operate, Peeked, Redrive,
+};
 use tramline_core::topology::Subscription;
 use tramline_core::{BoxFuture, Error, ErrorKind, Result};
 
@@ -23,8 +25,8 @@ const LOOK_MAX: u64 = 10_000;
 const LOOK_AT_DEAD_MAX: u64 = 1_000_000;
 
 /// What RabbitMQ shows, it shows to who takes it. So looking ([`peek`](Operate::peek),
-/// [`find`](Operate::find), and [`groups`](Operate::groups) and [`redrive`](Operate::redrive) among
-/// dead letters) hides for a moment what is looked at: messages from the head of the queue on, which
+/// [`find`](Operate::find), and among dead letters [`groups`](Operate::groups),
+/// [`visit_dead`](Operate::visit_dead) and [`redrive`](Operate::redrive)) hides for a moment what is looked at: messages from the head of the queue on, which
 /// then go back to their places. Positions are places from the head, and move with it.
 ///
 /// To a quorum queue each look is a delivery. So look at work that waits on demand, never in a loop: a
@@ -70,6 +72,18 @@ impl Operate for RabbitMq {
 
     fn groups<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<Vec<DeadGroup>>> {
         Box::pin(self.group(queue))
+    }
+
+    /// What is shown is held until the end, and goes back to its place then: nobody else sees it
+    /// meanwhile. The broker bounds how long that may be, so a visitor who takes longer than the option
+    /// `hold_max` is stopped, and so is whoever waits for it. If this is dropped, or the connection breaks,
+    /// they go back too, but no order is promised.
+    fn visit_dead<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        visitor: &'a mut dyn DeadVisitor,
+    ) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(self.show_dead(queue, visitor))
     }
 
     /// By confirmed copies, each before its dead letter is removed: who dies in between leaves a
@@ -261,7 +275,8 @@ fn too_deep(queue: &QueueRef) -> Error {
     )
 }
 
-fn shown(position: u64, taken: Taken) -> Peeked {
+/// What stands at a place from the head, from 1.
+pub(super) fn shown(position: u64, taken: Taken) -> Peeked {
     let received = taken.incoming.received;
     let death = received.record.death_record();
     Peeked {

@@ -8,15 +8,15 @@ use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicGetOptions};
 use lapin::types::FieldTable;
 use std::time::Duration;
-use tramline_core::ErrorKind;
 use tramline_core::capabilities::Ordering;
 use tramline_core::clock::{Clock, SystemClock};
 use tramline_core::dead::{FailureNote, History, Reason};
 use tramline_core::envelope::Envelope;
 use tramline_core::name::{QueueName, QueueRef};
-use tramline_core::operate::{Figure, Operate, Redrive};
+use tramline_core::operate::{DeadVisitor, Figure, Operate, Peeked, Redrive};
 use tramline_core::topology::QueueSpec;
 use tramline_core::transport::{CopyOf, Destination, Outgoing, Receiver, Sender, Sent, Transport};
+use tramline_core::{BoxFuture, Error, ErrorKind};
 use tramline_rabbitmq::RabbitMq;
 
 fn work() -> QueueName {
@@ -104,6 +104,76 @@ async fn however_many_are_looked_at_they_go_back_in_their_order() {
         let found = broker.find(&main_ref(), &last).await.unwrap().unwrap();
         assert_eq!(found.position, 1_300);
         assert_ids(&drained(&vhost.raw().await, QUEUE).await, &ids);
+    }
+}
+
+#[tokio::test]
+async fn all_dead_letters_are_shown_and_go_back_in_their_order() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    broker.declare(&queue(spec())).await.unwrap();
+    let ids = ids(3_000);
+    kill(&broker, &ids).await;
+    for _ in 0..2 {
+        let mut reader = Reader::default();
+        assert_eq!(broker.visit_dead(&work(), &mut reader).await.unwrap(), 3_000);
+        assert_ids(&reader.ids, &ids);
+        assert!(reader.page_max <= 500, "{}", reader.page_max);
+        assert_eq!(reader.places, (1..=3_000).collect::<Vec<_>>());
+    }
+    // Who gives up in the middle leaves them as they were, too.
+    let mut reader = Reader { pages_left: 5, ..Reader::default() };
+    let error = broker.visit_dead(&work(), &mut reader).await.unwrap_err();
+    assert_says(&error, ErrorKind::Full, &["write a page"]);
+    assert!(reader.ids.len() < 3_000);
+    assert_ids(&drained(&vhost.raw().await, "work-dlq").await, &ids);
+}
+
+/// The broker takes back what is held for too long, and mixes it up.
+#[tokio::test]
+async fn a_visitor_that_takes_too_long_is_stopped_and_told_why() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = RabbitMq::connect(&vhost.url_with("hold_max", "1")).await.unwrap();
+    broker.declare(&queue(spec())).await.unwrap();
+    let ids = ids(100);
+    kill(&broker, &ids).await;
+    let error = broker.visit_dead(&work(), &mut Sleeper).await.unwrap_err();
+    assert_says(&error, ErrorKind::TimedOut, &[QUEUE, "hold_max"]);
+    assert_ids(&peeked(&broker, &dead_ref(), None).await, &ids);
+}
+
+#[derive(Debug)]
+struct Reader {
+    ids: Vec<String>,
+    places: Vec<i64>,
+    page_max: usize,
+    /// After so many pages it fails.
+    pages_left: usize,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self { ids: Vec::new(), places: Vec::new(), page_max: 0, pages_left: usize::MAX }
+    }
+}
+
+impl DeadVisitor for Reader {
+    fn visit(&mut self, page: Vec<Peeked>) -> BoxFuture<'_, Result<(), Error>> {
+        self.page_max = self.page_max.max(page.len());
+        self.places.extend(page.iter().map(|dead| dead.position));
+        self.ids.extend(page.iter().map(|dead| dead.envelope.id.as_ref().unwrap().to_string()));
+        self.pages_left -= 1;
+        let is_done = self.pages_left == 0;
+        let full = || Error::new(ErrorKind::Full, "write a page");
+        Box::pin(async move { if is_done { Err(full()) } else { Ok(()) } })
+    }
+}
+
+struct Sleeper;
+
+impl DeadVisitor for Sleeper {
+    fn visit(&mut self, _page: Vec<Peeked>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::pending())
     }
 }
 
@@ -255,6 +325,7 @@ async fn a_queue_that_is_not_there_is_named() {
         broker.find(&main, &"a".parse().unwrap()).await.unwrap_err(),
         broker.purge(&main).await.unwrap_err(),
         broker.groups(&nowhere).await.unwrap_err(),
+        broker.visit_dead(&nowhere, &mut Sleeper).await.unwrap_err(),
         broker.redrive(&nowhere, Redrive::all()).await.unwrap_err(),
     ];
     for error in errors {

@@ -3,7 +3,7 @@
 use crate::kit::{Log, Order, Ping, SECOND, World, idle};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use tramline::core::operate::{Redrive, Selection};
+use tramline::core::operate::{Peeked, Redrive, Selection};
 use tramline::{Attempt, Endpoint, Failure, Filter, Retry, State};
 
 async fn fail(ping: Ping, attempt: Attempt) -> Result<(), Failure> {
@@ -30,6 +30,32 @@ async fn an_exhausted_message_is_kept_with_failures_notes_and_times() {
     assert_eq!(notes, expected);
     assert_eq!(death.first_failed_at, Some(begin));
     assert_eq!(death.failed_at, begin.after(20 * SECOND));
+}
+
+/// More than a page, and a writer that has room for some of them.
+#[tokio::test]
+async fn all_dead_letters_are_exported_in_order_or_the_writer_is_blamed() {
+    let world = World::new();
+    let bus = world.bus().endpoint(Endpoint::new("q").handle(fail)).start().await.unwrap();
+    for _ in 0..50 {
+        bus.send("q", &Ping { n: 0 }).await.unwrap();
+    }
+    idle().await;
+    let dead = world.dead("q").await;
+    assert_eq!(dead.len(), 50);
+    let mut file = Vec::new();
+    assert_eq!(bus.dead_letters("q").unwrap().export(&mut file).await.unwrap(), 50);
+    let text = String::from_utf8(file).unwrap();
+    assert!(text.ends_with('\n'));
+    let read: Vec<Peeked> =
+        text.lines().map(|line| Peeked::from_json_line(line).unwrap()).collect();
+    assert_eq!(read, dead);
+
+    let mut small = vec![0; text.len() - 1];
+    let mut small = std::io::Cursor::new(&mut small[..]);
+    let error = bus.dead_letters("q").unwrap().export(&mut small).await.unwrap_err();
+    assert!(error.to_string().contains("write the dead letters of queue q"), "{error}");
+    assert_eq!(world.dead("q").await, dead);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tramline::core::clock::{Deadline, Timestamp};
 use tramline::core::id::MessageId;
 use tramline::core::name::{QueueName, QueueRef, TopicName};
-use tramline::core::operate::{Completed, DeadGroup, Depth, Operate, Peeked, Redrive};
+use tramline::core::operate::{Completed, DeadGroup, DeadVisitor, Depth, Operate, Peeked, Redrive};
 use tramline::core::topology::Subscription;
 use tramline::core::transport::{CopyOf, Destination, Outgoing, Sender, Transport};
 use tramline::core::{BoxFuture, Result};
@@ -62,6 +62,13 @@ impl Operate for Planted {
     }
     fn groups<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<Vec<DeadGroup>>> {
         self.operated().groups(queue)
+    }
+    fn visit_dead<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        visitor: &'a mut dyn DeadVisitor,
+    ) -> BoxFuture<'a, Result<u64>> {
+        self.operated().visit_dead(queue, visitor)
     }
     fn redrive<'a>(&'a self, queue: &'a QueueName, what: Redrive) -> BoxFuture<'a, Result<u64>> {
         if self.bug == Bug::RedrivesInTwoSteps {

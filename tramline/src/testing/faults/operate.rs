@@ -5,7 +5,7 @@ use super::faulty::Faulty;
 use std::time::Duration;
 use tramline_core::id::MessageId;
 use tramline_core::name::{QueueName, QueueRef, TopicName};
-use tramline_core::operate::{Completed, DeadGroup, Depth, Operate, Peeked, Redrive};
+use tramline_core::operate::{Completed, DeadGroup, DeadVisitor, Depth, Operate, Peeked, Redrive};
 use tramline_core::topology::Subscription;
 use tramline_core::transport::Transport;
 use tramline_core::{BoxFuture, Result};
@@ -48,6 +48,14 @@ impl<T: Transport> Operate for Faulty<T> {
 
     fn groups<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<Vec<DeadGroup>>> {
         self.operated().groups(queue)
+    }
+
+    fn visit_dead<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        visitor: &'a mut dyn DeadVisitor,
+    ) -> BoxFuture<'a, Result<u64>> {
+        self.operated().visit_dead(queue, visitor)
     }
 
     fn redrive<'a>(&'a self, queue: &'a QueueName, what: Redrive) -> BoxFuture<'a, Result<u64>> {
