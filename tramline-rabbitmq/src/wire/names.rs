@@ -12,6 +12,16 @@ pub(crate) const DELAY_PREFIX: &str = "tramline_delay";
 /// What the names of the queues and exchanges begin with that this driver owns.
 pub(crate) const OWN_PREFIX: &str = "tramline.";
 
+/// Properties that messages of the bus have no field for: handlers see them as headers of these names,
+/// and headers of these names travel as the properties, so that copies keep them.
+pub(crate) const CONTENT_ENCODING: &str = "amqp_content_encoding";
+pub(crate) const APP_ID: &str = "amqp_app_id";
+pub(crate) const CLUSTER_ID: &str = "amqp_cluster_id";
+
+/// Who sent it, which the broker has checked. Copies have it as a header only: the broker refuses a
+/// property that is not the name of who sends the copy.
+pub(crate) const USER_ID: &str = "amqp_user_id";
+
 /// Whether a header of this name belongs to the broker, or to the way that the message took.
 ///
 /// They are not shown to handlers, and a copy must not carry them: the broker drops a message that

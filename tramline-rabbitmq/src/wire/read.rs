@@ -1,7 +1,9 @@
 //! What the broker delivered becomes a message.
 
 use super::death;
-use super::names::{DEATHS, DELIVERY_COUNT, OWN_PREFIX, is_brokers};
+use super::names::{
+    APP_ID, CLUSTER_ID, CONTENT_ENCODING, DEATHS, DELIVERY_COUNT, OWN_PREFIX, USER_ID, is_brokers,
+};
 use super::value::{header_value, int, moment};
 use bytes::Bytes;
 use lapin::BasicProperties;
@@ -29,7 +31,10 @@ pub(crate) fn read(mut delivery: Delivery) -> Incoming {
     let mut complaints = Vec::new();
     let native = native(&delivery, &mut complaints);
     let table = delivery.properties.headers().as_ref();
-    let headers = table.map(|table| headers(table, &mut complaints)).unwrap_or_default();
+    let mut headers = table.map(|table| headers(table, &mut complaints)).unwrap_or_default();
+    for (name, text) in unnamed(&delivery.properties) {
+        headers.insert(name, text);
+    }
     let deliveries = match delivery.redelivered {
         // A sender may have written the header of the count itself: a first delivery is a first one.
         false => Some(1),
@@ -70,6 +75,17 @@ fn native(delivery: &Delivery, complaints: &mut Vec<Complaint>) -> Native {
         topic: came_through_a_topic.then(|| TopicName::foreign(exchange)),
         subject: came_through_a_topic.then(|| delivery.routing_key.as_str().to_owned()),
     }
+}
+
+/// The properties that only headers have a name for.
+fn unnamed(properties: &BasicProperties) -> impl Iterator<Item = (&'static str, String)> {
+    let texts = [
+        (CONTENT_ENCODING, properties.content_encoding()),
+        (APP_ID, properties.app_id()),
+        (USER_ID, properties.user_id()),
+        (CLUSTER_ID, properties.cluster_id()),
+    ];
+    texts.into_iter().filter_map(|(name, text)| Some((name, owned(text)?)))
 }
 
 /// Clients that cannot say "none" say "".
@@ -156,6 +172,10 @@ mod tests {
             .with_timestamp(1_700_000_000)
             .with_correlation_id("shop-1".into())
             .with_reply_to("answers".into())
+            .with_content_encoding("gzip".into())
+            .with_app_id("shop".into())
+            .with_user_id("alice".into())
+            .with_cluster_id("c1".into())
             .with_priority(4);
         let envelope = read(delivery("", "orders", properties, b"{}")).received.envelope;
         assert_eq!(envelope.id, Some("7".parse().unwrap()));
@@ -165,6 +185,13 @@ mod tests {
         assert_eq!(envelope.correlation_id.as_deref(), Some("shop-1"));
         assert_eq!(envelope.reply_to.as_deref(), Some("answers"));
         assert_eq!((envelope.priority, envelope.via), (Some(4), None));
+        let unnamed = Headers::from_iter([
+            ("amqp_content_encoding", "gzip"),
+            ("amqp_app_id", "shop"),
+            ("amqp_user_id", "alice"),
+            ("amqp_cluster_id", "c1"),
+        ]);
+        assert_eq!(envelope.headers, unnamed);
     }
 
     #[test]
@@ -174,6 +201,7 @@ mod tests {
             .with_type("".into())
             .with_content_type("".into())
             .with_correlation_id("".into())
+            .with_app_id("".into())
             .with_reply_to("".into());
         let received = read(delivery("", "orders", properties, b"")).received;
         let expected = tramline_core::envelope::Envelope { version: 1, ..Default::default() };

@@ -1,6 +1,6 @@
 //! A message becomes properties and headers.
 
-use super::names::is_brokers;
+use super::names::{APP_ID, CLUSTER_ID, CONTENT_ENCODING, is_brokers};
 use crate::delay::Leg;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, MAX_SHORT_STRING_LENGTH, ShortString};
@@ -15,6 +15,16 @@ use tramline_core::{Error, ErrorKind, Result};
 
 const PERSISTENT: u8 = 2;
 
+type With = fn(BasicProperties, ShortString) -> BasicProperties;
+
+/// Headers that travel as properties if they are text that fits. A user's name is none of them: the
+/// broker refuses one that is not the sender's.
+const UNNAMED: [(&str, With); 3] = [
+    (CONTENT_ENCODING, BasicProperties::with_content_encoding),
+    (APP_ID, BasicProperties::with_app_id),
+    (CLUSTER_ID, BasicProperties::with_cluster_id),
+];
+
 /// What `outgoing` travels with when it is sent at `now`; with `legs`, if it is delayed.
 ///
 /// Headers that [belong to the broker](is_brokers) are not written, whoever set them: the broker
@@ -26,8 +36,17 @@ const PERSISTENT: u8 = 2;
 pub(crate) fn write(outgoing: &Outgoing, legs: &[Leg], now: Timestamp) -> Result<BasicProperties> {
     let envelope = as_sent(outgoing, legs);
     let native = native(&envelope);
-    let headers = table(&envelope, &Record::of(outgoing, now), &native, legs)?;
+    let mut headers = table(&envelope, &Record::of(outgoing, now), &native, legs)?;
     let mut properties = carried(native).with_delivery_mode(PERSISTENT);
+    for (name, with) in UNNAMED {
+        if let Some(AMQPValue::LongString(text)) = headers.get(name)
+            && let Ok(text) = ShortString::try_new(text.to_string())
+        {
+            headers.remove(name);
+            properties = with(properties, text);
+        }
+    }
+    let headers = FieldTable::from(headers);
     if !headers.inner().is_empty() {
         properties = properties.with_headers(headers);
     }
@@ -74,7 +93,6 @@ fn native(envelope: &Envelope) -> Native {
 }
 
 fn carried(native: Native) -> BasicProperties {
-    type With = fn(BasicProperties, ShortString) -> BasicProperties;
     let texts: [(Option<String>, With); 5] = [
         (native.id, BasicProperties::with_message_id),
         (native.name, BasicProperties::with_type),
@@ -99,7 +117,7 @@ fn table(
     record: &Record,
     native: &Native,
     legs: &[Leg],
-) -> Result<FieldTable> {
+) -> Result<BTreeMap<ShortString, AMQPValue>> {
     let mut table = BTreeMap::new();
     let mut refused = None;
     let mut put = |name: &str, value| match header_name(name) {
@@ -112,7 +130,7 @@ fn table(
         }
     });
     legs.iter().for_each(|leg| put(&leg.header, leg.value.as_str().into()));
-    refused.map_or_else(|| Ok(table.into()), Err)
+    refused.map_or(Ok(table), Err)
 }
 
 fn header_name(name: &str) -> Result<ShortString> {
@@ -223,6 +241,31 @@ mod tests {
         assert_eq!(short.correlation_id().as_ref().unwrap().as_str(), fits);
         assert_eq!((header_names(&short).len(), header_only.correlation_id()), (0, &None));
         assert_eq!(header(&header_only, "tramline_correlation_id").cloned(), text(&long));
+    }
+
+    #[test]
+    fn what_only_headers_have_a_name_for_travels_as_the_property_but_for_the_user() {
+        let names = ["content_encoding", "app_id", "cluster_id", "user_id"];
+        let named = |value: HeaderValue| {
+            let headers = names.map(|name| (format!("amqp_{name}"), value.clone()));
+            let headers = headers.into_iter().collect();
+            written(&to_queue(Envelope { headers, ..Envelope::default() }))
+        };
+        let properties = named("shop".into());
+        let shop = Some("shop".into());
+        assert_eq!(
+            (properties.content_encoding(), properties.app_id(), properties.cluster_id()),
+            (&shop, &shop, &shop)
+        );
+        assert_eq!(
+            (properties.user_id(), header_names(&properties)),
+            (&None, vec!["amqp_user_id"])
+        );
+        // What is no short text stays a header.
+        for value in [HeaderValue::Int(7), "x".repeat(256).into()] {
+            let properties = named(value);
+            assert_eq!((properties.app_id(), header_names(&properties).len()), (&None, 4));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod channels;
 mod coming_back;
 mod connecting;
+mod copies;
 mod cutter;
 mod declaring;
 mod delaying;
@@ -14,6 +15,7 @@ mod ordering;
 mod permissions;
 mod pika;
 mod proxy;
+mod python;
 mod receiving;
 mod registry;
 mod sending;
