@@ -26,7 +26,7 @@ pub(crate) fn capabilities(
     frame_bytes_max: Option<u32>,
 ) -> Capabilities {
     let (native, no) = (Support::Native, Support::No);
-    let classic = QueueKind::of(queue) == QueueKind::Classic;
+    let kind = QueueKind::known(queue);
     Capabilities {
         // A single active consumer, and the engine's lanes.
         ordering: Ordering::PerQueue,
@@ -35,10 +35,14 @@ pub(crate) fn capabilities(
         delayed_retry: no,
         cancel_scheduled: no,
         dead_letter: no,
-        deliveries: if classic { DeliveryCount::No } else { DeliveryCount::Raw },
+        // Where the kind is not known, nothing is promised; what the broker does count is heeded.
+        deliveries: match kind {
+            Some(QueueKind::Quorum) => DeliveryCount::Raw,
+            Some(QueueKind::Classic) | None => DeliveryCount::No,
+        },
         expiry: native,
         filters: FILTERS,
-        priority: if classic { native } else { no },
+        priority: if kind == Some(QueueKind::Classic) { native } else { no },
         length_max: LengthLimit::EachQueue,
         dedup: no,
         keep_completed: no,
@@ -69,11 +73,15 @@ mod tests {
         let options = RabbitMqOptions::from_url("amqp://localhost").unwrap();
         let quorum = QueueSpec::new(QueueName::foreign("work"));
         let temporary = QueueSpec { temporary: true, ..quorum.clone() };
-        let arguments = [("queue-type".to_owned(), "classic".to_owned())].into();
-        let classic = QueueSpec { arguments, ..quorum.clone() };
+        let with = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, text)| (name.to_string(), text.to_string()));
+            QueueSpec { arguments: pairs.collect(), ..quorum.clone() }
+        };
         for (spec, counts, priority) in [
-            (quorum, DeliveryCount::Raw, Support::No),
-            (classic, DeliveryCount::No, Support::Native),
+            (quorum.clone(), DeliveryCount::Raw, Support::No),
+            (with(&[("queue-type", "classic")]), DeliveryCount::No, Support::Native),
+            (with(&[("declare", "no")]), DeliveryCount::No, Support::No),
+            (with(&[("declare", "no"), ("queue-type", "quorum")]), DeliveryCount::Raw, Support::No),
             (temporary, DeliveryCount::No, Support::Native),
         ] {
             let can = capabilities(&spec, &options, None);

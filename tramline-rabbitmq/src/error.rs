@@ -71,6 +71,12 @@ fn about_tls(error: &lapin::Error) -> Option<&'static str> {
     if text.contains("received fatal alert") {
         return Some("the broker refuses the client's certificate (options `cert` and `key`)");
     }
+    if text.contains("not valid for name") || text.contains("NotValidForName") {
+        return Some(
+            "the broker's certificate is not for this host: connect by a name that it has, or have \
+             one made for this name",
+        );
+    }
     let is_ours = error.kind() == io::ErrorKind::InvalidData || text.contains("certificate");
     is_ours.then_some("the broker's certificate is not trusted (option `ca` names who signs it)")
 }

@@ -105,10 +105,7 @@ pub(super) fn all_granted(
     let told = more.fold(told, |told, more| told + &more);
     let kind = first.kind();
     let advice = match (kind, &first.step) {
-        (ErrorKind::Refused, _) => {
-            " (the user needs the permissions to configure, write and read what it uses, and what \
-             begins with `tramline.`)"
-        }
+        (ErrorKind::Refused, step) => needs(step),
         (ErrorKind::Conflict, Step::Queue(_)) => {
             " (ask for what is there, use it as it is by the argument `declare=no`, or drain and \
              delete it)"
@@ -116,4 +113,25 @@ pub(super) fn all_granted(
         _ => "",
     };
     Err(Error::new(kind, first.step.to_string()).because(format!("{told}{advice}")))
+}
+
+/// Which permissions the broker asks for.
+fn needs(step: &Step) -> &'static str {
+    match step {
+        Step::Queue(_) => {
+            " (the user needs the permissions to configure it, to read from it, and to write to \
+             `amq.default`, through which its dead letters go)"
+        }
+        Step::Exchange(_) => {
+            " (the user needs the permissions to configure it, to read from it, and to write to \
+             its alternate exchange, if it has one)"
+        }
+        Step::Bind(_) | Step::Unbind(_) => {
+            " (the user needs the permissions to write to the queue and to read from the exchange)"
+        }
+        Step::BindExchange(_) => {
+            " (the user needs the permissions to write to what is bound and to read from the \
+             exchange that it is bound to)"
+        }
+    }
 }

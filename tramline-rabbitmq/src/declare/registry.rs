@@ -8,11 +8,30 @@
 //! the later generation holds; who dies before leaves the old one. An empty queue cannot be told from
 //! one that another consumer has, so whoever comes knocks: it sends a message, and has the queue as
 //! soon as it is given any. Behind a second knock, sent by then, there is no record that it has not
-//! been given.
+//! been given. Knocks go with what is written; where there is nothing to write, one of them stays,
+//! because whoever waits must be given something.
+//!
+//! # Who holds it too long
+//!
+//! The broker knows no token by which it could tell a holder from the one before it, so bindings are not
+//! fenced. A holder that stalls loses the record in two ways:
+//!
+//! * Its connection is cut, because it gave no sign of life for two heartbeats. All that it does here
+//!   goes through that same connection, so that nothing of it comes after that: not even what it had
+//!   already sent, if the broker had not read it.
+//! * Its channel alone is closed, because a delivery was unsettled for longer than the broker's
+//!   `consumer_timeout` (30 minutes), and the connection lives on. So before it binds it looks whether
+//!   the record is [still its](Held::is_held); whoever finds it gone begins anew, with a new turn.
+//!
+//! What is left is a channel that is closed between that look and the binding. Then the other's
+//! declaration and this one are mixed: a queue may get too much, which the endpoint filters, or miss
+//! a binding that the other has made and this one has removed. This one fails to write the last record,
+//! and so declares everything once more, in a turn of its own: what it asks for holds then, as if it had
+//! come last.
 
 use super::form::{QueueForm, quorum};
 use super::record::Record;
-use crate::error::failed;
+use crate::error::{failed, kind};
 use crate::link::Session;
 use crate::names::REGISTRY;
 use futures_util::{StreamExt, TryFutureExt, try_join};
@@ -119,29 +138,53 @@ impl Held {
                 let delivery = self.delivery().await?;
                 self.hear(delivery)?;
             }
-            if self.newest.is_some() {
-                for tag in std::mem::take(&mut self.spent) {
-                    let acked = self.channel.basic_ack(tag, BasicAckOptions::default());
-                    acked.await.map_err(|error| failed(DOING, error))?;
-                }
-            }
+            self.remove_what_is_spent().await?;
             let closed = self.channel.close(200, "done".into());
-            closed.await.map_err(|error| failed(DOING, error))
+            closed.await.map_err(refused)
         };
         tokio::time::timeout(ANSWER_LIMIT, released).await.map_err(|_| no_answer())?
     }
 
-    /// Gives back what was delivered, as it was.
-    pub(super) async fn give_back(self) {
-        let closed = self.channel.close(200, "done".into());
-        if !matches!(tokio::time::timeout(ANSWER_LIMIT, closed).await, Ok(Ok(()))) {
+    /// Gives back what was delivered: the record, or a knock where there is none.
+    pub(super) async fn give_back(mut self) {
+        let given_back = async {
+            self.remove_what_is_spent().await?;
+            let closed = self.channel.close(200, "done".into()).await;
+            closed.map_err(refused)
+        };
+        if !matches!(tokio::time::timeout(ANSWER_LIMIT, given_back).await, Ok(Ok(()))) {
             tracing::debug!("the channel had ended before the record was given back");
         }
     }
 
+    /// Whether the record is still this process's, as far as it has heard from the broker.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`]: it is not, and nothing may be changed any more.
+    pub(super) fn is_held(&self) -> Result<()> {
+        if self.channel.status().connected() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unavailable, DOING)
+            .because("the broker has closed the channel that held the record"))
+    }
+
+    /// Where there is no record, the last knock stays: others may wait to be given something.
+    async fn remove_what_is_spent(&mut self) -> Result<()> {
+        let mut spent = std::mem::take(&mut self.spent);
+        if self.newest.is_none() {
+            spent.pop();
+        }
+        for tag in spent {
+            let acked = self.channel.basic_ack(tag, BasicAckOptions::default());
+            acked.await.map_err(refused)?;
+        }
+        Ok(())
+    }
+
     async fn delivery(&mut self) -> Result<Delivery> {
         match self.consumer.next().await {
-            Some(delivery) => delivery.map_err(|error| failed(DOING, error)),
+            Some(delivery) => delivery.map_err(refused),
             None => Err(Error::new(ErrorKind::Unavailable, DOING)
                 .because("the broker ended its consumer: the queue was deleted, or moved")),
         }
@@ -187,7 +230,7 @@ impl Held {
             sent.await?.await
         };
         let confirmed = tokio::time::timeout(ANSWER_LIMIT, confirmed).await;
-        match confirmed.map_err(|_| no_answer())?.map_err(|error| failed(DOING, error))? {
+        match confirmed.map_err(|_| no_answer())?.map_err(refused)? {
             Confirmation::Ack(None) => Ok(()),
             _ => {
                 Err(Error::new(ErrorKind::Unavailable, DOING).because("the broker did not take it"))
@@ -197,6 +240,16 @@ impl Held {
 }
 
 const DOING: &str = "remember what is declared (queue tramline.registry)";
+
+fn refused(error: lapin::Error) -> Error {
+    match kind(&error) {
+        ErrorKind::Refused => Error::new(ErrorKind::Refused, DOING).because(format!(
+            "{error} (the user needs the permissions to configure, write and read what begins with \
+             `tramline.`, and to write to `amq.default`)"
+        )),
+        _ => failed(DOING, error),
+    }
+}
 
 fn no_answer() -> Error {
     Error::new(ErrorKind::TimedOut, DOING)
@@ -220,7 +273,7 @@ async fn open(session: &Session) -> Result<(Channel, Consumer)> {
         Ok(consumer)
     };
     let opened = tokio::time::timeout(ANSWER_LIMIT, opened).await.map_err(|_| no_answer())?;
-    let consumer = opened.map_err(|error| failed(DOING, error))?;
+    let consumer = opened.map_err(refused)?;
     Ok((channel, consumer))
 }
 

@@ -31,6 +31,13 @@ impl QueueKind {
         }
     }
 
+    /// As [`of`](Self::of), if that is certain: of what kind a queue is that was there before, the broker
+    /// says to nobody.
+    pub(crate) fn known(spec: &QueueSpec) -> Option<Self> {
+        let said = |name: &str| spec.arguments.contains_key(name);
+        (said("queue-type") || !said("declare")).then(|| Self::of(spec))
+    }
+
     /// As the broker names it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

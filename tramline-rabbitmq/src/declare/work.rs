@@ -161,11 +161,12 @@ impl Work<'_> {
         }
     }
 
-    /// What is due comes to every queue by its own name.
+    /// What is due comes to every queue by its own name. A queue that is joined is bound when
+    /// something is delayed for it, by whoever does that: until then it is left as it is.
     fn due_bindings(&self) -> Vec<Step> {
         let lasting = self.plans.iter().filter_map(|plan| match &plan.main {
-            Main::Durable(QueueForm { name, .. }) | Main::Joined(name) => Some(bind_due(name)),
-            Main::Temporary(_) => None,
+            Main::Durable(QueueForm { name, .. }) => Some(bind_due(name)),
+            Main::Joined(_) | Main::Temporary(_) => None,
         });
         let [_, _, undeliverable] = undeliverable();
         [undeliverable].into_iter().chain(lasting).collect()
@@ -224,6 +225,7 @@ impl Work<'_> {
         for (queue, bond) in &unbind {
             steps.push(Step::Unbind(self.binding(queue, bond)?));
         }
+        held.is_held()?;
         all_granted(in_order(self.session, &steps).await?, |_| None)?;
         match after {
             Some(after) => held.write(&after).await,

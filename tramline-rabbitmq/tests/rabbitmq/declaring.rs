@@ -1,7 +1,7 @@
 //! Queues and topics look on the broker as they were asked for, and what differs is named.
 
 use crate::kit::Vhost;
-use crate::messages::{answers, to_queue, to_topic};
+use crate::messages::{accepted, after, answers, id_of, take, to_queue, to_topic};
 use crate::topologies::{QUEUE, assert_says, queue, raw_queue, refused, spec, subscribed, with};
 use lapin::ExchangeKind;
 use lapin::options::ExchangeDeclareOptions;
@@ -215,7 +215,7 @@ async fn a_user_without_permissions_is_told_which_are_needed() {
     assert_says(
         &error,
         ErrorKind::Refused,
-        &["queue work", "ACCESS_REFUSED", "configure, write and read"],
+        &["queue work", "ACCESS_REFUSED", "to configure it", "`amq.default`"],
     );
 }
 
@@ -226,15 +226,46 @@ async fn a_queue_that_is_joined_is_left_as_it_is() {
     raw_queue(&raw, "Legacy_Orders", FieldTable::default()).await;
     let name = QueueName::foreign("Legacy_Orders");
     let joined = queue(QueueSpec { name: name.clone(), ..with([("declare", "no")]) });
-    vhost.connect().await.declare(&joined).await.unwrap();
+    let broker = vhost.connect().await;
+    broker.declare(&joined).await.unwrap();
     let shown = vhost.queue("Legacy_Orders");
+    let to_it = || {
+        let bindings = vhost.bindings();
+        bindings.into_iter().filter(|known| known.contains("→ Legacy_Orders")).collect::<Vec<_>>()
+    };
+    assert_eq!(to_it(), [""; 0]);
     assert_eq!((&shown["arguments"], &shown["durable"]), (&json!({}), &json!(true)));
     assert_eq!(vhost.queue("Legacy_Orders-dlq")["arguments"]["x-queue-type"], "quorum");
+
+    // What is due comes to it nonetheless, and only that has changed it.
+    accepted(&broker, after(Duration::from_millis(50), to_queue("Legacy_Orders", "later"))).await;
+    assert_eq!(id_of(&take(&raw, "Legacy_Orders").await), "later");
+    assert_eq!(to_it(), ["tramline.due → Legacy_Orders (Legacy_Orders)"]);
 
     let missing =
         queue(QueueSpec { name: QueueName::foreign("Nobody"), ..with([("declare", "no")]) });
     let error = refused(&vhost.connect().await, &missing).await;
     assert_says(&error, ErrorKind::NotFound, &["queue Nobody", "to be there already"]);
+}
+
+/// A broker that counts on its own would give up on what is looked at, or waits, 20 times.
+#[tokio::test]
+async fn every_quorum_queue_that_is_made_says_how_often_it_delivers() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    broker.declare(&queue(spec())).await.unwrap();
+    accepted(&broker, after(Duration::from_millis(1_250), to_queue(QUEUE, "a"))).await;
+    let listed = vhost.get("queues/{vhost}");
+    let quorum: Vec<&Value> = (listed.as_array().unwrap().iter())
+        .filter(|queue| queue["arguments"]["x-queue-type"] == "quorum")
+        .collect();
+    let of_ours = |queue: &&&Value| queue["name"].as_str().unwrap().starts_with("tramline.");
+    assert!(quorum.iter().filter(of_ours).count() >= 4, "registry, undeliverable, stages");
+    for queue in quorum {
+        let limit = queue["arguments"]["x-delivery-limit"].as_u64().unwrap_or_default();
+        let expected = if queue["name"] == QUEUE { 100 } else { 1_000_000_000 };
+        assert_eq!(limit, expected, "{}", queue["name"]);
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use lapin::types::FieldTable;
 use tramline_core::ErrorKind;
 use tramline_core::filter::Filter;
 use tramline_core::name::QueueName;
+use tramline_core::operate::Operate;
 use tramline_core::topology::{QueueSpec, Rule, Topology};
 use tramline_core::transport::Transport;
 use tramline_rabbitmq::RabbitMq;
@@ -106,6 +107,29 @@ async fn who_has_the_record_for_too_long_is_told_of_and_keeps_nobody_for_ever() 
     drop((held, consumer));
     raw.connection.close(200, "done".into()).await.unwrap();
     broker.declare(&queue(spec())).await.unwrap();
+}
+
+/// Whoever looks into a vhost where nothing was declared has nothing to write, and leaves nothing of
+/// its own; nor does who is refused again and again.
+#[tokio::test]
+async fn who_only_asks_leaves_nothing_behind() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let broker = vhost.connect().await;
+    let refused_name = QueueSpec::new(QueueName::foreign("amq.reserved"));
+    for _ in 0..5 {
+        assert_eq!(broker.queues().await.unwrap(), []);
+        refused(&broker, &queue(refused_name.clone())).await;
+    }
+    let is_one = || (vhost.queue("tramline.registry")["messages"] == 1).then_some(());
+    shown("one knock in the registry", is_one).await;
+    // Nobody is kept waiting by that, however many come at once.
+    let others: Vec<RabbitMq> = vec![vhost.connect().await, vhost.connect().await];
+    let ask = async |broker: &RabbitMq| broker.queues().await.unwrap();
+    let asked = futures_util::future::join_all(others.iter().chain([&broker]).map(ask)).await;
+    assert_eq!(asked, vec![Vec::<QueueName>::new(); 3]);
+    broker.declare(&queue(spec())).await.unwrap();
+    assert_eq!(broker.queues().await.unwrap(), [spec().name]);
+    shown("the record alone", is_one).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use crate::kit::Vhost;
 use crate::topologies::{assert_says, queue, spec};
 use std::path::PathBuf;
+#[cfg(target_os = "linux")]
+use tokio::net::{TcpListener, TcpStream};
 use tramline_core::transport::Transport;
 use tramline_core::{Error, ErrorKind};
 use tramline_rabbitmq::RabbitMq;
@@ -45,6 +47,31 @@ async fn a_broker_is_trusted_by_its_certificate_and_we_are_by_ours() {
         let error = refusal(&url(&server, &vhost, options)).await;
         assert_says(&error, ErrorKind::Misconfigured, &["amqps://127.0.0.1", why]);
     }
+}
+
+/// The certificate is for `localhost` and 127.0.0.1.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_for_another_host_is_refused_with_that_hosts_name() {
+    let Some(server) = or_skip(Server::temporary("host", &[])) else { return };
+    let vhost = Vhost::on(server.url().parse().unwrap());
+    let trusted = vec![("ca", server.certificates().ca())];
+    let mut elsewhere: url::Url = url(&server, &vhost, trusted).parse().unwrap();
+    let broker = ("127.0.0.1", elsewhere.port().unwrap());
+    // The same broker under an address that only this machine has.
+    let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let passing = tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(broker).await.unwrap();
+        let _ended = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    });
+    elsewhere.set_host(Some("127.0.0.2")).unwrap();
+    elsewhere.set_port(Some(port)).unwrap();
+    let error = RabbitMq::connect(elsewhere.as_str()).await.expect_err("expected a refusal");
+    let words = ["amqps://127.0.0.2", "not for this host", "a name that it has", "localhost"];
+    assert_says(&error, ErrorKind::Misconfigured, &words);
+    passing.abort();
 }
 
 /// Why nobody is let in at `url`. In TLS 1.3 a broker that refuses the client's certificate says so
