@@ -78,9 +78,15 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "orders-rabbitmq", about: "… on RabbitMQ", servers: &[], run: orders::rabbitmq },
     Step {
         name: "orders-rabbitmq-chaos",
-        about: "… while workers and the broker are killed",
+        about: "… while its workers are killed",
         servers: &[],
         run: orders::rabbitmq_chaos,
+    },
+    Step {
+        name: "orders-rabbitmq-broker",
+        about: "… while the broker is killed, too",
+        servers: &[],
+        run: orders::rabbitmq_broker,
     },
 ];
 

@@ -6,5 +6,5 @@ mod report;
 mod run;
 
 pub(crate) use parent::parent_killed;
-pub(crate) use rabbitmq::{chaos as rabbitmq_chaos, plain as rabbitmq};
+pub(crate) use rabbitmq::{broker as rabbitmq_broker, chaos as rabbitmq_chaos, plain as rabbitmq};
 pub(crate) use run::{chaos, memory, plain};

@@ -1,10 +1,12 @@
-//! The order service on a RabbitMQ of its own, which dies with it or before.
+//! The order service on a RabbitMQ of its own, which dies with it or before: never on one that the
+//! user has named, because queues of the same names may be there, and nobody else's broker is killed.
 
 use super::report::Disturbance;
 use super::run::{KILLS_MIN, built_and_run};
 use crate::test::outcome::Outcome;
 use crate::test::servers::{self, Started};
 use crate::workspace::Workspace;
+use tramline_services::Error;
 
 /// How often the chaos kills the broker.
 const BROKER_KILLS: u64 = 5;
@@ -14,6 +16,13 @@ pub(crate) fn plain(workspace: &Workspace) -> Outcome {
 }
 
 pub(crate) fn chaos(workspace: &Workspace) -> Outcome {
+    on_server(|server| {
+        let disturbance = Disturbance::Kills { all: KILLS_MIN, brokers: 0 };
+        built_and_run(workspace, &["--broker", &server.url(), "--chaos"], disturbance)
+    })
+}
+
+pub(crate) fn broker(workspace: &Workspace) -> Outcome {
     on_server(|server| {
         let (url, name) = (server.url(), server.name());
         let options = ["--broker", &url, "--chaos", "--chaos-broker", &name];
@@ -25,6 +34,7 @@ pub(crate) fn chaos(workspace: &Workspace) -> Outcome {
 fn on_server(run: impl FnOnce(&Started) -> Outcome) -> Outcome {
     match servers::start("rabbitmq", "orders") {
         Ok(server) => run(&server),
-        Err(error) => servers::outcome(error),
+        Err(Error::Absent { why, .. }) => Outcome::skipped(why),
+        Err(Error::Failed(what)) => Outcome::of_one(Err(what)),
     }
 }
