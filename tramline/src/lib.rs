@@ -72,3 +72,8 @@ pub use tramline_sqlite::{self as sqlite, Sqlite};
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../README.md")]
 mod readme {}
+
+/// So is the page on RabbitMQ.
+#[cfg(all(doctest, feature = "rabbitmq"))]
+#[doc = include_str!("../../docs/rabbitmq.md")]
+mod rabbitmq_page {}

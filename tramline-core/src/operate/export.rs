@@ -51,21 +51,19 @@ impl Peeked {
     /// ```
     /// # use bytes::Bytes;
     /// # use tramline_core::{envelope::Envelope, headers::Headers, operate::Peeked};
-    /// let headers = Headers::from_iter([("tenant", "eu")]);
     /// let envelope = Envelope {
     ///     id: Some("order-7".parse()?),
     ///     version: 1,
-    ///     headers,
+    ///     headers: Headers::from_iter([("tenant", "eu")]),
     ///     body: Bytes::from_static(b"{\"total\": 19.90}"),
     ///     ..Envelope::default()
     /// };
     /// let dead =
     ///     Peeked { position: 1, envelope: envelope.into(), failures: 3, due: None, death: None };
     /// let line = dead.to_json_line();
-    /// assert_eq!(
-    ///     line,
-    ///     r#"{"position":1,"message":{"id":"order-7"},"headers":{"tenant":"eu"},"body":{"total": 19.90},"failures":3}"#
-    /// );
+    /// let body = r#""body":{"total": 19.90},"failures":3}"#;
+    /// let head = r#"{"position":1,"message":{"id":"order-7"},"headers":{"tenant":"eu"},"#;
+    /// assert_eq!(line, format!("{head}{body}"));
     /// assert_eq!(Peeked::from_json_line(&line)?, dead);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -208,8 +206,14 @@ mod tests {
         let death =
             DeathRecord { reason, failures: 1, history, first_failed_at: Some(at), failed_at: at };
         let dead = Peeked { death: Some(death), ..Peeked::from_json_line(&line(b"1")).unwrap() };
-        let expected = r#""death":{"reason":"exhausted","failures":1,"history":[{"at":7000,"failure":1,"error":"declined"}],"first_failed_at":7000,"failed_at":7000}"#;
-        assert!(dead.to_json_line().contains(expected), "{}", dead.to_json_line());
+        let line = dead.to_json_line();
+        for expected in [
+            r#""death":{"reason":"exhausted","failures":1,"#,
+            r#""history":[{"at":7000,"failure":1,"error":"declined"}],"#,
+            r#""first_failed_at":7000,"failed_at":7000}"#,
+        ] {
+            assert!(line.contains(expected), "{line}");
+        }
     }
 
     #[test]

@@ -26,8 +26,9 @@ const LOOK_AT_DEAD_MAX: u64 = 1_000_000;
 
 /// What RabbitMQ shows, it shows to who takes it. So looking ([`peek`](Operate::peek),
 /// [`find`](Operate::find), and among dead letters [`groups`](Operate::groups),
-/// [`visit_dead`](Operate::visit_dead) and [`redrive`](Operate::redrive)) hides for a moment what is looked at: messages from the head of the queue on, which
-/// then go back to their places. Positions are places from the head, and move with it.
+/// [`visit_dead`](Operate::visit_dead) and [`redrive`](Operate::redrive)) hides for a moment what is
+/// looked at: messages from the head of the queue on, which then go back to their places. Positions are
+/// places from the head, and move with it.
 ///
 /// To a quorum queue each look is a delivery. So look at work that waits on demand, never in a loop: a
 /// message that came back twice is handled alone, and after as many deliveries as its
