@@ -35,6 +35,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 const BACK_MAX: Duration = Duration::from_secs(5);
 /// The same where others take messages, perhaps these.
 const BACK_MAX_BESIDE_OTHERS: Duration = Duration::from_millis(100);
+/// The same among dead letters, where the other is most likely a consumer of this walk's own that the
+/// broker still counts.
+const DEAD_BACK_MAX_BESIDE_OTHERS: Duration = Duration::from_secs(2);
 
 /// What is held of a queue, from its head on.
 pub(super) struct Walk {
@@ -239,7 +242,11 @@ impl Walk {
         let expected = self.stood.saturating_sub(self.acked + left);
         loop {
             let Standing { ready, consumers } = self.standing().await?;
-            let max = if consumers > 0 { BACK_MAX_BESIDE_OTHERS } else { BACK_MAX };
+            let max = match consumers {
+                0 => BACK_MAX,
+                _ if self.is_dead => DEAD_BACK_MAX_BESIDE_OTHERS,
+                _ => BACK_MAX_BESIDE_OTHERS,
+            };
             if ready >= expected || began.elapsed() >= max {
                 return Ok(());
             }
