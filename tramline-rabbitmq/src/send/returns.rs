@@ -270,6 +270,20 @@ mod tests {
         ]
     }
 
+    /// It would not end if it were sought among all numbers since the last one.
+    #[test]
+    fn a_return_is_found_after_any_number_of_messages_without_one() {
+        let mut returns = Returns::new();
+        returns.next = 1 << 60;
+        for waiter in [1, 2] {
+            returns.publish(waiter, waiter);
+        }
+        assert!(returns.confirm(1 << 60, true, Some((2, "NO_ROUTE".to_owned()))));
+        returns.confirm((1 << 60) + 1, true, None);
+        let told = [(1, Verdict::Stored), (2, Verdict::Returned("NO_ROUTE".to_owned()))];
+        assert_eq!(settled(&mut returns), told);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 

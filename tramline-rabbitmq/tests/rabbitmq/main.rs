@@ -1,5 +1,7 @@
 //! What RabbitMQ promises beyond the contracts, on a real broker.
 
+mod answering;
+mod censor;
 mod channels;
 mod coming_back;
 mod connecting;

@@ -1,0 +1,100 @@
+//! Each message is answered by itself, whatever becomes of those beside it.
+
+use crate::censor::Censor;
+use crate::kit::{PATIENCE, Vhost};
+use crate::messages::{
+    accepted, after, answers, declare_quorum, take, take_ids, to_queue, to_topic, within,
+};
+use crate::proxy::Proxy;
+use crate::topologies::shown;
+use lapin::options::QueueDeleteOptions;
+use parking_lot::Mutex;
+use std::time::Duration;
+use tramline_core::ErrorKind;
+use tramline_core::health::Health;
+use tramline_core::transport::{Sender, Sent, Transport};
+use tramline_rabbitmq::RabbitMq;
+
+const QUEUE: &str = "work";
+
+#[tokio::test]
+async fn what_the_broker_never_answers_keeps_from_no_other_of_its_batch_what_it_said_of_that() {
+    /// In the order of the channel: the first of the batch.
+    const UNANSWERED: u64 = 2;
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    declare_quorum(&raw, QUEUE).await;
+    let confirmed = Mutex::new(0);
+    let censor = Censor::before(&vhost, move |frame| match frame.confirms(&mut confirmed.lock()) {
+        Some(confirms) => {
+            let others = confirms.into_iter().filter(|(tag, _)| *tag != UNANSWERED);
+            others.map(|(_, frame)| frame).collect()
+        }
+        None => vec![frame],
+    });
+    let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
+    accepted(&rabbitmq, to_queue(QUEUE, "before")).await;
+    let batch = ["a", "b", "c"].map(|id| to_queue(QUEUE, id));
+    let sender = rabbitmq.sender().await.unwrap();
+    match sender.send(&batch, within(Duration::from_secs(3))).await.as_slice() {
+        [Sent::Unknown(error), b, c] => {
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+            assert!(b.is_accepted() && c.is_accepted(), "{b:?}, {c:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(take_ids(&raw, QUEUE, 4).await, ["before", "a", "b", "c"]);
+}
+
+/// Who is told that a message was refused may send it again under another id.
+#[tokio::test]
+async fn what_may_have_arrived_on_an_earlier_connection_is_not_called_refused() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    declare_quorum(&raw, QUEUE).await;
+    let proxy = Proxy::before(&vhost).await;
+    let rabbitmq = RabbitMq::connect(&proxy.url).await.unwrap();
+    accepted(&rabbitmq, to_queue(QUEUE, "first")).await;
+    take(&raw, QUEUE).await;
+    proxy.hold();
+    let sender = rabbitmq.sender().await.unwrap();
+    let sending = tokio::spawn(async move { answers(&sender, &[to_queue(QUEUE, "a")]).await });
+    take(&raw, QUEUE).await;
+    raw.channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await.unwrap();
+    proxy.cut();
+    let is_cut = || matches!(rabbitmq.health(), Health::Reconnecting { .. }).then_some(());
+    shown("the connection is cut", is_cut).await;
+    proxy.pass();
+    match sending.await.unwrap().as_slice() {
+        [Sent::Unknown(error)] => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stage_that_does_not_answer_holds_up_only_what_is_delayed() {
+    const QUEUE_DECLARE_OK: (u16, u16) = (50, 11);
+    let Some(vhost) = Vhost::fresh() else { return };
+    declare_quorum(&vhost.raw().await, QUEUE).await;
+    let is_of_a_stage = |arguments: &[u8]| arguments[1..].starts_with(b"tramline.delay.");
+    let (tell, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let censor = Censor::before(&vhost, move |frame| {
+        match frame.arguments(QUEUE_DECLARE_OK.0, QUEUE_DECLARE_OK.1).is_some_and(is_of_a_stage) {
+            true => {
+                let _ = tell.send(());
+                Vec::new()
+            }
+            false => vec![frame],
+        }
+    });
+    let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
+    let sender = rabbitmq.sender().await.unwrap();
+    let delayed = after(Duration::from_secs(60), to_queue(QUEUE, "delayed"));
+    let waiting = tokio::spawn(async move { answers(&sender, &[delayed]).await });
+    tokio::time::timeout(PATIENCE, asked.recv()).await.expect("the stage is declared").unwrap();
+    // It has to be asked for, too.
+    assert_eq!(accepted(&rabbitmq, to_topic("orders", "orders.placed", "a")).await, Some(false));
+    assert_eq!(accepted(&rabbitmq, to_queue(QUEUE, "b")).await, Some(true));
+    assert!(!waiting.is_finished());
+    waiting.abort();
+}

@@ -1,0 +1,106 @@
+//! Stands between the driver and the broker, and keeps some of the broker's words back for ever.
+
+use crate::kit::Vhost;
+use std::io;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// What is passed on instead of a frame of the broker's: itself, another one, several, or nothing.
+type Rule = Arc<dyn Fn(Frame) -> Vec<Frame> + Send + Sync>;
+
+/// Passes on what its rule lets through. Ends when it is dropped.
+pub(crate) struct Censor {
+    /// The URL through it.
+    pub(crate) url: String,
+    listening: JoinHandle<()>,
+}
+
+/// One frame of the protocol.
+pub(crate) struct Frame {
+    kind: u8,
+    channel: [u8; 2],
+    payload: Vec<u8>,
+}
+
+impl Censor {
+    /// Before the broker of `vhost`.
+    pub(crate) async fn before(
+        vhost: &Vhost,
+        rule: impl Fn(Frame) -> Vec<Frame> + Send + Sync + 'static,
+    ) -> Self {
+        let broker = (vhost.url.host_str().unwrap().to_owned(), vhost.url.port().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut url = vhost.url.clone();
+        url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+        let listening = tokio::spawn(listen(listener, broker, Arc::new(rule)));
+        Self { url: url.into(), listening }
+    }
+}
+
+impl Drop for Censor {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Frame {
+    /// The arguments, if it is this method of this class.
+    pub(crate) fn arguments(&self, class: u16, method: u16) -> Option<&[u8]> {
+        const METHOD: u8 = 1;
+        let begin = [class.to_be_bytes(), method.to_be_bytes()].concat();
+        (self.kind == METHOD).then(|| self.payload.strip_prefix(begin.as_slice()))?
+    }
+
+    /// The confirms of one message each that this one stands for, beginning behind `confirmed`, which is
+    /// moved on. `None` if it is no confirm.
+    pub(crate) fn confirms(&self, confirmed: &mut u64) -> Option<Vec<(u64, Self)>> {
+        const BASIC_ACK: (u16, u16) = (60, 80);
+        let arguments = self.arguments(BASIC_ACK.0, BASIC_ACK.1)?;
+        let last = u64::from_be_bytes(arguments[..8].try_into().unwrap());
+        let is_multiple = arguments[8] == 1;
+        let tags = if is_multiple { *confirmed + 1..=last } else { last..=last };
+        *confirmed = last.max(*confirmed);
+        let confirm = |tag: u64| {
+            let mut payload = [BASIC_ACK.0.to_be_bytes(), BASIC_ACK.1.to_be_bytes()].concat();
+            payload.extend(tag.to_be_bytes());
+            payload.push(0);
+            (tag, Self { kind: self.kind, channel: self.channel, payload })
+        };
+        Some(tags.map(confirm).collect())
+    }
+}
+
+async fn listen(listener: TcpListener, broker: (String, u16), rule: Rule) {
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        let server = TcpStream::connect(&broker).await.unwrap();
+        let (mut from_client, to_client) = client.into_split();
+        let (from_server, mut to_server) = server.into_split();
+        let rule = rule.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = copy(&mut from_client, &mut to_server) => {}
+                _ = censor(from_server, to_client, rule) => {}
+            }
+        });
+    }
+}
+
+async fn censor(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, rule: Rule) -> io::Result<()> {
+    const END: u8 = 0xCE;
+    loop {
+        let kind = from.read_u8().await?;
+        let mut channel = [0; 2];
+        from.read_exact(&mut channel).await?;
+        let mut payload = vec![0; from.read_u32().await? as usize];
+        from.read_exact(&mut payload).await?;
+        assert_eq!(from.read_u8().await?, END);
+        for Frame { kind, channel, payload } in rule(Frame { kind, channel, payload }) {
+            let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+            to.write_all(&[&[kind], &channel[..], &length, &payload, &[END]].concat()).await?;
+        }
+    }
+}
