@@ -23,6 +23,14 @@ const OPTIONS: [&str; 11] = [
 
 /// The options that `url` says.
 pub(crate) fn parse(url: &str) -> Result<RabbitMqOptions> {
+    if has_stray(url) {
+        // Nothing of it is shown: what looks like a vhost may be a part of the password.
+        let doing = "read a RabbitMQ URL";
+        return Err(Error::new(ErrorKind::Misconfigured, doing).because(
+            "there is a # or, behind the host, an @ in it: in a user, password or vhost / is written \
+             %2F, ? is %3F, # is %23 and @ is %40",
+        ));
+    }
     let (url, further) = &first_and_further(url);
     let parsed = Url::parse(url).map_err(|error| bad(url).because(error))?;
     let tls = match parsed.scheme() {
@@ -67,6 +75,17 @@ pub(crate) fn parse(url: &str) -> Result<RabbitMqOptions> {
         hold_max: Duration::from_secs(numbers.get("hold_max", 1, u32::MAX.into(), 1500)?),
         management: text("management").map(str::to_owned),
     })
+}
+
+/// Whether something stands where it cannot be meant, as when a password is not percent-encoded: what
+/// is behind its `/` or `?` would be taken for a vhost or for options, and be shown.
+fn has_stray(url: &str) -> bool {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let (_, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (path, options) = behind.split_once('?').unwrap_or((behind, ""));
+    // An option may be a URL.
+    let first_option = options.split('=').next().unwrap_or_default();
+    url.contains('#') || path.contains('@') || first_option.contains('@')
 }
 
 /// The URL of the first host alone, and the other hosts: a URL has but one.
@@ -209,6 +228,15 @@ mod tests {
     }
 
     #[test]
+    fn a_password_may_hold_anything_that_is_percent_encoded() {
+        let url = "amqp://u%2F:a%2Fb%3Fc%23d%40e%3A@h/shop%40eu?management=http://u:p@h:15672";
+        let said = parse(url).unwrap();
+        assert_eq!((said.user.as_str(), said.password.as_str()), ("u/", "a/b?c#d@e:"));
+        assert_eq!((said.vhost.as_str(), said.hosts), ("shop@eu", vec![host("h", 5672)]));
+        assert_eq!(said.management.as_deref(), Some("http://u:p@h:15672"));
+    }
+
+    #[test]
     fn what_a_url_leaves_out_is_as_everywhere() {
         for url in ["amqp://localhost", "amqp://localhost/", "amqp://localhost/%2f"] {
             let said = parse(url).unwrap();
@@ -233,6 +261,13 @@ mod tests {
             ("amqps://u:secret@h?cert=client.pem", "`cert` and `key` go together"),
             ("amqp://u:secret@h/%zz", "hexadecimal"),
             ("amqp://u:secret@h:port", "port"),
+            ("amqp://u:1/secret@h/vhost", "/ is written %2F"),
+            ("amqp://u:a@1/secret@h/vhost", "/ is written %2F"),
+            ("amqp://u:1?secret@h/vhost", "? is %3F"),
+            ("amqp://u:1?secret@h/vhost?heartbeat=5", "? is %3F"),
+            ("amqp://u:1#secret@h/vhost", "# is %23"),
+            ("amqp://u:secret@h/shop#eu", "# is %23"),
+            ("amqp://u:secret@h/shop@eu", "@ is %40"),
         ] {
             let error = parse(url).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Misconfigured, "{url}");
