@@ -50,6 +50,11 @@ impl Declared {
         }
     }
 
+    /// Whether anything was declared, which comes back with each connection.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     /// Adds an exchange to what is declared from now on.
     pub(crate) fn add_exchange(&self, exchange: Exchange) {
         self.foreign.lock().exchanges.push(exchange);
@@ -112,7 +117,7 @@ impl Declared {
     pub(crate) async fn again(&self, session: &Session) -> Result<()> {
         let topology = self.topology();
         let foreign = self.foreign.lock().clone();
-        if !self.begun.load(Ordering::Relaxed) {
+        if !self.has_begun() {
             return Ok(());
         }
         let plans = plans(&topology)?;

@@ -95,6 +95,14 @@ impl Link {
         self.state.borrow().clone()
     }
 
+    /// Which connection this is now, from 1; `None` while there is none.
+    pub(crate) fn number(&self) -> Option<u64> {
+        match &*self.state.borrow() {
+            LinkState::Up(session) if !session.has_ended() => Some(session.number()),
+            _ => None,
+        }
+    }
+
     /// Closes the connection, or ends the attempts to have one again, by `deadline` at the latest.
     pub(crate) async fn close(&self, deadline: Deadline) {
         self.closing.cancel();

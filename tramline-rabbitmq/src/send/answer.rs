@@ -48,6 +48,24 @@ impl Message {
         }
     }
 
+    /// Whether it is answered that there is nothing that it could be sent to.
+    pub(crate) fn is_missing(&self) -> bool {
+        let Self::Answered(Sent::Refused(error) | Sent::Unknown(error)) = self else {
+            return false;
+        };
+        error.kind() == ErrorKind::NotFound
+    }
+
+    /// Takes the answer back if it was that there is nothing there.
+    pub(crate) fn look_again(&mut self) {
+        if self.is_missing()
+            && let Self::Answered(Sent::Refused(error) | Sent::Unknown(error)) = &*self
+        {
+            let may_have_arrived = matches!(self, Self::Answered(Sent::Unknown(_)));
+            *self = Self::Open { may_have_arrived, why: Some(error.clone()) };
+        }
+    }
+
     /// Answers with `error`, unless it is answered.
     pub(crate) fn give_up(&mut self, error: &Error) {
         if let Self::Open { may_have_arrived, .. } = self {

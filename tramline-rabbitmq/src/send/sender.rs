@@ -38,6 +38,8 @@ impl RabbitMqSender {
 /// messages is full, `send` waits. At the deadline a message that may have been written is
 /// [`Sent::Unknown`], any other [`Sent::Refused`].
 ///
+/// A batch is published in its order; what has to be published again comes behind what was taken.
+///
 /// Not cancel-safe: when the future is dropped, each message may or may not have been sent, and what
 /// was handed to the connection may still leave.
 impl Sender for RabbitMqSender {
@@ -76,7 +78,15 @@ impl RabbitMqSender {
                 Ok(session) => session,
                 Err(error) => return messages.iter_mut().for_each(|one| one.give_up(&error)),
             };
+            let declared_on = self.shared.consuming.number();
             self.send_on(&session, batch, messages).await;
+            if messages.iter().any(Message::is_missing) && !self.all_is_declared(declared_on).await
+            {
+                messages.iter_mut().for_each(Message::look_again);
+                // Its error is that of the deadline, or the next attempt's.
+                let _ = self.shared.consuming.session(deadline).await;
+                continue;
+            }
             if messages.iter().all(|message| matches!(message, Message::Answered(_))) {
                 return;
             }
@@ -85,6 +95,24 @@ impl RabbitMqSender {
             if !session.has_ended() {
                 tokio::time::sleep(pause(attempt, SystemEntropy.fraction())).await;
             }
+        }
+    }
+
+    /// Whether what is not there now was not there for good: a broker that was started again has lost
+    /// what is not durable, and this connection may be back before the one that declares it again.
+    ///
+    /// `on` is the number of that one before the messages were sent.
+    async fn all_is_declared(&self, on: Option<u64>) -> bool {
+        if !self.shared.declared.has_begun() {
+            return true;
+        }
+        match self.shared.consuming.state() {
+            // It is the same broker if it answers on it.
+            LinkState::Up(session) if Some(session.number()) == on => {
+                session.channel().await.is_ok()
+            }
+            LinkState::Up(_) | LinkState::Down { .. } => false,
+            LinkState::Closed => true,
         }
     }
 

@@ -3,9 +3,10 @@
 use crate::kit::Vhost;
 use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What is passed on instead of a frame of the broker's: itself, another one, several, or nothing.
@@ -15,6 +16,7 @@ type Rule = Arc<dyn Fn(Frame) -> Vec<Frame> + Send + Sync>;
 pub(crate) struct Censor {
     /// The URL through it.
     pub(crate) url: String,
+    holds_consumers: watch::Sender<bool>,
     listening: JoinHandle<()>,
 }
 
@@ -35,8 +37,14 @@ impl Censor {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut url = vhost.url.clone();
         url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
-        let listening = tokio::spawn(listen(listener, broker, Arc::new(rule)));
-        Self { url: url.into(), listening }
+        let (holds_consumers, is_held) = watch::channel(false);
+        let listening = tokio::spawn(listen(listener, broker, Arc::new(rule), is_held));
+        Self { url: url.into(), holds_consumers, listening }
+    }
+
+    /// Whether new connections that consume are kept from getting through.
+    pub(crate) fn hold_consumers(&self, holds: bool) {
+        self.holds_consumers.send_replace(holds);
     }
 }
 
@@ -73,19 +81,44 @@ impl Frame {
     }
 }
 
-async fn listen(listener: TcpListener, broker: (String, u16), rule: Rule) {
+async fn listen(
+    listener: TcpListener,
+    broker: (String, u16),
+    rule: Rule,
+    is_held: watch::Receiver<bool>,
+) {
     loop {
         let (client, _) = listener.accept().await.unwrap();
         let server = TcpStream::connect(&broker).await.unwrap();
-        let (mut from_client, to_client) = client.into_split();
-        let (from_server, mut to_server) = server.into_split();
-        let rule = rule.clone();
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        let (rule, is_held) = (rule.clone(), is_held.clone());
         tokio::spawn(async move {
             tokio::select! {
-                _ = copy(&mut from_client, &mut to_server) => {}
+                _ = pass_on(from_client, to_server, is_held) => {}
                 _ = censor(from_server, to_client, rule) => {}
             }
         });
+    }
+}
+
+/// Who consumes says so in the connection's name, which comes before anything can be done.
+async fn pass_on(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut is_held: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let mut bytes = vec![0; 64 * 1024];
+    loop {
+        let count = from.read(&mut bytes).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        let consumes = bytes[..count].windows(8).any(|name| name == b"/consume");
+        if consumes && is_held.wait_for(|holds| !holds).await.is_err() {
+            return Ok(());
+        }
+        to.write_all(&bytes[..count]).await?;
     }
 }
 

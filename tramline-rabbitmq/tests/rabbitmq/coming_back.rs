@@ -1,7 +1,8 @@
 //! What was declared is there again with the next connection.
 
+use crate::censor::Censor;
 use crate::kit::Vhost;
-use crate::messages::{accepted, after, to_queue};
+use crate::messages::{self, accepted, after, answers, to_exchange, to_queue};
 use crate::receiving::{ack, next, send, source};
 use crate::topologies::{QUEUE, queue, refused, shown, spec, subscribed, with};
 use lapin::BasicProperties;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use tramline_core::ErrorKind;
 use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::topology::{QueueSpec, Rule, Topology};
-use tramline_core::transport::{Source, Transport};
-use tramline_rabbitmq::Exchange;
+use tramline_core::transport::{Sent, Source, Transport};
+use tramline_rabbitmq::{Exchange, RabbitMq};
 
 /// The queues to which the broker gave their names.
 fn given(vhost: &Vhost) -> Vec<String> {
@@ -140,4 +141,34 @@ async fn an_exchange_of_who_only_publishes_comes_back() {
     assert!(vhost.exchange("audit").is_null());
     cut(&vhost).await;
     shown("the exchange", || (!vhost.exchange("audit").is_null()).then_some(())).await;
+}
+
+/// The connection that publishes is back before the one that declares.
+#[tokio::test]
+async fn what_is_sent_to_a_queue_that_has_yet_to_be_declared_again_waits_for_it() {
+    const SOON: Duration = Duration::from_millis(500);
+    let Some(vhost) = Vhost::fresh() else { return };
+    let censor = Censor::before(&vhost, |frame| vec![frame]).await;
+    let broker = RabbitMq::connect(&censor.url).await.unwrap();
+    let broker = broker.exchange(Exchange::fanout("audit").durable(false));
+    broker.declare(&queue(with([("queue-type", "classic"), ("durable", "false")]))).await.unwrap();
+    censor.hold_consumers(true);
+    broker.cut().await;
+    // As a broker does that is started again.
+    for gone in
+        [format!("queues/{}/{QUEUE}", vhost.name), format!("exchanges/{}/audit", vhost.name)]
+    {
+        vhost.ask("DELETE", &format!("/api/{gone}"), None);
+    }
+    let sender = broker.sender().await.unwrap();
+    let batch = [to_queue(QUEUE, "a"), to_exchange("audit", "key", "b")];
+    let mut sending = tokio::spawn(async move { answers(&sender, &batch).await });
+    let early = tokio::time::timeout(SOON, &mut sending).await;
+    assert!(early.is_err(), "it waits: {early:?}");
+    censor.hold_consumers(false);
+    let sent = sending.await.unwrap();
+    assert!(sent.iter().all(Sent::is_accepted), "{sent:?}");
+    // It was deleted for good.
+    vhost.ask("DELETE", &format!("/api/queues/{}/{QUEUE}", vhost.name), None);
+    messages::refused(&broker, to_queue(QUEUE, "c"), ErrorKind::NotFound).await;
 }
