@@ -19,7 +19,8 @@ pub(crate) const MISSED: &str = "tramline.missed";
 pub(crate) const DELAY: &str = "tramline.delay";
 /// The queue that remembers what was declared.
 pub(crate) const REGISTRY: &str = "tramline.registry";
-/// Whose bindings say which messages were handled alone: an exchange and a queue.
+/// Whose bindings say which messages were handled alone: an exchange, and before a dot and its number
+/// the queue of each week.
 pub(crate) const TRIALS: &str = "tramline.trials";
 
 /// The names that are not the queue's own: those that the broker gives to temporary queues, and

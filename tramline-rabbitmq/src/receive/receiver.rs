@@ -9,8 +9,10 @@ use super::pace::Pace;
 use crate::declare::QueueKind;
 use crate::rabbitmq::Shared;
 use crate::wire;
-use futures_util::FutureExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery as Delivered;
+use std::result;
 use std::sync::Arc;
 use std::time::Instant;
 use tramline_core::name::QueueRef;
@@ -32,8 +34,8 @@ pub struct RabbitMqReceiver {
     consumption: Option<Consumption>,
     /// While there is none.
     opening: Option<BoxFuture<'static, Result<Consumption>>>,
-    /// Taken, and the broker is asked for its trials.
-    suspect: Option<BoxFuture<'static, RabbitMqDelivery>>,
+    /// Taken, and the broker is asked for their trials.
+    suspects: FuturesUnordered<BoxFuture<'static, RabbitMqDelivery>>,
     complained: Complained,
     stopped: bool,
 }
@@ -57,7 +59,7 @@ impl RabbitMqReceiver {
             counts: counts(source),
             consumption: Some(consumption),
             opening: None,
-            suspect: None,
+            suspects: FuturesUnordered::new(),
             complained: Complained::default(),
             stopped: false,
         })
@@ -108,54 +110,87 @@ impl RabbitMqReceiver {
     }
 }
 
+/// What happens to a receiver.
+enum Step {
+    /// The broker has said how often a message was tried.
+    Asked(RabbitMqDelivery),
+    /// The consumer has something, or has ended.
+    Taken(result::Result<Delivered, End>),
+    /// There is a consumer again, or there cannot be one.
+    Opened(Result<Consumption>),
+    /// It was stopped, and is empty.
+    Ended,
+}
+
+impl RabbitMqReceiver {
+    /// What happens next. Cancel-safe.
+    async fn step(&mut self) -> Step {
+        let Self { suspects, consumption, opening, pace, .. } = self;
+        let (shared, wish, stopped) = (&self.shared, &self.wish, self.stopped);
+        let others = async {
+            match consumption {
+                Some(consumption) => Step::Taken(match consumption.at_once() {
+                    Some(next) => next,
+                    None => {
+                        pace.rests();
+                        consumption.next().await
+                    }
+                }),
+                None if stopped => Step::Ended,
+                None => {
+                    let again = || Consumption::begin_again(shared.clone(), wish.clone()).boxed();
+                    Step::Opened(opening.get_or_insert_with(again).await)
+                }
+            }
+        };
+        if suspects.is_empty() {
+            return others.await;
+        }
+        tokio::select! {
+            biased;
+            Some(suspect) = suspects.next() => Step::Asked(suspect),
+            // In an order, others wait for what is before them.
+            step = others, if !wish.order.has_one_consumer() => step,
+        }
+    }
+}
+
 impl Receiver for RabbitMqReceiver {
     type Delivery = RabbitMqDelivery;
 
     async fn next(&mut self) -> Result<Option<RabbitMqDelivery>> {
         loop {
-            if let Some(suspect) = &mut self.suspect {
-                let suspect = suspect.await;
-                self.suspect = None;
-                if !suspect.is_lost() {
-                    return Ok(Some(suspect));
-                }
-            }
-            if let Some(consumption) = &mut self.consumption {
-                let next = match consumption.at_once() {
-                    Some(next) => next,
-                    None => {
-                        self.pace.rests();
-                        consumption.next().await
+            match self.step().await {
+                Step::Asked(suspect) => {
+                    if !suspect.is_lost() {
+                        return Ok(Some(suspect));
                     }
-                };
-                match next {
-                    Ok(delivered) => {
-                        let lease = consumption.lease().clone();
-                        self.keep_pace(delivered.data.len());
-                        let delivery = self.opened(delivered, lease);
-                        if !delivery.may_have_been_tried() {
-                            return Ok(Some(delivery));
-                        }
-                        self.suspect = Some(delivery.with_trials().boxed());
-                    }
-                    Err(End::Cancelled) => self.changes_pace(),
-                    Err(End::Spent) => self.retire(),
-                    Err(End::Gone(why)) => self.begins_again(&why),
                 }
-                continue;
-            }
-            if self.stopped {
-                return Ok(None);
-            }
-            let opening = self.opening.get_or_insert_with(|| {
-                Consumption::begin_again(self.shared.clone(), self.wish.clone()).boxed()
-            });
-            let opened = opening.await;
-            self.opening = None;
-            match opened {
-                Ok(consumption) => self.consumption = Some(consumption),
-                Err(error) if error.kind() == ErrorKind::Closed => return Ok(None),
-                Err(error) => return Err(error),
+                Step::Taken(Ok(delivered)) => {
+                    let Some(consumption) = &self.consumption else { continue };
+                    let lease = consumption.lease().clone();
+                    self.keep_pace(delivered.data.len());
+                    let delivery = self.opened(delivered, lease);
+                    if !delivery.may_have_been_tried() {
+                        return Ok(Some(delivery));
+                    }
+                    // Who stops does not wait for the answer: the message goes back.
+                    if !self.stopped {
+                        self.suspects.push(delivery.with_trials().boxed());
+                    }
+                }
+                Step::Taken(Err(End::Cancelled)) => self.changes_pace(),
+                Step::Taken(Err(End::Spent)) => self.retire(),
+                Step::Taken(Err(End::Gone(why))) => self.begins_again(&why),
+                Step::Opened(opened) => {
+                    self.opening = None;
+                    match opened {
+                        Ok(consumption) => self.consumption = Some(consumption),
+                        Err(error) if error.kind() == ErrorKind::Closed => return Ok(None),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Step::Ended => return Ok(None),
             }
         }
     }
@@ -163,8 +198,9 @@ impl Receiver for RabbitMqReceiver {
     async fn stop(&mut self) -> Result<()> {
         self.stopped = true;
         self.opening = None;
+        // They go back.
+        self.suspects.clear();
         if self.wish.order.has_one_consumer() {
-            self.suspect = None;
             self.retire();
         } else if let Some(consumption) = &mut self.consumption {
             consumption.cancel();

@@ -1,14 +1,15 @@
 //! How often a message was handled alone, remembered by the broker.
 //!
 //! A message that waits cannot be written on. Each trial is a binding of the exchange
-//! `tramline.trials`, with a key made of the queue, the message and the number of the trial: a
-//! binding is as durable as a queue, and is there for everybody once the broker has answered. To ask
-//! for one, an empty message is published under its key: the broker returns it if there is none.
-//! What is bound is a queue that keeps nothing.
+//! `tramline.trials`, with a key made of the queue, the message and which of its deliveries the trial
+//! was: a binding is as durable as a queue, and is there for everybody once the broker has answered.
+//! To ask for one, an empty message is published under its key: the broker returns it if there is
+//! none. What is bound is a queue that keeps nothing, one for each week. It expires, and its bindings
+//! with it: those of messages that were purged, deleted or put aside by the broker.
 
 use super::consumption::NEVER;
 use crate::error;
-use crate::link::Session;
+use crate::link::{Session, pause};
 use crate::names::TRIALS;
 use crate::rabbitmq::Shared;
 use lapin::options::{
@@ -19,15 +20,21 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tramline_core::clock::{Clock, Deadline, Entropy, SystemClock, SystemEntropy, Timestamp};
 use tramline_core::envelope::Envelope;
 use tramline_core::name::QueueRef;
 use tramline_core::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
-/// More than anybody counts up to.
-const TRIALS_MAX: u32 = 16;
+/// Trials among earlier deliveries than these do not count any more.
+const DELIVERIES_MAX: u32 = 64;
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long after its first trial the queue of a week expires.
+const EXPIRES_AFTER: Duration = Duration::from_secs(2 * 7 * 24 * 3600);
 
 /// What a message is remembered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +53,8 @@ impl Key {
         Self(Uuid::new_v5(&queue, id.to_string().as_bytes()))
     }
 
-    fn of_trial(self, number: u32) -> ShortString {
-        format!("{}.{number}", self.0).into()
+    fn of_trial(self, delivery: u32) -> ShortString {
+        format!("{}.{delivery}", self.0).into()
     }
 }
 
@@ -57,33 +64,61 @@ impl Key {
 pub(crate) struct Asking(Mutex<Option<(u64, Channel)>>);
 
 impl Asking {
-    /// How many trials are remembered of `key`.
+    /// Which of `deliveries` of `key` were trials, the last ones first. As long as the broker does not
+    /// say, it is asked again: nobody can answer for it. Cancel-safe.
     ///
     /// # Errors
-    /// The broker does not answer in time, or does not allow it.
-    pub(super) async fn count(&self, shared: &Shared, key: Key) -> Result<u32> {
-        const LIMIT: Duration = Duration::from_secs(5);
-        let doing = "ask how often a message was handled alone";
-        match tokio::time::timeout(LIMIT, self.count_slowly(shared, key)).await {
-            Ok(counted) => counted.map_err(|error| Error::new(error.kind(), doing).because(error)),
-            Err(_) => Err(Error::new(ErrorKind::TimedOut, doing)),
+    /// [`ErrorKind::Closed`].
+    pub(super) async fn trials(
+        &self,
+        shared: &Shared,
+        key: Key,
+        deliveries: Range<u32>,
+    ) -> Result<Vec<u32>> {
+        let from = deliveries.start.max(deliveries.end.saturating_sub(DELIVERIES_MAX));
+        let mut attempt = 0;
+        loop {
+            let session = shared.publishing.session(NEVER).await?;
+            // A blocked connection would keep the question until it is of no use any more.
+            session.unblocked().await;
+            match self.ask(&session, key, from..deliveries.end).await {
+                Ok(trials) => return Ok(trials),
+                Err(error) => {
+                    tracing::warn!(%error, attempt, "the broker does not say who was handled alone");
+                }
+            }
+            tokio::time::sleep(pause(attempt, SystemEntropy.fraction())).await;
+            attempt += 1;
         }
     }
 
-    async fn count_slowly(&self, shared: &Shared, key: Key) -> Result<u32> {
+    async fn ask(&self, session: &Session, key: Key, deliveries: Range<u32>) -> Result<Vec<u32>> {
+        const LIMIT: Duration = Duration::from_secs(5);
         let mut known = self.0.lock().await;
-        let session = shared.publishing.session(NEVER).await?;
         // Taken out while it is used: who is interrupted, or fails, leaves none.
-        let channel = match known.take() {
-            Some((number, channel)) if number == session.number() => channel,
-            _ => open(&session).await?,
+        let channel = known.take().filter(|(number, _)| *number == session.number());
+        let asked = async {
+            let channel = match channel {
+                Some((_, channel)) => channel,
+                None => open(session).await?,
+            };
+            let mut trials = Vec::new();
+            for delivery in deliveries.rev() {
+                if is_bound(&channel, key.of_trial(delivery)).await? {
+                    trials.push(delivery);
+                }
+            }
+            Ok::<_, Error>((channel, trials))
         };
-        let mut count = 0;
-        while count < TRIALS_MAX && is_bound(&channel, key.of_trial(count + 1)).await? {
-            count += 1;
+        let doing = "ask how often a message was handled alone";
+        match tokio::time::timeout(LIMIT, asked).await {
+            Ok(Ok((channel, trials))) => {
+                *known = Some((session.number(), channel));
+                Ok(trials)
+            }
+            Ok(Err(error)) => Err(Error::new(ErrorKind::Unavailable, doing).because(error)),
+            Err(_) => Err(Error::new(ErrorKind::TimedOut, doing)),
         }
-        *known = Some((session.number(), channel));
-        Ok(count)
     }
 }
 
@@ -110,36 +145,85 @@ async fn is_bound(channel: &Channel, key: ShortString) -> Result<bool> {
     }
 }
 
-/// Remembers trial `number` of `key`. Done when the broker has answered.
+/// Remembers that `delivery` of `key` is a trial. Done when the broker has answered.
 ///
 /// # Errors
 /// The trial may or may not be remembered.
-pub(super) async fn mark(session: &Session, key: Key, number: u32) -> Result<()> {
+pub(super) async fn mark(session: &Session, key: Key, delivery: u32) -> Result<()> {
     let channel = session.channel().await?;
+    let queue = queue_of(week(SystemClock.now()));
     let marked = async {
         declare_exchange(&channel).await?;
-        declare_queue(&channel).await?;
+        declare_queue(&channel, queue.clone()).await?;
         let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-        channel.queue_bind(TRIALS.into(), TRIALS.into(), key.of_trial(number), options, none).await
+        channel.queue_bind(queue, TRIALS.into(), key.of_trial(delivery), options, none).await
     };
     marked.await.map_err(|error| error::failed("remember that a message is handled alone", error))
 }
 
-/// Forgets trials 1 to `count` of `key`. Those that are not there are none to forget.
+/// Forgets these `trials` of `key`. Those that are not there are none to forget.
 ///
 /// # Errors
 /// Some may be left.
-pub(super) async fn forget(session: &Session, key: Key, count: u32) -> Result<()> {
+pub(super) async fn forget(session: &Session, key: Key, trials: &[u32]) -> Result<()> {
+    if trials.is_empty() {
+        return Ok(());
+    }
     let channel = session.channel().await?;
     let forgotten = async {
-        // The last one first: what is left when this ends early is counted from the first.
-        for number in (1..=count).rev() {
-            let (key, none) = (key.of_trial(number), FieldTable::default());
-            channel.queue_unbind(TRIALS.into(), TRIALS.into(), key, none).await?;
+        for queue in queues_now(SystemClock.now()) {
+            for trial in trials {
+                let (key, none) = (key.of_trial(*trial), FieldTable::default());
+                channel.queue_unbind(queue.clone(), TRIALS.into(), key, none).await?;
+            }
         }
         Ok(())
     };
     forgotten.await.map_err(|error| error::failed("forget that a message was handled alone", error))
+}
+
+/// The process has outlived a trial that it never settled. If that is because the connection ended,
+/// which is not the message's doing, the trial is forgotten: as soon as there is a connection again,
+/// for some minutes. What loses its channel alone was held for longer than the broker allows.
+pub(super) async fn acquit(shared: Arc<Shared>, lost: Session, key: Key, trial: u32) {
+    /// The end of a channel is often seen a moment before that of its connection.
+    const MOMENT: Duration = Duration::from_secs(5);
+    const LIMIT: Duration = Duration::from_secs(600);
+    const ATTEMPTS: usize = 5;
+    if tokio::time::timeout(MOMENT, lost.ended()).await.is_err() {
+        return;
+    }
+    let deadline = Deadline::after(SystemClock.now(), LIMIT);
+    for _ in 0..ATTEMPTS {
+        let forgotten = match shared.consuming.session(deadline).await {
+            Ok(session) => forget(&session, key, &[trial]).await,
+            Err(error) => Err(error),
+        };
+        match forgotten {
+            Ok(()) => return,
+            Err(error) if error.is_transient() && !deadline.left(SystemClock.now()).is_zero() => {}
+            Err(error) => {
+                return tracing::debug!(%error, "a trial counts although its process lives");
+            }
+        }
+    }
+}
+
+/// The number of the week that `now` is in.
+fn week(now: Timestamp) -> i64 {
+    now.as_millis().div_euclid(WEEK.as_millis() as i64)
+}
+
+fn queue_of(week: i64) -> ShortString {
+    format!("{TRIALS}.{week}").into()
+}
+
+/// The queues that may be there: each is declared within its week, or a little beside it by who has
+/// another clock.
+fn queues_now(now: Timestamp) -> impl Iterator<Item = ShortString> {
+    let weeks = (EXPIRES_AFTER.as_secs() / WEEK.as_secs()) as i64;
+    let this = week(now);
+    (this - weeks..=this).rev().map(queue_of)
 }
 
 async fn declare_exchange(channel: &Channel) -> lapin::Result<()> {
@@ -149,14 +233,15 @@ async fn declare_exchange(channel: &Channel) -> lapin::Result<()> {
 }
 
 /// A quorum queue, because the bindings of a classic one are not there while its node is down.
-async fn declare_queue(channel: &Channel) -> lapin::Result<()> {
+async fn declare_queue(channel: &Channel, queue: ShortString) -> lapin::Result<()> {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let arguments: FieldTable = BTreeMap::from([
         ("x-queue-type".into(), AMQPValue::LongString("quorum".into())),
         ("x-max-length".into(), AMQPValue::LongLongInt(0)),
+        ("x-expires".into(), AMQPValue::LongLongInt(EXPIRES_AFTER.as_millis() as i64)),
     ])
     .into();
-    channel.queue_declare(TRIALS.into(), options, arguments).await.map(drop)
+    channel.queue_declare(queue, options, arguments).await.map(drop)
 }
 
 impl fmt::Debug for Asking {
@@ -187,5 +272,17 @@ mod tests {
         assert_ne!(key("a", None, "x"), key("a", None, "y"));
         assert_ne!(key("a", None, "x"), key("b", None, "x"));
         assert_ne!(key("a", Some("1"), "x").of_trial(1), key("a", Some("1"), "x").of_trial(2));
+    }
+
+    #[test]
+    fn a_trial_is_forgotten_wherever_it_was_remembered_before_that_expired() {
+        let now = Timestamp::from_millis(1_795_352_374_000);
+        let later = now.after(EXPIRES_AFTER);
+        let names = |now| queues_now(now).map(|name| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            names(now),
+            ["tramline.trials.2968", "tramline.trials.2967", "tramline.trials.2966"]
+        );
+        assert!(names(later).contains(&queue_of(week(now)).to_string()));
     }
 }

@@ -119,7 +119,7 @@ pub(crate) async fn ack(delivery: RabbitMqDelivery) {
 }
 
 /// Cuts all connections, as often as it takes: the broker lists a new one a little later.
-async fn cut_until_lost(vhost: &Vhost, held: &RabbitMqDelivery) {
+pub(crate) async fn cut_until_lost(vhost: &Vhost, held: &RabbitMqDelivery) {
     let cut = async {
         loop {
             vhost.cut_all();
