@@ -111,7 +111,12 @@ impl Bus {
         let name = QueueName::new(queue).map_err(|bad| {
             Error::new(ErrorKind::Misconfigured, "look at dead letters").because(bad)
         })?;
-        Ok(DeadLetters::of(self.0.transport.clone(), name, self.0.stopping.clone()))
+        Ok(self.dead_letters_of(name))
+    }
+
+    /// As [`dead_letters`](Self::dead_letters), of a queue that others may have named.
+    pub fn dead_letters_of(&self, queue: QueueName) -> DeadLetters {
+        DeadLetters::of(self.0.transport.clone(), queue, self.0.stopping.clone())
     }
 
     /// Whether the bus stops: it was told to, or this program is outdated.

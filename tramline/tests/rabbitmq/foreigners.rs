@@ -1,10 +1,12 @@
 //! What clients send that know nothing of us is handled, or is a dead letter that says why not.
 
-use crate::kit::Vhost;
+use crate::kit::{PATIENCE, Vhost};
 use crate::orders::{QUEUE, bus, dead_letters, declared, emptied, next, raw_send, work};
 use crate::python::{SEND, python, script};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
+use tokio::time::timeout;
+use tramline::QueueName;
 use tramline::core::dead::Reason;
 
 #[tokio::test]
@@ -66,4 +68,33 @@ async fn what_the_dead_letter_queue_does_not_take_stays_until_it_does() {
     let dead = dead_letters(&bus, 1).await;
     assert_eq!(dead[0].envelope.body, &b"not JSON"[..]);
     emptied(&vhost, QUEUE).await;
+}
+
+#[tokio::test]
+async fn dead_letters_of_a_queue_that_others_have_named_are_exported_and_redriven() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let name = QueueName::foreign("Legacy_Orders");
+    let theirs = raw.channel.queue_declare(name.as_str().into(), options, FieldTable::default());
+    theirs.await.unwrap();
+    let (bus, mut heard) = bus(&vhost).await;
+    let endpoint = work().queue(name.clone()).argument("declare", "no");
+    let bus = bus.endpoint(endpoint).start().await.unwrap();
+    raw_send(&raw, "", name.as_str(), b"not JSON").await;
+    raw_send(&raw, "", name.as_str(), br#"{"order":4}"#).await;
+    assert_eq!(next(&mut heard).await, 4);
+    let dead = bus.dead_letters_of(name);
+    let exported = async {
+        loop {
+            let mut file = Vec::new();
+            if dead.export(&mut file).await.unwrap() == 1 {
+                return String::from_utf8(file).unwrap();
+            }
+        }
+    };
+    let line = timeout(PATIENCE, exported).await.expect("a dead letter in time");
+    assert!(line.contains(r#""body_base64":"bm90IEpTT04=""#), "{line}");
+    assert!(line.contains(r#""reason":"undecodable""#), "{line}");
+    assert_eq!(dead.redrive_all().await.unwrap(), 1);
 }
