@@ -6,4 +6,4 @@ mod way;
 
 pub(crate) use plan::{PAUSE_MAX, Plan, RESOLUTION};
 pub(crate) use stages::{bind_due, due_exchange, ground, steps, undeliverable};
-pub(crate) use way::{End, Leg, legs};
+pub(crate) use way::{End, Leg, LegTo, legs};

@@ -5,9 +5,9 @@
 //! stages, and each of them reads a header of its own, which says where to go from there.
 
 use super::plan::{Plan, Stage};
-use crate::names::DELAY;
+use crate::names::{DELAY, DUE};
 use crate::wire::names::DELAY_PREFIX;
-use std::iter;
+use std::{fmt, iter};
 
 /// One leg of a delayed message's way: a header of it, and the binding that understands the header.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +69,17 @@ impl LegTo {
             Self::Stage(stage) => stage.to_string(),
             Self::End(End::Queue) => "due".to_owned(),
             Self::End(End::Exchange(exchange)) => format!("due in {exchange}"),
+        }
+    }
+}
+
+/// As in errors.
+impl fmt::Display for LegTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stage(stage) => write!(f, "queue `{}`", queue_of(*stage)),
+            Self::End(End::Queue) => write!(f, "exchange `{DUE}`"),
+            Self::End(End::Exchange(exchange)) => write!(f, "exchange `{exchange}`"),
         }
     }
 }

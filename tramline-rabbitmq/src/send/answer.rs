@@ -2,6 +2,7 @@
 
 use super::channel::Outcome;
 use super::returns::Verdict;
+use crate::delay::LegTo;
 use crate::error;
 use tramline_core::transport::{Destination, Outgoing, Sent};
 use tramline_core::{Error, ErrorKind};
@@ -133,6 +134,12 @@ pub(crate) fn out_of_time(
         None => error.because("the broker did not confirm it in time"),
     };
     unanswered(may_have_arrived, error)
+}
+
+/// What stands in the way of a delayed message until the broker has answered.
+pub(crate) fn unconfirmed(to: &Destination, stage: &LegTo) -> Error {
+    let why = format!("the stage of the delay, {stage}, has not confirmed it");
+    error(ErrorKind::Unavailable, to).because(why)
 }
 
 /// The broker takes nothing, for `reason`.

@@ -10,7 +10,8 @@ use lapin::options::ExchangeDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 use tramline_core::{Error, ErrorKind, Result};
 
 /// Remembers what was declared or looked for, so that each is asked of the broker once.
@@ -33,7 +34,12 @@ struct Known {
     has_stages: bool,
     needs: HashSet<Need>,
     legs: HashSet<Leg>,
+    /// Of what the broker did not declare in time, since when.
+    silent: HashMap<Leg, Instant>,
 }
+
+/// How long the broker may take to declare a stage, and how long it is not asked again if it did not.
+const STAGE_LIMIT: Duration = Duration::from_secs(10);
 
 impl Ground {
     /// Nothing is known.
@@ -100,11 +106,29 @@ impl Ground {
         }
         for leg in legs {
             if !self.known.lock().legs.contains(leg) {
-                self.declare(&mut channel, steps(leg)).await?;
-                self.known.lock().legs.insert(leg.clone());
+                self.declare_leg(&mut channel, leg).await?;
             }
         }
         *asking = channel;
+        Ok(())
+    }
+
+    /// For a while, no longer: others wait to declare another stage.
+    async fn declare_leg(&self, asking: &mut Option<Channel>, leg: &Leg) -> Result<()> {
+        let is_silent = |since: &Instant| since.elapsed() < STAGE_LIMIT;
+        if self.known.lock().silent.get(leg).is_some_and(is_silent) {
+            return Err(silent(leg));
+        }
+        match tokio::time::timeout(STAGE_LIMIT, self.declare(asking, steps(leg))).await {
+            Ok(declared) => declared?,
+            Err(_) => {
+                self.known.lock().silent.insert(leg.clone(), Instant::now());
+                return Err(silent(leg));
+            }
+        }
+        let mut known = self.known.lock();
+        known.silent.remove(leg);
+        known.legs.insert(leg.clone());
         Ok(())
     }
 
@@ -145,6 +169,15 @@ impl Ground {
         };
         Ok(asking.insert(channel))
     }
+}
+
+/// A queue whose leader is gone for good answers nothing.
+fn silent(leg: &Leg) -> Error {
+    let doing = format!("declare the next stage of a delay behind `{}`: {}", leg.from, leg.to);
+    Error::new(ErrorKind::Unavailable, doing).because(format!(
+        "the broker did not answer within {STAGE_LIMIT:?}; if it never does, the queue has no leader \
+         and has to be deleted, with what it holds"
+    ))
 }
 
 /// Of a refusal, with the permissions that the step takes.

@@ -1,12 +1,13 @@
 //! Sends, again and again where that helps, until the broker has answered or time is up.
 
-use super::answer::{Message, Next, answer, blocked, out_of_time, unanswered};
+use super::answer::{Message, Next, answer, blocked, out_of_time, unanswered, unconfirmed};
 use super::channel::{Outcome, Publication};
 use super::publisher::Present;
 use super::refusal::{forbidden, too_large};
 use super::returns::Verdict;
 use super::route::{Published, Route};
 use super::size::Limits;
+use crate::delay::LegTo;
 use crate::link::{LinkState, Session, pause};
 use crate::rabbitmq::Shared;
 use crate::wire::write;
@@ -128,8 +129,10 @@ impl RabbitMqSender {
             let submitted_now =
                 session.unless_it_ends(self.submit(session, &present, outgoing)).await;
             match submitted_now.flatten() {
-                Ok((is_delayed, told)) => {
-                    *message = Message::Open { may_have_arrived: true, why: None };
+                Ok((stage, told)) => {
+                    let is_delayed = stage.is_some();
+                    let why = stage.map(|stage| unconfirmed(&outgoing.to, &stage));
+                    *message = Message::Open { may_have_arrived: true, why };
                     let one = Submitted { message, outgoing, is_delayed, may_have_arrived, told };
                     submitted.push(one);
                 }
@@ -141,24 +144,24 @@ impl RabbitMqSender {
         join_all(submitted.into_iter().map(|one| self.hear(&present, one))).await;
     }
 
-    /// Hands `outgoing` to the channel as soon as that takes it. Whether it is delayed, and who tells
-    /// what became of it.
+    /// Hands `outgoing` to the channel as soon as that takes it. The stage that it waits in first, if it
+    /// is delayed, and who tells what became of it.
     async fn submit(
         &self,
         session: &Session,
         present: &Present,
         outgoing: &Outgoing,
-    ) -> Result<(bool, oneshot::Receiver<Outcome>)> {
+    ) -> Result<(Option<LegTo>, oneshot::Receiver<Outcome>)> {
         let now = SystemClock.now();
         let route = Route::of(outgoing, &self.shared.declared.names, now)?;
         let properties = write(outgoing, &route.legs, now)?;
         if self.shared.publisher.bans.has_some() {
             self.shared.publisher.bans.check(&route.published(), outgoing)?;
         }
-        let is_delayed = route.is_delayed();
         let body = outgoing.envelope.body.clone();
         present.ground.prepare(&route).await?;
-        let Route { exchange, routing_key, .. } = route;
+        let Route { exchange, routing_key, legs, .. } = route;
+        let stage = legs.into_iter().next().map(|leg| leg.to);
         let publication = Box::new(Publication { exchange, routing_key, properties, body });
         let limits = Limits {
             body_bytes_max: self.shared.options.body_bytes_max,
@@ -168,7 +171,7 @@ impl RabbitMqSender {
         limits.check(&publication, is_copy, || format!("send to {}", outgoing.to))?;
         session.unblocked().await;
         let place = self.shared.publisher.place().await;
-        Ok((is_delayed, present.channel.publish(publication, place)))
+        Ok((stage, present.channel.publish(publication, place)))
     }
 
     /// Waits for what became of one message.

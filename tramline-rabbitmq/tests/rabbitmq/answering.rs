@@ -6,16 +6,20 @@ use crate::messages::{
     accepted, after, answers, declare_quorum, take, take_ids, to_queue, to_topic, within,
 };
 use crate::proxy::Proxy;
-use crate::topologies::shown;
+use crate::topologies::{assert_says, shown};
 use lapin::options::QueueDeleteOptions;
 use parking_lot::Mutex;
 use std::time::Duration;
 use tramline_core::ErrorKind;
+use tramline_core::dead::History;
 use tramline_core::health::Health;
-use tramline_core::transport::{Sender, Sent, Transport};
+use tramline_core::settlement::Marks;
+use tramline_core::transport::{CopyOf, Outgoing, Sender, Sent, Transport};
 use tramline_rabbitmq::RabbitMq;
 
 const QUEUE: &str = "work";
+/// The class and the method.
+const QUEUE_DECLARE_OK: (u16, u16) = (50, 11);
 
 #[tokio::test]
 async fn what_the_broker_never_answers_keeps_from_no_other_of_its_batch_what_it_said_of_that() {
@@ -73,10 +77,10 @@ async fn what_may_have_arrived_on_an_earlier_connection_is_not_called_refused() 
 
 #[tokio::test]
 async fn a_stage_that_does_not_answer_holds_up_only_what_is_delayed() {
-    const QUEUE_DECLARE_OK: (u16, u16) = (50, 11);
     let Some(vhost) = Vhost::fresh() else { return };
     declare_quorum(&vhost.raw().await, QUEUE).await;
-    let is_of_a_stage = |arguments: &[u8]| arguments[1..].starts_with(b"tramline.delay.");
+    const SILENT: &str = "tramline.delay.60s";
+    let is_of_a_stage = |arguments: &[u8]| arguments[1..].starts_with(SILENT.as_bytes());
     let (tell, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let censor = Censor::before(&vhost, move |frame| {
         match frame.arguments(QUEUE_DECLARE_OK.0, QUEUE_DECLARE_OK.1).is_some_and(is_of_a_stage) {
@@ -89,12 +93,65 @@ async fn a_stage_that_does_not_answer_holds_up_only_what_is_delayed() {
     });
     let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
     let sender = rabbitmq.sender().await.unwrap();
-    let delayed = after(Duration::from_secs(60), to_queue(QUEUE, "delayed"));
+    let pause = |seconds| after(Duration::from_secs(seconds), to_queue(QUEUE, "delayed"));
+    let delayed = Outgoing { copy: Some(retry()), ..pause(60) };
     let waiting = tokio::spawn(async move { answers(&sender, &[delayed]).await });
     tokio::time::timeout(PATIENCE, asked.recv()).await.expect("the stage is declared").unwrap();
     // It has to be asked for, too.
     assert_eq!(accepted(&rabbitmq, to_topic("orders", "orders.placed", "a")).await, Some(false));
     assert_eq!(accepted(&rabbitmq, to_queue(QUEUE, "b")).await, Some(true));
     assert!(!waiting.is_finished());
-    waiting.abort();
+    // Other stages are asked for when that one is given up.
+    assert_eq!(accepted(&rabbitmq, Outgoing { copy: Some(retry()), ..pause(1) }).await, None);
+    // What is left of its pause leads through another one.
+    let sent = waiting.await.unwrap();
+    assert!(sent[0].is_accepted(), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_stage_that_does_not_answer_is_named() {
+    /// Longer than a stage is waited for.
+    const LIMIT: Duration = Duration::from_secs(12);
+    let Some(vhost) = Vhost::fresh() else { return };
+    declare_quorum(&vhost.raw().await, QUEUE).await;
+    let is_of_a_stage = |arguments: &[u8]| arguments[1..].starts_with(b"tramline.delay.");
+    let censor = Censor::before(&vhost, move |frame| {
+        let is_one = frame.arguments(QUEUE_DECLARE_OK.0, QUEUE_DECLARE_OK.1);
+        if is_one.is_some_and(is_of_a_stage) { Vec::new() } else { vec![frame] }
+    });
+    let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
+    let sender = rabbitmq.sender().await.unwrap();
+    let delayed = after(Duration::from_secs(60), to_queue(QUEUE, "delayed"));
+    let delayed = Outgoing { copy: Some(retry()), ..delayed };
+    match sender.send(&[delayed], within(LIMIT)).await.as_slice() {
+        [Sent::Refused(error)] => {
+            let words = ["queue work", "`tramline.delay.60s`", "no leader"];
+            assert_says(error, ErrorKind::Unavailable, &words);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stage_that_does_not_confirm_is_named() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    declare_quorum(&vhost.raw().await, QUEUE).await;
+    let censor = Censor::before(&vhost, |frame| match frame.confirms(&mut 0) {
+        Some(_) => Vec::new(),
+        None => vec![frame],
+    });
+    let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
+    let sender = rabbitmq.sender().await.unwrap();
+    let delayed = after(Duration::from_secs(60), to_queue(QUEUE, "delayed"));
+    let delayed = Outgoing { copy: Some(retry()), ..delayed };
+    match sender.send(&[delayed], within(Duration::from_secs(5))).await.as_slice() {
+        [Sent::Unknown(error)] => {
+            assert_says(error, ErrorKind::TimedOut, &["queue work", "`tramline.delay.60s`"]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn retry() -> CopyOf {
+    CopyOf::Retry { failures: 1, history: History::new(), marks: Marks::default() }
 }
