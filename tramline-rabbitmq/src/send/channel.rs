@@ -20,7 +20,7 @@ use std::mem::take;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tramline_core::Result;
 
@@ -116,17 +116,38 @@ async fn publish_all(
     const AT_ONCE: usize = 256;
     /// For what was under way when the channel broke: it ends with that.
     const END_LIMIT: Duration = Duration::from_secs(1);
+    /// Longer than a broker is silent that has something to answer and is well.
+    const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+    const LOOK_EVERY: Duration = Duration::from_secs(2);
     let channel = Arc::new(channel);
     let mut under_way = UnderWay::new(over_tls);
     // Kept from one turn to the next.
     let mut jobs = Vec::new();
     let mut is_wanted = true;
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    // Last, or that there was nothing to hear.
+    let mut heard = Instant::now();
     while under_way.broken.is_none() && (is_wanted || !under_way.is_empty()) {
         tokio::select! {
             biased;
-            () = under_way.hear(), if !under_way.is_empty() => {}
+            () = under_way.hear(), if !under_way.is_empty() => heard = Instant::now(),
             () = session.ended() => break,
+            _ = looks.tick() => {
+                if under_way.is_empty() || session.blocked().is_some() {
+                    heard = Instant::now();
+                } else if heard.elapsed() > SILENCE_LIMIT {
+                    tracing::warn!("the broker confirms nothing: the connection is made again");
+                    // A connection that waits for the credit of a quorum queue which is deleted in that
+                    // moment is not read from any more (RabbitMQ 3.10).
+                    let session = session.clone();
+                    tokio::spawn(async move { session.close().await });
+                    heard = Instant::now();
+                }
+            }
             count = queued.recv_many(&mut jobs, AT_ONCE), if is_wanted => {
+                if under_way.is_empty() {
+                    heard = Instant::now();
+                }
                 is_wanted = count > 0;
                 for Job { publication, waiter } in jobs.drain(..) {
                     let number = under_way.returns.publish(fingerprint_of(&publication), waiter);
