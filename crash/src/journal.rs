@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const SUFFIX: &str = "journal";
 
@@ -13,8 +13,7 @@ pub(crate) struct Journal(File);
 
 impl Journal {
     pub(crate) fn open(folder: &Path, name: &str) -> io::Result<Self> {
-        let path = folder.join(format!("{name}.{SUFFIX}"));
-        let mut file = File::options().create(true).append(true).open(path)?;
+        let mut file = File::options().create(true).append(true).open(path(folder, name))?;
         // A line that an earlier life was killed in ends here and is no number.
         file.write_all(b"\n")?;
         Ok(Self(file))
@@ -31,6 +30,11 @@ impl Journal {
         let lines: String = numbers.iter().map(|number| format!("{number};\n")).collect();
         self.0.write_all(lines.as_bytes())
     }
+}
+
+/// The file of one journal.
+pub(crate) fn path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.{SUFFIX}"))
 }
 
 /// The numbers in all journals in `folder`. A line that is not whole was never confirmed.

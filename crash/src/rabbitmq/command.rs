@@ -2,6 +2,7 @@
 
 use super::broker::Broker;
 use super::cluster::Members;
+use super::planted::Bug;
 use super::processes::Role;
 use super::scenarios::{Scenario, Size, World};
 use crate::child::show_logs;
@@ -34,6 +35,10 @@ pub(crate) struct Arguments {
     /// The instance of `rabbitmq` to use, instead of a new one; its processes are killed
     #[arg(long, value_name = "INSTANCE")]
     server: Option<String>,
+    /// What the driver of the broker does wrong in the scenarios `broker` and `consumers`, which must
+    /// find it
+    #[arg(long, value_name = "BUG", requires = "only", hide = true)]
+    plant: Option<Bug>,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -87,7 +92,8 @@ fn one(
     let name = scenario.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
     let cluster = scenario.is_of_cluster().then(Members::start).transpose()?;
     let size = if arguments.short { Size::Short } else { Size::Whole };
-    let world = World { broker, cluster, folder: folder.path().to_owned(), seed, size };
+    let (folder_of, plant) = (folder.path().to_owned(), arguments.plant);
+    let world = World { broker, cluster, folder: folder_of, seed, size, plant };
     let begun = Instant::now();
     match runtime.block_on(scenario.run(&world)) {
         Ok(told) => {

@@ -9,15 +9,18 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 use tramline::Bus;
+use tramline::core::clock::Timestamp;
+use tramline::core::health::Health;
 
 /// How often a scenario looks whether something has come to pass that it waits for. The shortest is the
 /// pause before a connection is made again, of at least 100 ms.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How old a quorum queue must be before its broker is killed.
 const FIRST_DECLARATION: Duration = Duration::from_secs(4);
-/// How long everything that was confirmed may take to be handled. The broker that hands a message from
-/// stage to stage tries again after three minutes, if it died before the next had it.
-const HANDLED_WITHIN: Duration = Duration::from_secs(240);
+/// How long everything that was confirmed may take to be handled. A broker that hands a message from
+/// stage to stage tries again after up to six minutes, if the next did not take it; servers of our own
+/// after twenty seconds.
+pub(crate) const HANDLED_WITHIN: Duration = Duration::from_secs(400);
 /// How often it counts what was handled.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
 
@@ -38,6 +41,8 @@ pub(crate) struct Count {
     pub(crate) vhost: Option<Vhost>,
     /// What was in queues that were deleted.
     pub(crate) deleted: BTreeSet<u64>,
+    /// After so long what was confirmed and is not handled is lost.
+    pub(crate) patience: Duration,
 }
 
 /// How a scenario ended well.
@@ -53,6 +58,13 @@ impl Course {
         let service = service.start(&count.record, "service").await?;
         let begun = Self::begin_without_service(url, count, style).await?;
         Ok(Self { service: Some(service), ..begun })
+    }
+
+    /// Starts a service in this process, beside producers that began without one.
+    pub(crate) async fn serve(&mut self, url: &str) -> Result<(), String> {
+        let service = Service::new(url.to_owned(), &self.count.endpoints);
+        self.service = Some(service.start(&self.count.record, "service").await?);
+        Ok(())
     }
 
     /// Starts producers. Whoever handles must have subscribed.
@@ -75,14 +87,19 @@ impl Course {
         self.load.progress(1).await
     }
 
-    /// Waits until service and producers know that they have lost their connections, each in its
-    /// time: they may have new ones when the others notice.
-    pub(crate) async fn disconnected(&self) -> Result<(), String> {
+    /// Waits until service and producers say that they make their connections again, and why, since a
+    /// moment that is not before `lost`. Each may do so in its time, and have new ones when the others
+    /// do.
+    pub(crate) async fn disconnected(&self, lost: Timestamp) -> Result<(), String> {
+        let says_so = move |health: Health| match health {
+            Health::Reconnecting { since, error } => since >= lost && !error.is_empty(),
+            _ => false,
+        };
         let notices = |bus: &Bus| {
-            let bus = bus.clone();
+            let (bus, told) = (bus.clone(), bus.clone());
             until(
-                move || !bus.health().is_connected(),
-                || "a lost connection was not noticed".to_owned(),
+                move || says_so(bus.health()),
+                move || format!("a lost connection was not noticed: {:?}", told.health()),
             )
         };
         let all = self.buses().map(notices);
@@ -127,14 +144,14 @@ impl Course {
 impl Count {
     /// Waits until everything that was confirmed was handled or is dead.
     pub(crate) async fn wait_until_handled(&self) -> Result<(), String> {
-        let deadline = Instant::now() + HANDLED_WITHIN;
+        let deadline = Instant::now() + self.patience;
         loop {
             let Verdict { lost, faults, .. } = self.verdict()?;
             match (lost.is_empty(), faults.is_empty()) {
                 (_, false) => return Err(list(faults)),
                 (true, true) => return Ok(()),
                 _ if Instant::now() >= deadline => {
-                    return Err(format!("after {HANDLED_WITHIN:?}:\n{}", list(lost)));
+                    return Err(format!("after {:?}:\n{}", self.patience, list(lost)));
                 }
                 _ => tokio::time::sleep(COUNT_EVERY).await,
             }

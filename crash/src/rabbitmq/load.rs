@@ -1,6 +1,8 @@
 //! Producers with many messages in flight, until they are told to stop.
 
+use super::course::until;
 use super::message::{DIES, Placed};
+use super::planted::{self, Bug};
 use super::record::Record;
 use super::service::{QUORUM, drain};
 use crate::dice::{Dice, mixed};
@@ -42,6 +44,8 @@ pub(crate) struct Style {
     pub(crate) to_queue: bool,
     /// Within it each publish is answered.
     pub(crate) limit: Duration,
+    /// What the broker's driver does wrong.
+    pub(crate) plant: Option<Bug>,
 }
 
 impl Style {
@@ -60,6 +64,7 @@ impl Style {
             delay_millis: &[300, 1200, 2500],
             to_queue: false,
             limit: Duration::from_secs(15),
+            plant: None,
         }
     }
 
@@ -106,7 +111,8 @@ pub(crate) struct Answers {
 impl Load {
     /// Begins to produce on the broker at `url`.
     pub(crate) async fn start(url: &str, record: &Record, style: &Style) -> Result<Self, String> {
-        let connected = Bus::connect(url).await.map_err(|error| error.to_string())?;
+        let connected = planted::connect(url, style.plant).await;
+        let connected = connected.map_err(|error| error.to_string())?;
         let started = connected.publishes::<Placed>().send_limit(style.limit).start().await;
         let bus = started.map_err(|error| error.to_string())?;
         let next = AtomicU64::new(style.first_number);
@@ -123,14 +129,14 @@ impl Load {
 
     /// Waits until so many more are confirmed, while something tries to prevent it.
     pub(crate) async fn progress(&mut self, more: u64) -> Result<(), String> {
-        let before = self.told.confirmed.load(Ordering::SeqCst);
+        let before = self.confirmed();
         let deadline = Instant::now() + PATIENCE;
-        while self.told.confirmed.load(Ordering::SeqCst) < before + more {
+        while self.confirmed() < before + more {
             if let Some(ended) = self.tasks.try_join_next() {
                 return Err(format!("a producer ended: {ended:?}"));
             }
             if Instant::now() >= deadline {
-                let now = self.told.confirmed.load(Ordering::SeqCst) - before;
+                let now = self.confirmed() - before;
                 let (health, error) = (self.bus.health(), self.told.last_error.lock());
                 return Err(format!(
                     "within {PATIENCE:?} only {now} of {more} were confirmed; {health}; the last \
@@ -147,8 +153,18 @@ impl Load {
         self.told.next.load(Ordering::SeqCst)
     }
 
+    pub(crate) fn confirmed(&self) -> u64 {
+        self.told.confirmed.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn errors(&self) -> u64 {
         self.told.errors.load(Ordering::SeqCst)
+    }
+
+    /// Waits until a message was not confirmed, for a reason that has these words in it.
+    pub(crate) async fn refusal(&self, words: &str) -> Result<(), String> {
+        let is_refused = || self.told.last_error.lock().contains(words);
+        until(is_refused, || format!("no publish failed with {words:?}")).await
     }
 
     /// Stops, once what is under way was answered.

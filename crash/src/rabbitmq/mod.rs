@@ -7,6 +7,7 @@
 //! 4. `message`: what is sent; `load`: by whom; `service`: who handles it
 //! 5. `course`: what every scenario has
 //! 6. `record`: what is known afterwards; `judge`: what must hold of it
+//! 7. `planted`: bugs that must be found
 
 mod broker;
 mod cluster;
@@ -15,6 +16,7 @@ mod course;
 mod judge;
 mod load;
 mod message;
+mod planted;
 mod processes;
 mod proxy;
 mod record;

@@ -89,11 +89,12 @@ pub(crate) struct Process {
 impl Process {
     /// One that handles as `service` says.
     pub(crate) fn consumer(record: &Record, name: &str, service: &Service) -> Self {
-        let Service { url, endpoints, millis, prefetch } = service;
+        let Service { url, endpoints, millis, prefetch, plant } = service;
         let mut arguments = vec!["consume".to_owned(), url.clone()];
         arguments.extend(["--endpoints".to_owned(), endpoints.join(",")]);
         arguments.extend(["--millis".to_owned(), millis.to_string()]);
         arguments.extend(["--prefetch".to_owned(), prefetch.to_string()]);
+        arguments.extend(plant.iter().flat_map(|bug| ["--plant".to_owned(), bug.name()]));
         Self::new(record, name, arguments)
     }
 

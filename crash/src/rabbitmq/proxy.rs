@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,6 +41,25 @@ struct Road {
 struct Generation {
     cut: CancellationToken,
     lost: Arc<[AtomicBool; 2]>,
+    made: Arc<AtomicUsize>,
+    /// By the client.
+    ended: Arc<AtomicUsize>,
+}
+
+/// Connections that have lost what they carry.
+pub(crate) struct Lost(Generation);
+
+impl Lost {
+    /// Whether the client has ended every one of them.
+    pub(crate) fn is_given_up(&self) -> bool {
+        let Generation { made, ended, .. } = &self.0;
+        ended.load(Ordering::SeqCst) == made.load(Ordering::SeqCst)
+    }
+
+    /// How many they are.
+    pub(crate) fn connections(&self) -> usize {
+        self.0.made.load(Ordering::SeqCst)
+    }
 }
 
 impl Proxy {
@@ -64,6 +83,11 @@ impl Proxy {
         self.port
     }
 
+    /// How many connections were made since the last cut or loss.
+    pub(crate) fn connections(&self) -> usize {
+        self.road.present.lock().made.load(Ordering::SeqCst)
+    }
+
     /// Ends every present connection at once.
     pub(crate) fn cut(&self) {
         self.next_generation().cut.cancel();
@@ -81,11 +105,12 @@ impl Proxy {
 
     /// From here on nothing arrives any more that present connections carry in these directions, and
     /// nobody is told: the other side is gone without a word. New connections are sound.
-    pub(crate) fn lose(&self, directions: &[Direction]) {
+    pub(crate) fn lose(&self, directions: &[Direction]) -> Lost {
         let generation = self.next_generation();
         for direction in directions {
             generation.lost[*direction as usize].store(true, Ordering::SeqCst);
         }
+        Lost(generation)
     }
 
     /// Begins a new one. Answers that of the present connections.
@@ -97,7 +122,8 @@ impl Proxy {
 
 impl Generation {
     fn new(all: &CancellationToken) -> Self {
-        Self { cut: all.child_token(), lost: Arc::default() }
+        let (lost, made, ended) = Default::default();
+        Self { cut: all.child_token(), lost, made, ended }
     }
 }
 
@@ -108,7 +134,11 @@ async fn accept(listener: TcpListener, road: Arc<Road>) {
         if road.refuses.load(Ordering::SeqCst) {
             continue;
         }
-        let generation = road.present.lock().clone();
+        let generation = {
+            let present = road.present.lock();
+            present.made.fetch_add(1, Ordering::SeqCst);
+            present.clone()
+        };
         let cut = generation.cut.clone();
         tokio::spawn(cut.run_until_cancelled_owned(connect(client, road.clone(), generation)));
     }
@@ -140,6 +170,9 @@ async fn carry(
         let read = from.read(&mut bytes).await.unwrap_or(0);
         let _ = stalls.wait_for(|stalls| !stalls).await;
         let is_lost = generation.lost[direction as usize].load(Ordering::SeqCst);
+        if read == 0 && direction == Direction::ToBroker {
+            generation.ended.fetch_add(1, Ordering::SeqCst);
+        }
         match read {
             0 if is_lost => return std::future::pending().await,
             0 => return drop(to.shutdown().await),
@@ -226,6 +259,27 @@ mod tests {
         assert!(is_silent(&mut one).await);
         proxy.stall(false);
         assert_eq!(heard(&mut one).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_lost_is_given_up_when_its_client_ends_it() {
+        let proxy = echo().await;
+        let (mut one, mut other) = (client(&proxy).await, client(&proxy).await);
+        assert_eq!(said(&mut one, 1).await.unwrap(), 1);
+        assert_eq!(said(&mut other, 1).await.unwrap(), 1);
+        assert_eq!(proxy.connections(), 2);
+        let lost = proxy.lose(&[Direction::ToBroker]);
+        assert_eq!((lost.connections(), proxy.connections()), (2, 0));
+        drop(one);
+        assert!(is_silent(&mut other).await);
+        assert!(!lost.is_given_up(), "there is another");
+        drop(other);
+        let given_up = async {
+            while !lost.is_given_up() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, given_up).await.unwrap();
     }
 
     #[tokio::test]

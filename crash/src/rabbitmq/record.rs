@@ -57,6 +57,15 @@ impl Record {
         }
     }
 
+    /// How many bytes one process has written down that it has handled for an endpoint without a store.
+    pub(crate) fn handled_by(&self, endpoint: &str, process: &str) -> io::Result<u64> {
+        let path = journal::path(&self.folder.join(endpoint), process);
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            found => found.map(|file| file.len()),
+        }
+    }
+
     /// What was confirmed, and what `endpoints` have handled of it.
     pub(crate) fn evidence(&self, endpoints: &[&'static str]) -> Result<Evidence, String> {
         let mut evidence = Evidence { confirmed: self.confirmed()?, ..Evidence::default() };

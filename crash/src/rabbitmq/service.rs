@@ -1,6 +1,7 @@
 //! What handles the messages: a bus with the endpoints that a scenario asks for.
 
 use super::message::{DIES, Noted, Placed};
+use super::planted::{self, Bug};
 use super::record::Record;
 use crate::journal::Journal;
 use parking_lot::Mutex;
@@ -43,18 +44,21 @@ pub(crate) struct Service {
     /// Messages taken ahead
     #[arg(long, default_value_t = 200)]
     pub(crate) prefetch: u32,
+    /// What the broker's driver does wrong
+    #[arg(long)]
+    pub(crate) plant: Option<Bug>,
 }
 
 impl Service {
     pub(crate) fn new(url: String, endpoints: &[&str]) -> Self {
         let endpoints = endpoints.iter().map(|endpoint| (*endpoint).to_owned()).collect();
-        Self { url, endpoints, millis: 0, prefetch: 200 }
+        Self { url, endpoints, millis: 0, prefetch: 200, plant: None }
     }
 
     /// Begins to handle. `process` tells its journals from those of others.
     pub(crate) async fn start(&self, record: &Record, process: &str) -> Result<Bus, String> {
-        let connected = Bus::connect(&self.url).await.map_err(|error| error.to_string())?;
-        let mut builder = connected.send_limit(SEND_LIMIT);
+        let connected = planted::connect(&self.url, self.plant).await;
+        let mut builder = connected.map_err(|error| error.to_string())?.send_limit(SEND_LIMIT);
         if self.has(BOOKED) {
             builder = builder.store(store(record).await?);
         }

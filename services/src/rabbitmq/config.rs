@@ -32,6 +32,12 @@ impl Ports {
     }
 }
 
+/// `advanced.config`: what a queue hands on at least once, and the next queue does not take because its
+/// leader has just died, is tried again within twenty seconds; RabbitMQ's own choice is up to six
+/// minutes.
+pub(crate) const ADVANCED: &str =
+    "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n";
+
 /// `rabbitmq.conf` of a node of a cluster, or of one that is alone; settings of the caller hold last.
 pub(crate) fn text(
     ports: Ports,

@@ -178,7 +178,7 @@ impl Node {
         write(&files.config(), &config)?;
         write(&files.plugins(), "[rabbitmq_management].\n")?;
         write(&files.folder().join("rabbitmq-env.conf"), "")?;
-        write(&files.folder().join("advanced.config"), "[].\n")?;
+        write(&files.folder().join("advanced.config"), config::ADVANCED)?;
         let Some(account) = account else { return Ok(()) };
         for folder in
             files.written().iter().map(PathBuf::as_path).chain([self.certificates.folder()])

@@ -5,10 +5,14 @@ use crate::rabbitmq::course::{Course, until};
 use crate::rabbitmq::load::Style;
 use crate::rabbitmq::service::QUORUM;
 use std::time::Duration;
+use tramline::core::clock::{Clock, SystemClock, Timestamp};
 use tramline::core::health::Health;
 
 const OUT_OF_MEMORY: [&str; 2] = ["set_vm_memory_high_watermark", "0.0000001"];
 const ENOUGH_MEMORY: [&str; 2] = ["set_vm_memory_high_watermark", "0.4"];
+
+/// Of the alarm that is raised here, as the broker tells it.
+const REASON: &str = "memory";
 
 /// A clock is read before and behind an answer.
 const UNSHARP: Duration = Duration::from_millis(50);
@@ -28,8 +32,9 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     let mut course = Course::begin(&vhost.url(""), count, style).await?;
     course.load.progress(400).await?;
 
+    let now = SystemClock.now();
     broker.ctl(&OUT_OF_MEMORY).await?;
-    let grew = blocked(&course, in_flight).await;
+    let grew = blocked(&course, in_flight, now).await;
     broker.ctl(&ENOUGH_MEMORY).await?;
     let grew = grew?;
     // Four times as much was offered, and refused.
@@ -52,29 +57,32 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     Ok(format!("a memory alarm, {} KiB more memory: {outcome}", grew / 1024))
 }
 
-/// Waits while the producers offer five times what may be in flight. Answers by how many bytes the
-/// process grew meanwhile.
-async fn blocked(course: &Course, in_flight: u64) -> Result<u64, String> {
-    let reason = || match course.load.bus.health() {
-        Health::Blocked { reason, .. } => Some(reason),
-        _ => None,
+/// Waits while the producers offer five times what may be in flight, and what the broker has taken is
+/// delivered. Answers by how many bytes the process grew meanwhile.
+async fn blocked(course: &Course, in_flight: u64, now: Timestamp) -> Result<u64, String> {
+    let is_told = || match course.load.bus.health() {
+        Health::Blocked { since, reason } => since >= now && reason.contains(REASON),
+        _ => false,
     };
-    let is_told = || reason().is_some_and(|reason| !reason.is_empty());
     until(is_told, || "the health did not say that the broker blocks".to_owned()).await?;
     let refused = |times: u64| {
         let goal = course.load.errors() + times * in_flight;
         until(move || course.load.errors() >= goal, || "publishers were not answered".to_owned())
     };
     refused(1).await?;
-    let before = resident_bytes()?;
+    let (bytes, confirmed) = (resident_bytes()?, course.load.confirmed());
     refused(4).await?;
+    // It delivers all the same.
+    course.count.wait_until_handled().await?;
     if !is_told() {
-        return Err(format!(
-            "the broker still blocks, and the health says {}",
-            course.load.bus.health()
-        ));
+        let health = course.load.bus.health();
+        return Err(format!("the broker still blocks, and the health says {health}"));
     }
-    Ok(resident_bytes()?.saturating_sub(before))
+    let more = course.load.confirmed() - confirmed;
+    if more > 0 {
+        return Err(format!("{more} were confirmed by a broker that takes nothing"));
+    }
+    Ok(resident_bytes()?.saturating_sub(bytes))
 }
 
 /// The memory of this process. Where the system does not say, nothing is shown by it.

@@ -2,9 +2,10 @@
 
 use super::World;
 use crate::dice::Dice;
-use crate::rabbitmq::course::Course;
+use crate::rabbitmq::course::{Course, until};
 use crate::rabbitmq::load::Style;
 use crate::rabbitmq::processes::Process;
+use crate::rabbitmq::record::Record;
 use crate::rabbitmq::service::{BOOKED, CLASSIC, NOTED, QUORUM, Service};
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     let kills = world.sized(8, 60);
     let vhost = world.vhost("consumers")?;
     let count = world.count(&vhost, &ENDPOINTS);
-    let service = Service { millis: 5, ..Service::new(vhost.url(""), &ENDPOINTS) };
-    let process = |index| Process::consumer(&count.record, &format!("consumer-{index}"), &service);
+    let service = Service::new(vhost.url(""), &ENDPOINTS);
+    let service = Service { millis: 5, plant: world.plant, ..service };
+    let process = |index| Process::consumer(&count.record, &name(index), &service);
     let mut consumers: Vec<Process> = (0..CONSUMERS).map(process).collect();
     // Whatever is published from here on has subscribers.
     service.declare(&count.record).await?;
@@ -28,8 +30,12 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     let mut dice = Dice::new(world.seed);
     for _ in 0..kills {
         course.load.progress(1 + dice.below(200)).await?;
-        tokio::time::sleep(dice.millis(0..400)).await;
-        let killed = &mut consumers[dice.below(CONSUMERS as u64) as usize];
+        let index = dice.below(CONSUMERS as u64) as usize;
+        at_work(&course.count.record, &name(index)).await?;
+        // In the middle of a batch, or in the pause before the next.
+        let longest = if dice.percent(50) { 20 } else { 400 };
+        tokio::time::sleep(dice.millis(0..longest)).await;
+        let killed = &mut consumers[index];
         if killed.has_died()? {
             return Err("a consumer ended by itself".to_owned());
         }
@@ -43,4 +49,17 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     let outcome = course.close().await?;
     vhost.remove()?;
     Ok(format!("{kills} kills of consumers: {outcome}"))
+}
+
+fn name(index: usize) -> String {
+    format!("consumer-{index}")
+}
+
+/// Waits until the process with this name handles messages: it has some that it has not settled.
+async fn at_work(record: &Record, process: &str) -> Result<(), String> {
+    let handled = || record.handled_by(QUORUM, process).map_err(|error| error.to_string());
+    // With a byte more it has only begun another life.
+    let before = handled()? + 1;
+    let is_at_work = || handled().is_ok_and(|now| now > before);
+    until(is_at_work, || format!("{process} handled nothing")).await
 }

@@ -5,6 +5,7 @@ use crate::dice::Dice;
 use crate::rabbitmq::course::Course;
 use crate::rabbitmq::load::Style;
 use crate::rabbitmq::service::{CLASSIC, QUORUM};
+use tramline::core::clock::{Clock, SystemClock};
 
 pub(super) async fn run(world: &World) -> Result<String, String> {
     let kills = world.sized(1, 4);
@@ -23,7 +24,10 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
         course.load.progress(1000).await?;
         // Long enough for copies that wait for another run.
         tokio::time::sleep(dice.millis(500..1500)).await;
+        course.connected().await?;
+        let now = SystemClock.now();
         broker.kill().await?;
+        course.disconnected(now).await?;
         broker.up().await?;
     }
     course.load.progress(200).await?;

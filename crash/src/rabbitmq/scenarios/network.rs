@@ -1,16 +1,19 @@
 //! The network between the bus and a broker that is well.
 
 use super::World;
-use crate::rabbitmq::course::Course;
+use crate::rabbitmq::course::{Course, until};
 use crate::rabbitmq::load::Style;
 use crate::rabbitmq::proxy::{Direction, Proxy};
 use crate::rabbitmq::service::{CLASSIC, QUORUM};
 use std::time::Duration;
+use tramline::core::clock::{Clock, SystemClock};
 
 /// Signs of life each second: a connection without any is given up after a few.
 const OPTIONS: &str = "&heartbeat=1&connect_limit=2";
 /// Less than it takes to give a connection up.
 const SHORT_STALL: Duration = Duration::from_millis(700);
+/// Of the service and of the producers, to publish and to consume.
+const CONNECTIONS: usize = 4;
 /// How many must be confirmed before and behind each fault.
 const PROGRESS: u64 = 200;
 
@@ -38,9 +41,11 @@ async fn trouble(proxy: &Proxy, course: &mut Course) -> Result<(), String> {
     }
     course.load.progress(PROGRESS).await?;
 
+    course.connected().await?;
+    let now = SystemClock.now();
     proxy.refuse(true);
     proxy.cut();
-    course.disconnected().await?;
+    course.disconnected(now).await?;
     proxy.refuse(false);
     course.load.progress(PROGRESS).await?;
 
@@ -49,8 +54,10 @@ async fn trouble(proxy: &Proxy, course: &mut Course) -> Result<(), String> {
     proxy.stall(false);
     course.load.progress(PROGRESS).await?;
 
+    course.connected().await?;
+    let now = SystemClock.now();
     proxy.stall(true);
-    course.disconnected().await?;
+    course.disconnected(now).await?;
     proxy.stall(false);
     course.load.progress(PROGRESS).await?;
 
@@ -61,8 +68,14 @@ async fn trouble(proxy: &Proxy, course: &mut Course) -> Result<(), String> {
     ];
     for directions in losses {
         course.connected().await?;
-        proxy.lose(directions);
-        course.disconnected().await.map_err(|error| format!("{directions:?} lost: {error}"))?;
+        let lost = proxy.lose(directions);
+        if lost.connections() < CONNECTIONS {
+            return Err(format!("of {CONNECTIONS} connections {} were lost", lost.connections()));
+        }
+        // Each of them by itself: one that nobody gives up would be of no use for ever.
+        let is_given_up = || lost.is_given_up();
+        until(is_given_up, || format!("not all that had {directions:?} lost were given up"))
+            .await?;
         course.load.progress(PROGRESS).await?;
     }
     Ok(())

@@ -5,10 +5,15 @@ use super::{
 };
 use crate::rabbitmq::broker::{Broker, Vhost};
 use crate::rabbitmq::cluster::Members;
-use crate::rabbitmq::course::Count;
+use crate::rabbitmq::course::{Count, HANDLED_WITHIN};
+use crate::rabbitmq::planted::Bug;
 use crate::rabbitmq::record::Record;
 use clap::ValueEnum;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// After so long a message that a planted bug has lost is missed.
+const FOUND_WITHIN: Duration = Duration::from_secs(20);
 
 /// Which scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,6 +54,8 @@ pub(crate) struct World {
     pub(crate) folder: PathBuf,
     pub(crate) seed: u64,
     pub(crate) size: Size,
+    /// What the broker's driver does wrong, in those scenarios that are to find it.
+    pub(crate) plant: Option<Bug>,
 }
 
 impl Scenario {
@@ -94,6 +101,8 @@ impl World {
             endpoints: endpoints.to_vec(),
             vhost: Some(vhost.clone()),
             deleted: Default::default(),
+            // What is planted is not to be waited for; where nothing is, all is handled in a tenth of it.
+            patience: if self.plant.is_some() { FOUND_WITHIN } else { HANDLED_WITHIN },
         }
     }
 
