@@ -37,9 +37,10 @@ pub(super) fn publish(messages: u64, callers: u64) -> Result<Run> {
 pub(super) fn publish_each(messages: u64) -> Result<Run> {
     runtime()?.block_on(async {
         let bus = publisher().await?;
-        let run = each(messages, async |order| {
-            bus.send(QUEUE, &order).await?;
-            Ok(())
+        let through = bus.clone();
+        let run = each(messages, move |order| {
+            let bus = through.clone();
+            async move { Ok(bus.send(QUEUE, &order).await.map(drop)?) }
         })
         .await?;
         end(bus).await?;

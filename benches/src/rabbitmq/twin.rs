@@ -57,7 +57,11 @@ pub(super) fn publish_each(messages: u64) -> Result<Run> {
         let connection = broker::connect().await?;
         broker::fresh(&connection, QUEUE).await?;
         let channel = broker::confirming(&connection).await?;
-        let run = each(messages, async |order| put(&channel, QUEUE, &order).await).await?;
+        let run = each(messages, move |order| {
+            let channel = channel.clone();
+            async move { put(&channel, QUEUE, &order).await }
+        })
+        .await?;
         broker::purge(&connection, QUEUE).await?;
         Ok(run)
     })

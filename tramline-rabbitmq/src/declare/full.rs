@@ -21,13 +21,18 @@ impl Declared {
     /// Whether a queue that gets what is sent `to` was declared as one that can be full, by whomever.
     /// Cancel-safe.
     pub(crate) async fn can_be_full(&self, link: &Link, to: &Destination) -> bool {
-        /// A queue that elects a leader refuses too, and many are refused then.
-        const ASK_EVERY: Duration = Duration::from_secs(10);
         let own = self.topology();
         let asked = |queue: &QueueName| own.queues.iter().find(|spec| spec.name == *queue).cloned();
         if is_among(to, &own.subscriptions, asked) {
             return true;
         }
+        // Boxed, as it is seldom asked: a send is to be small.
+        Box::pin(self.can_be_full_elsewhere(link, to)).await
+    }
+
+    async fn can_be_full_elsewhere(&self, link: &Link, to: &Destination) -> bool {
+        /// A queue that elects a leader refuses too, and many are refused then.
+        const ASK_EVERY: Duration = Duration::from_secs(10);
         let mut known = self.elsewhere.0.lock().await;
         if known.as_ref().is_none_or(|(asked, _)| asked.elapsed() > ASK_EVERY) {
             let record = self.recall_soon(link).await;

@@ -183,6 +183,7 @@ struct UnderWay<F> {
     /// Kept from one turn to the next.
     endings: Vec<(u64, Ended)>,
     settled: Vec<(Waiter, Verdict)>,
+    notice: Option<Notice>,
 }
 
 impl<F: Future<Output = (u64, Ended)>> UnderWay<F> {
@@ -194,6 +195,7 @@ impl<F: Future<Output = (u64, Ended)>> UnderWay<F> {
             over_tls,
             endings: Vec::new(),
             settled: Vec::new(),
+            notice: None,
         }
     }
 
@@ -204,7 +206,7 @@ impl<F: Future<Output = (u64, Ended)>> UnderWay<F> {
     /// Ends when anything has become of a message, and everybody was told of whom it is known by then.
     /// Cancel-safe.
     async fn hear(&mut self) {
-        ended(&mut self.in_flight, &mut self.endings).await;
+        ended(&mut self.in_flight, &mut self.endings, &mut self.notice).await;
         for (number, ended) in self.endings.drain(..) {
             if let Some(error) = note(&mut self.returns, number, ended, self.over_tls) {
                 // What the broker said tells more than what the client found broken after it.
@@ -330,21 +332,36 @@ fn fingerprint(
 async fn ended<F: Future<Output = (u64, Ended)>>(
     in_flight: &mut FuturesUnordered<F>,
     endings: &mut Vec<(u64, Ended)>,
+    notice: &mut Option<Notice>,
 ) {
     poll_fn(|cx| {
+        let same = notice.take().filter(|notice| notice.woken.task.will_wake(cx.waker()));
+        let notice = notice.insert(same.unwrap_or_else(|| Notice::of(cx.waker().clone())));
         loop {
-            let woken = Arc::new(Woken { by: AtomicBool::new(false), task: cx.waker().clone() });
-            let waker = Waker::from(woken.clone());
-            match in_flight.poll_next_unpin(&mut Context::from_waker(&waker)) {
+            notice.woken.by.store(false, Ordering::Release);
+            match in_flight.poll_next_unpin(&mut Context::from_waker(&notice.waker)) {
                 Poll::Ready(Some(one)) => endings.push(one),
                 // It wakes its task when it gives way though there is more.
-                Poll::Pending if woken.by.load(Ordering::Acquire) => {}
+                Poll::Pending if notice.woken.by.load(Ordering::Acquire) => {}
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
         if endings.is_empty() { Poll::Pending } else { Poll::Ready(()) }
     })
     .await
+}
+
+/// Tells whether its waker was used. One serves a task for as long as that lives.
+struct Notice {
+    woken: Arc<Woken>,
+    waker: Waker,
+}
+
+impl Notice {
+    fn of(task: Waker) -> Self {
+        let woken = Arc::new(Woken { by: AtomicBool::new(false), task });
+        Self { waker: Waker::from(woken.clone()), woken }
+    }
 }
 
 /// Notices a wake-up, and passes it on.

@@ -41,11 +41,24 @@ struct Known {
 /// How long the broker may take to declare a stage, and how long it is not asked again if it did not.
 const STAGE_LIMIT: Duration = Duration::from_secs(10);
 
+impl Known {
+    fn has_stages_of(&self, route: &Route) -> bool {
+        self.has_stages && route.legs.iter().all(|leg| self.legs.contains(leg))
+    }
+}
+
 impl Ground {
     /// Nothing is known.
     pub(crate) fn new(session: Session) -> Self {
         let (asking, asking_for_stages) = (Asking::default(), Asking::default());
         Self { session, known: Mutex::default(), asking, asking_for_stages }
+    }
+
+    /// Whether it is known that `route` can be taken.
+    pub(crate) fn is_prepared(&self, route: &Route) -> bool {
+        let known = self.known.lock();
+        (!route.is_delayed() || known.has_stages_of(route))
+            && route.needs.as_ref().is_none_or(|need| known.needs.contains(need))
     }
 
     /// Sees to it that `route` can be taken.
@@ -54,7 +67,7 @@ impl Ground {
     /// [`ErrorKind::NotFound`] if the message is for something that is not there;
     /// [`ErrorKind::Unavailable`] if the connection broke; what else the broker says.
     pub(crate) async fn prepare(&self, route: &Route) -> Result<()> {
-        let needs_stages = route.is_delayed() && !self.has_stages_of(route);
+        let needs_stages = route.is_delayed() && !self.known.lock().has_stages_of(route);
         // What is asked for on the way to a queue is bound to the ground, and stages lead to that.
         if needs_stages {
             self.ask_for_stages(&[]).await?;
@@ -75,11 +88,6 @@ impl Ground {
         let mut known = self.known.lock();
         known.has_stages = false;
         known.legs.clear();
-    }
-
-    fn has_stages_of(&self, route: &Route) -> bool {
-        let known = self.known.lock();
-        known.has_stages && route.legs.iter().all(|leg| known.legs.contains(leg))
     }
 
     async fn ask_for(&self, need: &Need) -> Result<()> {

@@ -51,6 +51,9 @@ impl Publisher {
 
     /// A place in the window; waits while it is full. Cancel-safe.
     pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
+        if let Ok(place) = self.window.clone().try_acquire_owned() {
+            return place;
+        }
         let window = self.window.clone();
         window.acquire_owned().await.expect("the window is never closed")
     }
@@ -63,6 +66,11 @@ impl Publisher {
         if let Some(present) = self.open_on(session) {
             return Ok(present);
         }
+        // Boxed, as it is seldom done: a send is to be small.
+        Box::pin(self.open(session)).await
+    }
+
+    async fn open(&self, session: &Session) -> Result<Arc<Present>> {
         let _turn = self.opening.lock().await;
         if let Some(present) = self.open_on(session) {
             return Ok(present);

@@ -141,7 +141,12 @@ impl RabbitMqSender {
             }
         }
         // Together: one that is never answered must not keep from the others what was said of them.
-        join_all(submitted.into_iter().map(|one| self.hear(&present, one))).await;
+        match <[Submitted<'_>; 1]>::try_from(submitted) {
+            Ok([one]) => self.hear(&present, one).await,
+            Err(many) => {
+                Box::pin(join_all(many.into_iter().map(|one| self.hear(&present, one)))).await;
+            }
+        }
     }
 
     /// Hands `outgoing` to the channel as soon as that takes it. The stage that it waits in first, if it
@@ -159,7 +164,10 @@ impl RabbitMqSender {
             self.shared.publisher.bans.check(&route.published(), outgoing)?;
         }
         let body = outgoing.envelope.body.clone();
-        present.ground.prepare(&route).await?;
+        if !present.ground.is_prepared(&route) {
+            // Boxed, as it is seldom done: a send is to be small.
+            Box::pin(present.ground.prepare(&route)).await?;
+        }
         let Route { exchange, routing_key, legs, .. } = route;
         let stage = legs.into_iter().next().map(|leg| leg.to);
         let publication = Box::new(Publication { exchange, routing_key, properties, body });
