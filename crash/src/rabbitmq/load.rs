@@ -182,9 +182,21 @@ impl Load {
         let mut line = self.line(record, "visitor", &style.plainly())?;
         let below_a_second = (1..20).map(|fiftieths| Duration::from_millis(50 * fiftieths));
         let seconds = (1..=10).map(Duration::from_secs);
-        let delays = below_a_second.chain(seconds);
-        let batch = delays.map(|delay| Draw { delay: Some(delay), ..line.draw() }).collect();
-        line.send(batch).await
+        let delays: Vec<Duration> = below_a_second.chain(seconds).collect();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let delayed = |delay: &Duration| Draw { delay: Some(*delay), ..line.draw() };
+            let batch: Vec<Draw> = delays.iter().map(delayed).collect();
+            let (all, before) = (batch.len() as u64, line.confirmed);
+            line.send(batch).await?;
+            // Those that a busy broker did not take in time are not there for sure.
+            if line.confirmed - before == all {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(format!("within {PATIENCE:?} not all stages took a message"));
+            }
+        }
     }
 
     /// Sends one batch more, which is behind all others.
@@ -205,7 +217,7 @@ impl Load {
         let journal = record.of_producer(name).map_err(|error| error.to_string())?;
         let dice = Dice::new(style.seed);
         let (bus, told) = (self.bus.clone(), self.told.clone());
-        Ok(Line { bus, journal, told, dice, style: style.clone() })
+        Ok(Line { bus, journal, told, dice, style: style.clone(), confirmed: 0 })
     }
 }
 
@@ -216,6 +228,7 @@ struct Line {
     told: Arc<Told>,
     dice: Dice,
     style: Style,
+    confirmed: u64,
 }
 
 /// A message, and for how long it is to wait.
@@ -268,6 +281,7 @@ impl Line {
             }
         }
         self.journal.note(&confirmed).map_err(|error| error.to_string())?;
+        self.confirmed += confirmed.len() as u64;
         self.told.confirmed.fetch_add(confirmed.len() as u64, Ordering::SeqCst);
         let mut slowest = self.told.slowest.lock();
         *slowest = took.max(*slowest);
