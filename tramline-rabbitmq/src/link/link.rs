@@ -73,6 +73,11 @@ impl Link {
         {
             return Ok(session.clone());
         }
+        // Boxed, as it is seldom waited for: a send is to be small.
+        Box::pin(self.next_session(deadline)).await
+    }
+
+    async fn next_session(&self, deadline: Deadline) -> Result<Session> {
         let mut state = self.state.clone();
         let is_settled = |state: &LinkState| match state {
             LinkState::Up(session) => !session.has_ended(),

@@ -108,6 +108,11 @@ impl Session {
         self.0.ended.is_cancelled()
     }
 
+    /// Whether the broker takes nothing from this connection.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.0.blocked.borrow().is_some()
+    }
+
     /// Why, and since when, the broker takes nothing from this connection, if it does not.
     pub(crate) fn blocked(&self) -> Option<Blocked> {
         self.0.blocked.borrow().clone()
@@ -116,7 +121,7 @@ impl Session {
     /// Waits while the broker takes nothing from this connection. Ends with the connection, too.
     /// Cancel-safe.
     pub(crate) async fn unblocked(&self) {
-        if self.0.blocked.borrow().is_none() {
+        if !self.is_blocked() {
             return;
         }
         let mut blocked = self.0.blocked.clone();

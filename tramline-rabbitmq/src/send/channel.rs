@@ -3,23 +3,19 @@
 //! All publishing is one task's, so that the order is that of the calls, nobody's dropped future
 //! leaves half a message behind, and what was [returned](super::returns) finds its sender.
 
+use super::in_flight::InFlight;
 use super::returns::{Fingerprint, Returns, Verdict};
 use crate::error;
 use crate::link::Session;
 use crate::names::DELAY;
 use crate::wire::names::DELAY_PREFIX;
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
-use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::take;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tramline_core::Result;
@@ -172,9 +168,9 @@ async fn publish_all(
 }
 
 /// What was handed to the client and is not answered yet.
-struct UnderWay<F> {
+struct UnderWay {
     returns: Returns<Waiter>,
-    in_flight: FuturesUnordered<F>,
+    in_flight: InFlight<(u64, Ended)>,
     /// Why the channel broke, if it has.
     broken: Option<lapin::Error>,
     /// Whether what the client could not write may have been: a write that fails over TLS may have
@@ -183,19 +179,17 @@ struct UnderWay<F> {
     /// Kept from one turn to the next.
     endings: Vec<(u64, Ended)>,
     settled: Vec<(Waiter, Verdict)>,
-    notice: Option<Notice>,
 }
 
-impl<F: Future<Output = (u64, Ended)>> UnderWay<F> {
+impl UnderWay {
     fn new(over_tls: bool) -> Self {
         Self {
             returns: Returns::new(),
-            in_flight: FuturesUnordered::new(),
+            in_flight: InFlight::new(),
             broken: None,
             over_tls,
             endings: Vec::new(),
             settled: Vec::new(),
-            notice: None,
         }
     }
 
@@ -206,7 +200,7 @@ impl<F: Future<Output = (u64, Ended)>> UnderWay<F> {
     /// Ends when anything has become of a message, and everybody was told of whom it is known by then.
     /// Cancel-safe.
     async fn hear(&mut self) {
-        ended(&mut self.in_flight, &mut self.endings, &mut self.notice).await;
+        self.in_flight.ended(&mut self.endings).await;
         for (number, ended) in self.endings.drain(..) {
             if let Some(error) = note(&mut self.returns, number, ended, self.over_tls) {
                 // What the broker said tells more than what the client found broken after it.
@@ -237,8 +231,6 @@ enum Ended {
 
 /// Hands the message to the client when it is polled first, and ends with the confirm.
 ///
-/// Nothing of the message is kept in the future itself: there is one for each message in flight, and
-/// allocators are slow with what is larger than a kilobyte.
 async fn publish(
     channel: Arc<Channel>,
     number: u64,
@@ -325,58 +317,4 @@ fn fingerprint(
         }
     }
     hasher.finish()
-}
-
-/// Ends when a publication has, and adds all to `endings` that have ended by then: not one is left out
-/// that ended before one that is told.
-async fn ended<F: Future<Output = (u64, Ended)>>(
-    in_flight: &mut FuturesUnordered<F>,
-    endings: &mut Vec<(u64, Ended)>,
-    notice: &mut Option<Notice>,
-) {
-    poll_fn(|cx| {
-        let same = notice.take().filter(|notice| notice.woken.task.will_wake(cx.waker()));
-        let notice = notice.insert(same.unwrap_or_else(|| Notice::of(cx.waker().clone())));
-        loop {
-            notice.woken.by.store(false, Ordering::Release);
-            match in_flight.poll_next_unpin(&mut Context::from_waker(&notice.waker)) {
-                Poll::Ready(Some(one)) => endings.push(one),
-                // It wakes its task when it gives way though there is more.
-                Poll::Pending if notice.woken.by.load(Ordering::Acquire) => {}
-                Poll::Ready(None) | Poll::Pending => break,
-            }
-        }
-        if endings.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-    })
-    .await
-}
-
-/// Tells whether its waker was used. One serves a task for as long as that lives.
-struct Notice {
-    woken: Arc<Woken>,
-    waker: Waker,
-}
-
-impl Notice {
-    fn of(task: Waker) -> Self {
-        let woken = Arc::new(Woken { by: AtomicBool::new(false), task });
-        Self { waker: Waker::from(woken.clone()), woken }
-    }
-}
-
-/// Notices a wake-up, and passes it on.
-struct Woken {
-    by: AtomicBool,
-    task: Waker,
-}
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.by.store(true, Ordering::Release);
-        self.task.wake_by_ref();
-    }
 }

@@ -2,14 +2,15 @@
 //!
 //! Read in the order of a message's way: `sender` tries until it has an answer; `route` says where to,
 //! `ground` sees to it that this is there, `size` that the broker takes it; `publisher` has the window
-//! and the channel, `channel` publishes and hears, `returns` says whose a returned message is, `refusal`
-//! whose fault it was when the broker closed the channel, which `bans` remembers for a while, and `answer`
-//! what all that means.
+//! and the channel, `channel` publishes and hears what became of all that is `in_flight`, `returns`
+//! says whose a returned message is, `refusal` whose fault it was when the broker closed the channel,
+//! which `bans` remembers for a while, and `answer` what all that means.
 
 mod answer;
 mod bans;
 mod channel;
 mod ground;
+mod in_flight;
 mod publisher;
 mod refusal;
 mod returns;

@@ -49,11 +49,13 @@ impl Publisher {
         }
     }
 
+    /// A place in the window, unless it is full.
+    pub(crate) fn place_at_once(&self) -> Option<OwnedSemaphorePermit> {
+        self.window.clone().try_acquire_owned().ok()
+    }
+
     /// A place in the window; waits while it is full. Cancel-safe.
     pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
-        if let Ok(place) = self.window.clone().try_acquire_owned() {
-            return place;
-        }
         let window = self.window.clone();
         window.acquire_owned().await.expect("the window is never closed")
     }

@@ -13,7 +13,7 @@ use crate::rabbitmq::Shared;
 use crate::wire::write;
 use futures_util::future::join_all;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tramline_core::clock::{Clock, Deadline, Entropy, SystemClock, SystemEntropy};
 use tramline_core::transport::{Outgoing, Sender, Sent};
 use tramline_core::{Error, Result};
@@ -81,7 +81,8 @@ impl RabbitMqSender {
             };
             let declared_on = self.shared.consuming.number();
             self.send_on(&session, batch, messages).await;
-            if messages.iter().any(Message::is_missing) && !self.all_is_declared(declared_on).await
+            if messages.iter().any(Message::is_missing)
+                && !Box::pin(self.all_is_declared(declared_on)).await
             {
                 messages.iter_mut().for_each(Message::look_again);
                 // Its error is that of the deadline, or the next attempt's.
@@ -126,9 +127,7 @@ impl RabbitMqSender {
         let mut submitted = Vec::with_capacity(batch.len());
         for (message, outgoing) in messages.iter_mut().zip(batch) {
             let Message::Open { may_have_arrived, .. } = *message else { continue };
-            let submitted_now =
-                session.unless_it_ends(self.submit(session, &present, outgoing)).await;
-            match submitted_now.flatten() {
+            match self.submit(session, &present, outgoing).await {
                 Ok((stage, told)) => {
                     let is_delayed = stage.is_some();
                     let why = stage.map(|stage| unconfirmed(&outgoing.to, &stage));
@@ -164,12 +163,7 @@ impl RabbitMqSender {
             self.shared.publisher.bans.check(&route.published(), outgoing)?;
         }
         let body = outgoing.envelope.body.clone();
-        if !present.ground.is_prepared(&route) {
-            // Boxed, as it is seldom done: a send is to be small.
-            Box::pin(present.ground.prepare(&route)).await?;
-        }
-        let Route { exchange, routing_key, legs, .. } = route;
-        let stage = legs.into_iter().next().map(|leg| leg.to);
+        let (exchange, routing_key) = (route.exchange.clone(), route.routing_key.clone());
         let publication = Box::new(Publication { exchange, routing_key, properties, body });
         let limits = Limits {
             body_bytes_max: self.shared.options.body_bytes_max,
@@ -177,9 +171,39 @@ impl RabbitMqSender {
         };
         let is_copy = outgoing.copy.is_some();
         limits.check(&publication, is_copy, || format!("send to {}", outgoing.to))?;
-        session.unblocked().await;
-        let place = self.shared.publisher.place().await;
+        let place = match self.place_at_once(session, present, &route) {
+            Some(place) => place,
+            // Boxed, as it is seldom waited for: a send is to be small.
+            None => {
+                let place = self.place(session, present, &route);
+                Box::pin(session.unless_it_ends(place)).await.flatten()?
+            }
+        };
+        let stage = route.legs.into_iter().next().map(|leg| leg.to);
         Ok((stage, present.channel.publish(publication, place)))
+    }
+
+    /// A place in the window, if nothing must be waited for before `route` is taken.
+    fn place_at_once(
+        &self,
+        session: &Session,
+        present: &Present,
+        route: &Route,
+    ) -> Option<OwnedSemaphorePermit> {
+        let is_ready = present.ground.is_prepared(route) && !session.is_blocked();
+        is_ready.then(|| self.shared.publisher.place_at_once()).flatten()
+    }
+
+    /// A place in the window, when `route` can be taken.
+    async fn place(
+        &self,
+        session: &Session,
+        present: &Present,
+        route: &Route,
+    ) -> Result<OwnedSemaphorePermit> {
+        present.ground.prepare(route).await?;
+        session.unblocked().await;
+        Ok(self.shared.publisher.place().await)
     }
 
     /// Waits for what became of one message.
