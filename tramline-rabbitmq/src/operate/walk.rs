@@ -41,6 +41,7 @@ const DEAD_BACK_MAX_BESIDE_OTHERS: Duration = Duration::from_secs(2);
 
 /// What is held of a queue, from its head on.
 pub(super) struct Walk {
+    session: Session,
     channel: Channel,
     queue: ShortString,
     doing: String,
@@ -77,9 +78,11 @@ impl Walk {
     ) -> Result<Self> {
         let doing = format!("look into queue {queue}");
         let channel = session.channel().await?;
-        let stood = standing(&channel, &name, &doing).await?.ready;
+        let stood =
+            session.unless_it_ends(standing(&channel, &name, &doing)).await.flatten()?.ready;
         let held = Vec::new();
         Ok(Self {
+            session: session.clone(),
             channel,
             queue: name,
             doing,
@@ -107,6 +110,11 @@ impl Walk {
     /// Takes up to `limit` more, at most [`PAGE`]; none: those that stood there were all taken, by this
     /// walk or by others. Not cancel-safe: dropped, the walk is of no use.
     pub(super) async fn page(&mut self, limit: u32) -> Result<Vec<Taken>> {
+        let session = self.session.clone();
+        session.unless_it_ends(self.next_page(limit)).await.flatten()
+    }
+
+    async fn next_page(&mut self, limit: u32) -> Result<Vec<Taken>> {
         self.look_again().await?;
         let wanted = self.left.min(limit.min(PAGE).into());
         let Ok(prefetch @ 1..) = u16::try_from(wanted) else { return Ok(Vec::new()) };
@@ -198,7 +206,12 @@ impl Walk {
 
     /// Gives back all that is held, in its order, and ends the walk. When this returns, they stand
     /// where they stood, unless others have taken them.
-    pub(super) async fn give_back(mut self) -> Result<()> {
+    pub(super) async fn give_back(self) -> Result<()> {
+        let session = self.session.clone();
+        session.unless_it_ends(self.give_all_back()).await.flatten()
+    }
+
+    async fn give_all_back(mut self) -> Result<()> {
         self.take_all_that_came_back().await?;
         let failed = |error| failed(self.doing.clone(), error);
         let mut left: usize = self.held.iter().map(Vec::len).sum();
@@ -227,7 +240,7 @@ impl Walk {
         let (at_once, mut rounds) = if self.is_dead { (PAGE, 20) } else { (1, 200) };
         while self.came_back && !self.held.is_empty() && rounds > 0 {
             rounds -= 1;
-            if self.page(at_once).await?.is_empty() {
+            if self.next_page(at_once).await?.is_empty() {
                 break;
             }
         }

@@ -81,7 +81,8 @@ impl Consumption {
             let mut begun = Self::on(&session, &shared, &wish).await;
             if matches!(&begun, Err(error) if error.kind() == ErrorKind::NotFound) {
                 tracing::warn!(queue = %wish.queue, "the queue is gone: declared again");
-                begun = match shared.declare_again(&session).await {
+                let declared = session.unless_it_ends(shared.declare_again(&session)).await;
+                begun = match declared.flatten() {
                     Ok(()) => Self::on(&session, &shared, &wish).await,
                     Err(error) => Err(error),
                 };
