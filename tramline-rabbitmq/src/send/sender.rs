@@ -87,6 +87,10 @@ impl RabbitMqSender {
                 messages.iter_mut().for_each(Message::look_again);
                 // Its error is that of the deadline, or the next attempt's.
                 let _ = self.shared.consuming.session(deadline).await;
+                // It is there, and cannot be asked: it has no channel left.
+                if self.shared.consuming.number() == declared_on {
+                    tokio::time::sleep(pause(attempt, SystemEntropy.fraction())).await;
+                }
                 continue;
             }
             if messages.iter().all(|message| matches!(message, Message::Answered(_))) {

@@ -62,6 +62,20 @@ impl Frame {
         (self.kind == METHOD).then(|| self.payload.strip_prefix(begin.as_slice()))?
     }
 
+    /// With no more than so many channels, if it says how many a connection may have.
+    pub(crate) fn with_channels(mut self, channels_max: u16) -> Self {
+        const TUNE: (u16, u16) = (10, 30);
+        if self.arguments(TUNE.0, TUNE.1).is_some() {
+            self.payload[4..6].copy_from_slice(&channels_max.to_be_bytes());
+        }
+        self
+    }
+
+    pub(crate) fn is_heartbeat(&self) -> bool {
+        const HEARTBEAT: u8 = 8;
+        self.kind == HEARTBEAT
+    }
+
     /// The confirms of one message each that this one stands for, beginning behind `confirmed`, which is
     /// moved on. `None` if it is no confirm.
     pub(crate) fn confirms(&self, confirmed: &mut u64) -> Option<Vec<(u64, Self)>> {
