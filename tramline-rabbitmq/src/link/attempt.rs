@@ -26,9 +26,10 @@ pub(super) struct Calling {
 }
 
 impl Attempt {
-    /// It ended by itself: with a connection, or with an error, after which nothing is left of it.
-    pub(super) fn keep(self) {
-        *self.calling.socket.lock() = None;
+    /// It ended by itself: with a connection, of which this is a handle to the socket, or with an error,
+    /// after which nothing is left of it.
+    pub(super) fn keep(self) -> Option<Socket> {
+        self.calling.socket.lock().take()
     }
 }
 

@@ -7,8 +7,15 @@ use crate::tls::Tls;
 use lapin::runtime::default_runtime;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
+use std::net::TcpStream as Socket;
 use tramline_core::clock::{Entropy, SystemEntropy};
 use tramline_core::{Error, ErrorKind, Result};
+
+/// A connection, and another handle to its socket.
+pub(super) struct Connected {
+    pub(super) connection: Connection,
+    pub(super) socket: Option<Socket>,
+}
 
 /// Connects as `role`, which shows in the connection's name, to the first host that answers.
 ///
@@ -16,7 +23,7 @@ use tramline_core::{Error, ErrorKind, Result};
 /// That of the host that was tried last, but before all others one of kind
 /// [`ErrorKind::Misconfigured`]: a wrong password, vhost or certificate, where trying again cannot
 /// help. Names the broker, never the password.
-pub(crate) async fn connect(options: &RabbitMqOptions, role: &str) -> Result<Connection> {
+pub(super) async fn connect(options: &RabbitMqOptions, role: &str) -> Result<Connected> {
     let mut failed: Option<Error> = None;
     // Else all that a broken member has served would meet again at one of the others.
     for host in shuffled(&options.hosts, || SystemEntropy.fraction()) {
@@ -43,7 +50,7 @@ fn shuffled(hosts: &[Host], mut fraction: impl FnMut() -> f64) -> Vec<&Host> {
     order
 }
 
-async fn connect_to(host: &Host, options: &RabbitMqOptions, role: &str) -> Result<Connection> {
+async fn connect_to(host: &Host, options: &RabbitMqOptions, role: &str) -> Result<Connected> {
     let doing = || format!("connect to {} as {:?}", options.address_of(host), options.user);
     // No recovery of the client's own: it waits where nobody can interrupt it, and a failed
     // declaration would end it for good.
@@ -71,8 +78,9 @@ async fn connect_to(host: &Host, options: &RabbitMqOptions, role: &str) -> Resul
     let connected = Connection::connector(uri(host, options), runtime, call, properties);
     match tokio::time::timeout(options.connect_limit, connected).await {
         Ok(connected) => {
-            attempt.keep();
-            connected.map_err(|error| error::not_connected(doing(), error))
+            let socket = attempt.keep();
+            let connection = connected.map_err(|error| error::not_connected(doing(), error))?;
+            Ok(Connected { connection, socket })
         }
         Err(_) => Err(Error::new(ErrorKind::Unavailable, doing())
             .because(format!("there was no answer within {:?}", options.connect_limit))),

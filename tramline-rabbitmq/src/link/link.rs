@@ -51,8 +51,8 @@ impl Link {
         prepare: Prepare,
     ) -> Result<Self> {
         let name = options.address();
-        let connection = connect(&options, role).await?;
-        let (session, watched) = Session::begin(1, connection);
+        let connected = connect(&options, role).await?;
+        let (session, watched) = Session::begin(1, connected);
         let (tell, state) = watch::channel(LinkState::Up(session.clone()));
         let closing = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -217,8 +217,8 @@ impl Keeper {
     }
 
     async fn attempt(&self, number: u64) -> Result<Life> {
-        let connection = connect(&self.options, self.role).await?;
-        let (session, watched) = Session::begin(number, connection);
+        let connected = connect(&self.options, self.role).await?;
+        let (session, watched) = Session::begin(number, connected);
         let mut life = Life { session, watched: Box::pin(watched) };
         let prepared = tokio::select! {
             biased;

@@ -1,8 +1,11 @@
 //! The life of one connection, from its first frame to its end.
 
+use super::connect::Connected;
 use crate::error;
 use futures_util::StreamExt;
 use lapin::{Channel, Connection, ErrorKind as Reported, Event};
+use parking_lot::Mutex;
+use std::net::{Shutdown, TcpStream as Socket};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +21,8 @@ pub(crate) struct Session(Arc<Inner>);
 struct Inner {
     number: u64,
     connection: Connection,
+    /// Another handle to the socket, until the connection has ended: it would keep that open.
+    socket: Mutex<Option<Socket>>,
     ended: CancellationToken,
     blocked: watch::Receiver<Option<Blocked>>,
 }
@@ -38,15 +43,17 @@ impl Blocked {
 }
 
 impl Session {
-    /// Begins with `connection`; `number` tells it from those before it. Its events are watched by
+    /// Begins with `connected`; `number` tells it from those before it. Its events are watched by
     /// the future, which ends with the connection and answers why.
-    pub(crate) fn begin(
+    pub(super) fn begin(
         number: u64,
-        connection: Connection,
+        connected: Connected,
     ) -> (Self, impl Future<Output = Error> + Send + use<>) {
         let (tell, blocked) = watch::channel(None);
+        let Connected { connection, socket } = connected;
+        let socket = Mutex::new(socket);
         let ended = CancellationToken::new();
-        let session = Self(Arc::new(Inner { number, connection, ended, blocked }));
+        let session = Self(Arc::new(Inner { number, connection, socket, ended, blocked }));
         let watched = watch(session.clone(), tell);
         (session, watched)
     }
@@ -135,17 +142,29 @@ impl Session {
     pub(crate) async fn close(&self) {
         self.0.ended.cancel();
         let closed = self.0.connection.close(200, "closed".into());
-        tokio::select! {
+        let is_answered = tokio::select! {
             biased;
-            closed = closed => if let Err(error) = closed {
-                tracing::debug!(%error, "the connection had ended before it was closed");
-            },
-            // The client does not always answer to who closes what ends in the same moment.
-            () = self.is_over() => {}
-            () = tokio::time::sleep(CLOSE_LIMIT) => {
-                tracing::warn!("the broker did not answer to the close of a connection");
+            closed = closed => {
+                if let Err(error) = closed {
+                    tracing::debug!(%error, "the connection had ended before it was closed");
+                }
+                true
             }
+            // The client does not always answer to who closes what ends in the same moment.
+            () = self.is_over() => true,
+            () = tokio::time::sleep(CLOSE_LIMIT) => false,
+        };
+        let Some(socket) = self.let_go() else { return };
+        if !is_answered {
+            tracing::warn!("the broker did not answer to the close of a connection: it is cut off");
+            // Else the client waits for ever, with a thread and its buffers. It fails where the other side
+            // was faster.
+            let _ = socket.shutdown(Shutdown::Both);
         }
+    }
+
+    fn let_go(&self) -> Option<Socket> {
+        self.0.socket.lock().take()
     }
 
     async fn is_over(&self) {
@@ -171,7 +190,8 @@ async fn watch(session: Session, blocked: watch::Sender<Option<Blocked>>) -> Err
     let why = loop {
         let event = tokio::select! {
             biased;
-            () = session.ended() => break closed(),
+            // Whoever closes it lets go of the socket.
+            () = session.ended() => return closed(),
             event = events.next() => event,
             () = tokio::time::sleep(LOOK_EVERY) => {
                 if !status.connected() { break closed() }
@@ -201,6 +221,7 @@ async fn watch(session: Session, blocked: watch::Sender<Option<Blocked>>) -> Err
         }
     };
     session.0.ended.cancel();
+    session.let_go();
     why
 }
 

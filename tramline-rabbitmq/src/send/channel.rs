@@ -5,6 +5,7 @@
 
 use super::in_flight::InFlight;
 use super::returns::{Fingerprint, Returns, Verdict};
+use super::silence::{Share, Silence};
 use crate::error;
 use crate::link::Session;
 use crate::names::DELAY;
@@ -16,7 +17,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::take;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tramline_core::Result;
 
@@ -60,18 +61,23 @@ struct Waiter {
 }
 
 impl ConfirmChannel {
-    /// Opens one on `session`, which is encrypted if it is `over_tls`.
+    /// Opens one on `session`, over which `silence` watches, and which is encrypted if it is `over_tls`.
     ///
     /// # Errors
     /// The connection is gone, or the broker has no more channels.
-    pub(crate) async fn open(session: Session, over_tls: bool) -> Result<Self> {
+    pub(super) async fn open(
+        session: Session,
+        silence: &Arc<Silence>,
+        over_tls: bool,
+    ) -> Result<Self> {
         let channel = session.channel().await?;
         let selected = channel.confirm_select(ConfirmSelectOptions::default());
         let selected = session.unless_it_ends(selected).await?;
         selected.map_err(|error| error::failed("ask the broker to confirm", error))?;
         // Bounded by the window: every job has a place in it.
         let (jobs, queued) = mpsc::unbounded_channel();
-        tokio::spawn(publish_all(channel, session, over_tls, queued));
+        let under_way = UnderWay::new(silence.share(), over_tls);
+        tokio::spawn(publish_all(channel, session, under_way, queued));
         Ok(Self { jobs })
     }
 
@@ -105,45 +111,24 @@ impl Waiter {
 async fn publish_all(
     channel: Channel,
     session: Session,
-    over_tls: bool,
+    mut under_way: UnderWay,
     mut queued: mpsc::UnboundedReceiver<Job>,
 ) {
     /// How many are handed to the client before it is looked at what was confirmed.
     const AT_ONCE: usize = 256;
     /// For what was under way when the channel broke: it ends with that.
     const END_LIMIT: Duration = Duration::from_secs(1);
-    /// Longer than a broker is silent that has something to answer and is well.
-    const SILENCE_LIMIT: Duration = Duration::from_secs(20);
-    const LOOK_EVERY: Duration = Duration::from_secs(2);
     let channel = Arc::new(channel);
-    let mut under_way = UnderWay::new(over_tls);
     // Kept from one turn to the next.
     let mut jobs = Vec::new();
     let mut is_wanted = true;
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    // Last, or that there was nothing to hear.
-    let mut heard = Instant::now();
     while under_way.broken.is_none() && (is_wanted || !under_way.is_empty()) {
         tokio::select! {
             biased;
-            () = under_way.hear(), if !under_way.is_empty() => heard = Instant::now(),
+            () = under_way.hear(), if !under_way.is_empty() => {}
             () = session.ended() => break,
-            _ = looks.tick() => {
-                if under_way.is_empty() || session.blocked().is_some() {
-                    heard = Instant::now();
-                } else if heard.elapsed() > SILENCE_LIMIT {
-                    tracing::warn!("the broker confirms nothing: the connection is made again");
-                    // A connection that waits for the credit of a quorum queue which is deleted in that
-                    // moment is not read from any more (RabbitMQ 3.10).
-                    let session = session.clone();
-                    tokio::spawn(async move { session.close().await });
-                    heard = Instant::now();
-                }
-            }
             count = queued.recv_many(&mut jobs, AT_ONCE), if is_wanted => {
-                if under_way.is_empty() {
-                    heard = Instant::now();
-                }
+                under_way.share.handed(jobs.iter().map(|job| bytes_of(&job.publication)));
                 is_wanted = count > 0;
                 for Job { publication, waiter } in jobs.drain(..) {
                     let number = under_way.returns.publish(fingerprint_of(&publication), waiter);
@@ -170,22 +155,24 @@ async fn publish_all(
 /// What was handed to the client and is not answered yet.
 struct UnderWay {
     returns: Returns<Waiter>,
-    in_flight: InFlight<(u64, Ended)>,
+    in_flight: InFlight<Ending>,
+    share: Share,
     /// Why the channel broke, if it has.
     broken: Option<lapin::Error>,
     /// Whether what the client could not write may have been: a write that fails over TLS may have
     /// encrypted and sent a part of its bytes before.
     over_tls: bool,
     /// Kept from one turn to the next.
-    endings: Vec<(u64, Ended)>,
+    endings: Vec<Ending>,
     settled: Vec<(Waiter, Verdict)>,
 }
 
 impl UnderWay {
-    fn new(over_tls: bool) -> Self {
+    fn new(share: Share, over_tls: bool) -> Self {
         Self {
             returns: Returns::new(),
             in_flight: InFlight::new(),
+            share,
             broken: None,
             over_tls,
             endings: Vec::new(),
@@ -201,7 +188,8 @@ impl UnderWay {
     /// Cancel-safe.
     async fn hear(&mut self) {
         self.in_flight.ended(&mut self.endings).await;
-        for (number, ended) in self.endings.drain(..) {
+        self.share.answered(self.endings.iter().map(|one| one.bytes).sum());
+        for Ending { number, ended, .. } in self.endings.drain(..) {
             if let Some(error) = note(&mut self.returns, number, ended, self.over_tls) {
                 // What the broker said tells more than what the client found broken after it.
                 let says_more =
@@ -218,6 +206,13 @@ impl UnderWay {
     }
 }
 
+/// What became of message `number`, which had so many bytes.
+struct Ending {
+    number: u64,
+    bytes: u64,
+    ended: Ended,
+}
+
 /// How the client's part ended.
 enum Ended {
     /// The confirm came, and may have carried a message that the broker returned.
@@ -230,12 +225,8 @@ enum Ended {
 }
 
 /// Hands the message to the client when it is polled first, and ends with the confirm.
-///
-async fn publish(
-    channel: Arc<Channel>,
-    number: u64,
-    mut publication: Box<Publication>,
-) -> (u64, Ended) {
+async fn publish(channel: Arc<Channel>, number: u64, mut publication: Box<Publication>) -> Ending {
+    let bytes = bytes_of(&publication);
     let written = channel.basic_publish(
         take(&mut publication.exchange),
         take(&mut publication.routing_key),
@@ -247,7 +238,14 @@ async fn publish(
         Ok(confirm) => confirm.await.map_or_else(Ended::Unconfirmed, confirmed),
         Err(error) => Ended::Unwritten(error),
     };
-    (number, ended)
+    Ending { number, bytes, ended }
+}
+
+/// About how many the client writes.
+fn bytes_of(publication: &Publication) -> u64 {
+    /// What the frames and the properties of most messages take.
+    const BESIDE_THE_BODY: u64 = 512;
+    publication.body.len() as u64 + BESIDE_THE_BODY
 }
 
 fn confirmed(confirmation: Confirmation) -> Ended {

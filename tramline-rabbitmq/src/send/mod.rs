@@ -4,7 +4,7 @@
 //! `ground` sees to it that this is there, `size` that the broker takes it; `publisher` has the window
 //! and the channel, `channel` publishes and hears what became of all that is `in_flight`, `returns`
 //! says whose a returned message is, `refusal` whose fault it was when the broker closed the channel,
-//! which `bans` remembers for a while, and `answer` what all that means.
+//! which `bans` remembers for a while, `silence` whether it still reads, and `answer` what all that means.
 
 mod answer;
 mod bans;
@@ -16,6 +16,7 @@ mod refusal;
 mod returns;
 mod route;
 mod sender;
+mod silence;
 mod size;
 
 pub(crate) use publisher::Publisher;

@@ -3,6 +3,7 @@
 use super::bans::Bans;
 use super::channel::ConfirmChannel;
 use super::ground::Ground;
+use super::silence::Silence;
 use crate::link::Session;
 use crate::options::RabbitMqOptions;
 use parking_lot::Mutex;
@@ -35,6 +36,7 @@ pub(crate) struct Present {
     is_given_up: AtomicBool,
     pub(crate) channel: ConfirmChannel,
     pub(crate) ground: Ground,
+    silence: Arc<Silence>,
 }
 
 impl Publisher {
@@ -77,15 +79,24 @@ impl Publisher {
         if let Some(present) = self.open_on(session) {
             return Ok(present);
         }
+        let silence = self.silence_on(session);
         let present = Arc::new(Present {
             session_number: session.number(),
-            channel: ConfirmChannel::open(session.clone(), self.over_tls).await?,
+            channel: ConfirmChannel::open(session.clone(), &silence, self.over_tls).await?,
             ground: Ground::new(session.clone()),
             opened: Instant::now(),
             is_given_up: AtomicBool::new(false),
+            silence,
         });
         *self.present.lock() = Some(present.clone());
         Ok(present)
+    }
+
+    /// That of the channels before on the same connection.
+    fn silence_on(&self, session: &Session) -> Arc<Silence> {
+        let present = self.present.lock();
+        let before = present.as_ref().filter(|one| one.session_number == session.number());
+        before.map_or_else(|| Silence::on(session.clone()), |one| one.silence.clone())
     }
 
     fn open_on(&self, session: &Session) -> Option<Arc<Present>> {

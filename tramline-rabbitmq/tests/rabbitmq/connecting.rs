@@ -86,7 +86,7 @@ async fn an_attempt_that_was_given_up_leaves_no_socket_behind() {
 }
 
 /// How many sockets of this process to `port` here are open.
-fn sockets_to(port: u16) -> usize {
+pub(crate) fn sockets_to(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     let there = format!("0100007F:{port:04X}");
     // The address there, and the inode, which is none once the socket was closed.

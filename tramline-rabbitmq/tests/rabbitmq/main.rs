@@ -21,6 +21,7 @@ mod python;
 mod receiving;
 mod registry;
 mod sending;
+mod silence;
 mod tls;
 mod topologies;
 mod trials;

@@ -2,6 +2,8 @@
 
 use crate::kit::Vhost;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +25,11 @@ struct Control {
     cuts: watch::Sender<u32>,
     /// What the broker is made to say.
     words: broadcast::Sender<Vec<u8>>,
+    /// Connections of earlier counts do not reach the broker.
+    deafens: watch::Sender<u32>,
+    /// How many bytes reach the broker in a second.
+    speed: AtomicUsize,
+    connections: AtomicUsize,
 }
 
 impl Proxy {
@@ -33,7 +40,14 @@ impl Proxy {
         let mut url = vhost.url.clone();
         url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
         let (holds, cuts) = (watch::channel(false).0, watch::channel(0).0);
-        let control = Arc::new(Control { holds, cuts, words: broadcast::channel(8).0 });
+        let control = Arc::new(Control {
+            holds,
+            cuts,
+            words: broadcast::channel(8).0,
+            deafens: watch::channel(0).0,
+            speed: AtomicUsize::new(usize::MAX),
+            connections: AtomicUsize::new(0),
+        });
         let listening = tokio::spawn(listen(listener, broker, control.clone()));
         Self { url: url.into(), control, listening }
     }
@@ -72,6 +86,21 @@ impl Proxy {
         self.control.words.send(frame).unwrap();
     }
 
+    /// Keeps back for ever what is said to the broker on the connections that there are.
+    pub(crate) fn deafen(&self) {
+        self.control.deafens.send_modify(|count| *count += 1);
+    }
+
+    /// Lets no more than so many bytes of a connection reach the broker in a second.
+    pub(crate) fn slow_down(&self, bytes: usize) {
+        self.control.speed.store(bytes, Ordering::SeqCst);
+    }
+
+    /// How many there have been.
+    pub(crate) fn connections(&self) -> usize {
+        self.control.connections.load(Ordering::SeqCst)
+    }
+
     /// Cuts every connection off.
     pub(crate) fn cut(&self) {
         self.control.cuts.send_modify(|count| *count += 1);
@@ -93,6 +122,7 @@ impl Drop for Proxy {
 async fn listen(listener: TcpListener, broker: (String, u16), control: Arc<Control>) {
     while let Ok((client, _)) = listener.accept().await {
         let Ok(server) = TcpStream::connect(&broker).await else { continue };
+        control.connections.fetch_add(1, Ordering::SeqCst);
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::spawn(to_broker(from_client, to_server, control.clone()));
@@ -101,9 +131,31 @@ async fn listen(listener: TcpListener, broker: (String, u16), control: Arc<Contr
 }
 
 async fn to_broker(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: Arc<Control>) {
-    let mut cuts = control.cuts.subscribe();
+    /// Of what a slow line carries in a second, at once.
+    const PARTS: usize = 10;
+    let (mut cuts, mut deafens) = (control.cuts.subscribe(), control.deafens.subscribe());
+    let pass = async {
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            let speed = control.speed.load(Ordering::SeqCst);
+            let part = (speed / PARTS).min(bytes.len());
+            let Ok(count @ 1..) = from.read(&mut bytes[..part]).await else { return };
+            if to.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+            if speed < usize::MAX {
+                tokio::time::sleep(Duration::from_secs_f64(count as f64 / speed as f64)).await;
+            }
+        }
+    };
+    let pass_until_deaf = async {
+        tokio::select! {
+            () = pass => {}
+            _ = deafens.changed() => std::future::pending().await,
+        }
+    };
     tokio::select! {
-        _ = tokio::io::copy(&mut from, &mut to) => {}
+        () = pass_until_deaf => {}
         _ = cuts.changed() => {}
     }
 }
