@@ -1,6 +1,6 @@
 //! The engine on a real RabbitMQ, and what it makes of others there.
 
-mod broker_kills;
+mod broker_dead_letters;
 #[path = "../engine/kit/counters.rs"]
 mod counters;
 mod exchanges;
