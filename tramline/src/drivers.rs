@@ -14,8 +14,9 @@ pub(crate) async fn connect(url: &str) -> Result<Box<dyn DynTransport>> {
         #[cfg(feature = "sqlite")]
         Some("sqlite") => Ok(Box::new(tramline_sqlite::Sqlite::from_url(url).await?)),
         Some(scheme) => Err(unknown(scheme)),
-        None => Err(Error::new(ErrorKind::Misconfigured, format!("connect to {url:?}"))
-            .because("a URL begins with its scheme, such as `memory:` or `sqlite:orders.db`")),
+        None => Err(Error::new(ErrorKind::Misconfigured, format!("connect to {url:?}")).because(
+            "a URL begins with its scheme, such as `memory:`, `sqlite:orders.db` or `amqp://host`",
+        )),
     }
 }
 
