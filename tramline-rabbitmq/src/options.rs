@@ -57,7 +57,8 @@ impl RabbitMqOptions {
     /// | `heartbeat` | seconds between signs of life; a connection without any for twice as long is cut | 15 |
     /// | `connection_name` | what the broker's own pages call this process | the program's name |
     /// | `connect_limit` | seconds that one attempt to connect may take, at each host | 10 |
-    /// | `ca`, `cert`, `key` | PEM files: who signs the broker's certificate; the client's own | the system's; none |
+    /// | `ca` | PEM file: who may sign the broker's certificate, besides those the system trusts | only those |
+    /// | `cert`, `key` | PEM files: the client's own certificate, and its key | none |
     /// | `frame_max` | the largest frame in bytes | what the broker asks for |
     /// | `unconfirmed_max` | how many messages may wait for the broker's confirm at once | 4096 |
     /// | `body_max` | the largest body in bytes: what the broker's `max_message_size` is | 16 MiB |

@@ -1,5 +1,6 @@
-//! Joins a topology that others own: nothing of theirs is declared; a binding by which retries come
-//! back to the queue is all that is added.
+//! Joins a topology that others own: nothing of theirs is declared or changed until something is first
+//! delayed for the queue, which is then bound to what brings that back. What the bus needs (`tramline.…`,
+//! `Legacy_Invoices-dlq`) stands beside it.
 //!
 //! A billing system of others has a headers exchange `Legacy.Events` and a queue `Legacy_Invoices`
 //! bound to it. Here they are made first, with that system's hands; then this service reads the
@@ -61,6 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Endpoint::new("invoices")
                 .queue(QueueName::foreign("Legacy_Invoices"))
                 .argument("declare", "no") // used as it is
+                .argument("queue-type", "classic") // which AMQP does not tell
                 .handle(pay),
         )
         .start()

@@ -141,6 +141,9 @@ impl Bus {
     /// Stops gracefully: takes nothing new, finishes what runs within `limit`, settles it, returns
     /// the rest to its queues, and closes the transport. A second call waits for the same end.
     ///
+    /// What runs has no longer than `limit`. To return what was taken and to close may then take up to
+    /// five seconds more: leave that much between `limit` and the moment in which the process is killed.
+    ///
     /// # Errors
     /// [`ErrorKind::Outdated`]: the bus had stopped by itself, see [`Bus::until_stopping`]. Else the
     /// transport could not be closed cleanly. Nothing is lost, unsettled messages come back.

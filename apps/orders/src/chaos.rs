@@ -20,7 +20,7 @@ pub(crate) enum Victim {
     Broker,
 }
 
-/// The issue asks for ten; a few more make each seed a different run.
+/// At least ten, so that every run has many deaths; the seed says how many more.
 const WORKERS: Range<u64> = 10..16;
 /// How often the broker dies, where it is to.
 const BROKERS: u64 = 5;
