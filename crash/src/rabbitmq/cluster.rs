@@ -17,12 +17,8 @@ impl Members {
     }
 
     /// A URL that names all members.
-    pub(crate) fn url(&self) -> Result<String, String> {
-        let urls = self.0.urls();
-        let host = |url: &str| Some(url.split_once('@')?.1.split_once('/')?.0.to_owned());
-        let hosts: Option<Vec<String>> = urls.iter().map(|url| host(url)).collect();
-        let (first, hosts) = urls.first().zip(hosts).ok_or("the cluster has no members")?;
-        Ok(first.replacen(&format!("@{}/", hosts[0]), &format!("@{}/", hosts.join(",")), 1))
+    pub(crate) fn url(&self) -> String {
+        self.0.url()
     }
 
     /// A member that is not this one, both counted from 1.

@@ -83,9 +83,10 @@ impl Cluster {
         Service::kill(self, Some(member))
     }
 
-    /// The URL of each member, in their order.
-    pub fn urls(&self) -> Vec<String> {
-        self.nodes.iter().map(|node| url::amqp(node.ports)).collect()
+    /// The URL that names all members.
+    pub fn url(&self) -> String {
+        let others: Vec<Ports> = self.nodes[1..].iter().map(|node| node.ports).collect();
+        url::amqp_of_all(self.nodes[0].ports, &others)
     }
 
     /// The name of each member's node, as the broker tells it: `rmq20000@localhost`.
@@ -186,7 +187,7 @@ impl Service for Cluster {
     }
 
     fn urls(&self) -> String {
-        Cluster::urls(self).join(",")
+        self.url()
     }
 }
 

@@ -4,10 +4,17 @@ use super::config::Ports;
 
 /// The AMQP URL of the default vhost, with the management interface as `?management=`.
 pub(crate) fn amqp(ports: Ports) -> String {
+    amqp_of_all(ports, &[])
+}
+
+/// One that names all members of a cluster, and the management interface of the first.
+pub(crate) fn amqp_of_all(first: Ports, others: &[Ports]) -> String {
+    let further = others.iter().map(|ports| format!(",127.0.0.1:{}", ports.amqp));
     format!(
-        "amqp://guest:guest@127.0.0.1:{}/%2f?management={}",
-        ports.amqp,
-        percent_encoded(&management(ports))
+        "amqp://guest:guest@127.0.0.1:{}{}/%2f?management={}",
+        first.amqp,
+        further.collect::<String>(),
+        percent_encoded(&management(first))
     )
 }
 
@@ -43,6 +50,8 @@ mod tests {
         let management = "http%3A%2F%2Fguest%3Aguest%40127.0.0.1%3A20002";
         let url = format!("amqp://guest:guest@127.0.0.1:20000/%2f?management={management}");
         assert_eq!(amqp(ports), url);
+        let all = url.replace(":20000/", ":20000,127.0.0.1:20010/");
+        assert_eq!(amqp_of_all(ports, &[Ports { amqp: 20_010 }]), all);
         assert_eq!(amqps(ports), url.replace("amqp:", "amqps:").replace("20000", "20003"));
     }
 }

@@ -18,7 +18,7 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     let kills = world.sized(1, 3);
     let style = Style { fails_percent: 3, delayed_percent: 5, ..calm(world) };
     let count = count(world.record(), &ENDPOINTS);
-    let mut course = Course::begin(&cluster.url()?, count, style).await?;
+    let mut course = Course::begin(&cluster.url(), count, style).await?;
     course.settle_in().await?;
     for _ in 0..kills {
         course.load.progress(400).await?;
@@ -47,7 +47,7 @@ async fn late_election(
     cluster: &Members,
     first_number: u64,
 ) -> Result<String, String> {
-    let url = cluster.url()?;
+    let url = cluster.url();
     let count = count(Record::new(&world.folder.join("late")), &[QUORUM]);
     let leader = cluster.leader_of(QUORUM, 1).await?;
     cluster.hold(QUORUM, leader, true).await?;
