@@ -1,31 +1,65 @@
-//! Just enough HTTP for a server's own interface on loopback.
+//! Just enough HTTP for a server's own interface.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use std::fmt;
 use std::io::{Error, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 /// How long an answer may take; a server that recovers accepts before it answers.
-const LIMIT: Duration = Duration::from_secs(10);
-
-/// guest:guest, which RabbitMQ accepts from loopback alone.
-const AUTHORIZATION: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The status and body of an answer.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: String,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Such as 200 or 404.
+    pub status: u16,
+    /// Whatever stands behind the headers.
+    pub body: String,
 }
 
-/// Asks the program that listens on loopback. Version 1.0 has no chunks and ends with the connection.
-pub(crate) fn ask(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+/// Who is asked, and by whom.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Authority {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl Authority {
+    /// guest:guest, which RabbitMQ accepts from loopback alone.
+    pub(crate) fn on_loopback(port: u16) -> Self {
+        let guest = || "guest".to_owned();
+        Self { host: "127.0.0.1".to_owned(), port, user: guest(), password: guest() }
+    }
+}
+
+/// Without the password.
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
+    }
+}
+
+/// Version 1.0 has no chunks and ends with the connection.
+pub(crate) fn ask(
+    authority: &Authority,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> std::io::Result<Answer> {
+    let Authority { host, port, user, password } = authority;
+    let address = (host.as_str(), *port).to_socket_addrs()?.next();
+    let address = address.ok_or_else(|| Error::other("the host has no address"))?;
     let mut connection = TcpStream::connect_timeout(&address, LIMIT)?;
     connection.set_read_timeout(Some(LIMIT))?;
     connection.set_write_timeout(Some(LIMIT))?;
+    let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
     write!(
         connection,
-        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: {AUTHORIZATION}\r\n\
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Basic {credentials}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )?;

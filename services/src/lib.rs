@@ -29,6 +29,7 @@ mod temporary;
 
 pub use catalog::{Name, all, kinds, named};
 pub use error::{Error, Result};
+pub use http::Answer;
 pub use install::Install;
 pub use service::{Member, Service, State};
 pub use skip::or_skip;

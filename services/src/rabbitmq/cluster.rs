@@ -2,13 +2,14 @@
 
 use super::certificates::Certificates;
 use super::config::{self, Files, Ports};
+use super::management::Management;
 use super::node::{Node, PACKAGE};
 use super::url;
 use crate::catalog::Name;
 use crate::folder::Folder;
 use crate::install::Host;
 use crate::ports::EACH;
-use crate::{Error, Install, Member, Result, Service, State, Temporary, http, temporary};
+use crate::{Error, Install, Member, Result, Service, State, Temporary, temporary};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -194,6 +195,6 @@ impl Service for Cluster {
 /// How many members run, as one of them sees it.
 fn running(ports: Ports) -> usize {
     let path = "/api/nodes?columns=running";
-    let answer = http::ask(ports.management(), "GET", path, "");
+    let answer = Management::on_loopback(ports).ask("GET", path, "");
     answer.map_or(0, |answer| answer.body.matches(r#""running":true"#).count())
 }

@@ -1,9 +1,10 @@
 //! A broker in a container, for machines without the package.
 
 use super::config::Ports;
+use super::management::Management;
 use super::node::PACKAGE;
 use crate::compose::Project;
-use crate::{Error, Result, State, http};
+use crate::{Error, Result, State};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -45,5 +46,5 @@ pub(crate) fn state(project: &Project, ports: Ports) -> State {
 fn is_ready(ports: Ports) -> bool {
     // Inside it is the usual port.
     let path = "/api/health/checks/port-listener/5672";
-    http::ask(ports.management(), "GET", path, "").is_ok_and(|answer| answer.status == 200)
+    Management::on_loopback(ports).ask("GET", path, "").is_ok_and(|answer| answer.status == 200)
 }

@@ -4,6 +4,7 @@ mod certificates;
 mod cluster;
 mod config;
 mod container;
+mod management;
 mod node;
 mod server;
 mod shared;
@@ -11,5 +12,6 @@ mod url;
 
 pub use certificates::Certificates;
 pub use cluster::Cluster;
+pub use management::Management;
 pub use server::Server;
 pub use shared::shared_url;

@@ -2,11 +2,12 @@
 
 use super::certificates::Certificates;
 use super::config::{self, Files, Ports};
+use super::management::Management;
 use crate::account::Account;
 use crate::folder::{create, write, write_secret};
 use crate::install::Package;
 use crate::process::{self, Process, bounded, output};
-use crate::{Error, Result, State, http, ports};
+use crate::{Error, Result, State, ports};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -136,7 +137,8 @@ impl Node {
         let port = self.ports.amqp;
         // Refused at once while nothing listens, so the long limit of a request costs no time.
         let path = format!("/api/health/checks/port-listener/{port}");
-        http::ask(self.ports.management(), "GET", &path, "")
+        Management::on_loopback(self.ports)
+            .ask("GET", &path, "")
             .is_ok_and(|answer| answer.status == 200)
     }
 

@@ -2,12 +2,13 @@
 
 use super::certificates::Certificates;
 use super::config::{self, Files, Ports};
+use super::management::Management;
 use super::node::{Node, PACKAGE};
 use super::{container, url};
 use crate::catalog::Name;
 use crate::folder::{Folder, write};
 use crate::install::Host;
-use crate::{Error, Install, Member, Result, Service, State, Temporary, http, temporary};
+use crate::{Error, Install, Member, Result, Service, State, Temporary, temporary};
 use std::path::PathBuf;
 
 /// A RabbitMQ of one node, set up but not necessarily running: dropping this changes nothing, and
@@ -128,17 +129,9 @@ impl Server {
     /// its answer.
     ///
     /// # Errors
-    /// If it does not answer within seconds, or with a status that is not of success.
+    /// If it does not answer within half a minute, or with a status that is not of success.
     pub fn manage(&self, method: &str, path: &str, body: &str) -> Result<String> {
-        let what = || format!("{method} {}{path}", self.management_url());
-        let answer = http::ask(self.node.ports.management(), method, path, body)
-            .map_err(|error| Error::failed(format!("failed to {}: {error}", what())))?;
-        if (200..300).contains(&answer.status) {
-            Ok(answer.body)
-        } else {
-            let (status, body) = (answer.status, answer.body);
-            Err(Error::failed(format!("{} answered {status}: {body}", what())))
-        }
+        Management::on_loopback(self.node.ports).manage(method, path, body)
     }
 
     fn container(&self) -> crate::compose::Project {

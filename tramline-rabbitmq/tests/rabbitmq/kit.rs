@@ -5,11 +5,11 @@
 
 use lapin::{Channel, Connection, ConnectionProperties};
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 use tramline_rabbitmq::RabbitMq;
+use tramline_services::rabbitmq::{Management, shared_url};
+use tramline_services::{Answer, or_skip};
 use url::Url;
 
 /// How long anything that must come is waited for.
@@ -20,7 +20,7 @@ pub(crate) struct Vhost {
     pub(crate) name: String,
     /// Its URL for clients, the management API included.
     pub(crate) url: Url,
-    management: Url,
+    management: Management,
 }
 
 impl Vhost {
@@ -34,13 +34,12 @@ impl Vhost {
 
     /// An empty one on the broker at `url`.
     pub(crate) fn on(mut url: Url) -> Self {
-        let management = url.query_pairs().find(|(name, _)| name == "management");
-        let management = management.expect("the URL has `?management=…`").1.parse().unwrap();
+        let management = or_skip(Management::of(url.as_str())).unwrap();
         let name = unique();
         url.set_path(&format!("/{name}"));
         let vhost = Self { name, url, management };
         vhost.ask("PUT", &format!("/api/vhosts/{}", vhost.name), Some("{}"));
-        let user = vhost.management.username();
+        let user = vhost.management.user();
         let all = r#"{"configure":".*","write":".*","read":".*"}"#;
         vhost.ask("PUT", &format!("/api/permissions/{}/{user}", vhost.name), Some(all));
         vhost
@@ -121,25 +120,10 @@ impl Vhost {
 
     /// Asks the management API. The body of the answer.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&str>) -> String {
-        let (host, port) = (self.management.host_str().unwrap(), self.management.port().unwrap());
-        let password = self.management.password().unwrap_or_default();
-        let who = base64(format!("{}:{password}", self.management.username()).as_bytes());
-        let body = body.unwrap_or_default();
-        // Version 1.0: the answer comes in one piece, and the connection ends behind it.
-        let request = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {host}\r\nAuthorization: Basic {who}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let mut stream = TcpStream::connect((host, port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap();
-        assert!(status.starts_with('2') || status == "404", "{method} {path}: {head}\n{body}");
-        body.to_owned()
+        let answer = self.management.ask(method, path, body.unwrap_or_default()).unwrap();
+        let Answer { status, body } = answer;
+        assert!(matches!(status, 200..=299 | 404), "{method} {path}: {status}: {body}");
+        body
     }
 }
 
@@ -160,7 +144,7 @@ pub(crate) struct Raw {
 /// # Panics
 /// … and `cargo xtask test --require` forbids to pass it over.
 pub(crate) fn broker() -> Option<Url> {
-    let url = tramline_services::or_skip(tramline_services::rabbitmq::shared_url())?;
+    let url = or_skip(shared_url())?;
     Some(url.parse().unwrap_or_else(|error| panic!("the broker's URL: {error}")))
 }
 
@@ -170,18 +154,4 @@ fn unique() -> String {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("test-{}-{}-{count}", since, std::process::id())
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * place)) as usize & 63];
-            text.push(if place > chunk.len() { '=' } else { digit as char });
-        }
-    }
-    text
 }
