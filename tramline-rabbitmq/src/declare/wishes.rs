@@ -9,6 +9,9 @@ use tramline_core::topology::QueueSpec;
 const KNOWN: [&str; 6] =
     ["queue-type", "durable", "exclusive", "auto-delete", "dead-letter-queue", "declare"];
 
+/// Lets one consumer at a time get messages.
+const SINGLE_ACTIVE_CONSUMER: &str = "x-single-active-consumer";
+
 /// The longest name that the protocol can say.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -131,6 +134,9 @@ impl<'a> Wishes<'a> {
             _ if name.len() > NAME_BYTES_MAX => {
                 return Err(format!("an argument's name has over {NAME_BYTES_MAX} bytes"));
             }
+            SINGLE_ACTIVE_CONSUMER => {
+                self.native.insert(name, HeaderValue::Bool(truth(name, text)?));
+            }
             _ if name.starts_with("x-") => {
                 self.native.insert(name, value(text));
             }
@@ -150,7 +156,7 @@ impl<'a> Wishes<'a> {
             ("x-max-length", spec.length_max.is_some(), "length_max"),
             ("x-overflow", spec.length_max.is_some(), "length_max"),
             ("x-delivery-limit", spec.delivery_limit.is_some(), "delivery_limit"),
-            ("x-single-active-consumer", spec.ordering != Ordering::None, "ordering"),
+            (SINGLE_ACTIVE_CONSUMER, spec.ordering != Ordering::None && !self.joined, "ordering"),
             ("x-dead-letter-exchange", self.dead.is_some(), "dead-letter-queue"),
             ("x-dead-letter-routing-key", self.dead.is_some(), "dead-letter-queue"),
         ];
@@ -171,10 +177,15 @@ impl<'a> Wishes<'a> {
         twice.chain(lasting).chain(temporary).chain(self.unheard(spec)).collect()
     }
 
-    /// What cannot be asked of a queue that is used as it is.
+    /// What cannot be asked of a queue that is used as it is. That it has a single active consumer is not
+    /// asked: its owner has seen to that, and whoever joins says that he knows.
     fn unheard(&self, spec: &QueueSpec) -> Option<String> {
+        let has_single = self.native.get(SINGLE_ACTIVE_CONSUMER) == Some(&HeaderValue::Bool(true));
         let fields = [
-            (spec.ordering != Ordering::None, "ordering"),
+            (
+                spec.ordering != Ordering::None && !has_single,
+                "ordering (say `x-single-active-consumer=true` if it was declared with that)",
+            ),
             (spec.priority_max.is_some(), "priority_max"),
             (spec.length_max.is_some(), "length_max"),
             (spec.delivery_limit.is_some(), "delivery_limit"),
@@ -182,7 +193,8 @@ impl<'a> Wishes<'a> {
         let fields = fields.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name);
         let flags = ["durable", "exclusive", "auto-delete"].into_iter();
         let flags = flags.filter(|name| spec.arguments.contains_key(*name));
-        let asked: Vec<_> = fields.chain(flags).chain(self.native.keys().copied()).collect();
+        let native = self.native.keys().copied().filter(|name| *name != SINGLE_ACTIVE_CONSUMER);
+        let asked: Vec<_> = fields.chain(flags).chain(native).collect();
         (self.joined && !asked.is_empty()).then(|| {
             format!(
                 "with `declare=no` it is used as it is, and cannot be asked for {}",
@@ -270,6 +282,15 @@ mod tests {
     }
 
     #[test]
+    fn whoever_joins_a_queue_may_say_that_it_has_a_single_active_consumer_and_then_rely_on_its_order()
+     {
+        let joined = || spec([("declare", "no"), (SINGLE_ACTIVE_CONSUMER, "true")]);
+        for ordering in [Ordering::None, Ordering::PerKey, Ordering::PerQueue] {
+            assert!(wishes(&QueueSpec { ordering, ..joined() }).is_ok(), "{ordering:?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_understood_or_contradicts_itself_is_refused_with_the_queue_named() {
         for (spec, reason) in [
             (spec([("lazy", "true")]), "no argument \"lazy\", only queue-type, durable, exclusive"),
@@ -282,8 +303,23 @@ mod tests {
             (spec([("declare", "no"), ("x-max-length", "5")]), "cannot be asked for x-max-length"),
             (
                 QueueSpec { ordering: Ordering::PerKey, ..spec([("declare", "no")]) },
+                "cannot be asked for ordering (say `x-single-active-consumer=true`",
+            ),
+            (
+                QueueSpec {
+                    ordering: Ordering::PerKey,
+                    ..spec([("declare", "no"), (SINGLE_ACTIVE_CONSUMER, "false")])
+                },
                 "cannot be asked for ordering",
             ),
+            (
+                QueueSpec {
+                    ordering: Ordering::PerKey,
+                    ..spec([(SINGLE_ACTIVE_CONSUMER, "true")])
+                },
+                "`x-single-active-consumer` and `ordering` say the same",
+            ),
+            (spec([(SINGLE_ACTIVE_CONSUMER, "yes")]), "not `true` or `false`"),
             (
                 QueueSpec { length_max: Some(5), ..spec([("x-max-length", "6")]) },
                 "`x-max-length` and `length_max` say the same",

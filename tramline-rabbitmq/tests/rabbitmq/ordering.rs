@@ -6,6 +6,7 @@ use lapin::types::AMQPValue;
 use std::time::Duration;
 use tramline_core::capabilities::Ordering;
 use tramline_core::settlement::{Settled, Settlement};
+use tramline_core::topology::Topology;
 use tramline_core::transport::{Delivery, Receiver, Source, Transport};
 use tramline_rabbitmq::{RabbitMqDelivery, RabbitMqReceiver};
 
@@ -17,6 +18,15 @@ async fn declare(raw: &Raw, kind: &str) {
 fn in_order() -> Source {
     let mut source = source(5);
     source.spec.ordering = Ordering::PerQueue;
+    source
+}
+
+/// The same of a queue of others, which have declared it with a single active consumer.
+fn of_others() -> Source {
+    let mut source = in_order();
+    for (name, value) in [("declare", "no"), ("x-single-active-consumer", "true")] {
+        source.spec.arguments.insert(name.to_owned(), value.to_owned());
+    }
     source
 }
 
@@ -45,14 +55,20 @@ async fn give_back(delivery: RabbitMqDelivery) {
 }
 
 /// One of two processes stops, or lets go of its receiver, with messages at work.
-async fn handed_on_in_order(kind: &str, stops: bool) {
+async fn handed_on_in_order(kind: &str, source: Source, stops: bool) {
     let Some(vhost) = Vhost::fresh() else { return };
     let (raw, here, there) = (vhost.raw().await, vhost.connect().await, vhost.connect().await);
     declare(&raw, kind).await;
     send_numbers(&raw, 0..20).await;
-    let mut first = here.receiver(&in_order()).await.unwrap();
+    if source.spec.arguments.contains_key("declare") {
+        for broker in [&here, &there] {
+            let queues = vec![source.spec.clone()];
+            broker.declare(&Topology { queues, ..Topology::default() }).await.unwrap();
+        }
+    }
+    let mut first = here.receiver(&source).await.unwrap();
     ack_all(&mut first, 0..3).await;
-    let mut second = there.receiver(&in_order()).await.unwrap();
+    let mut second = there.receiver(&source).await.unwrap();
     let (slow, returned, dropped) =
         (next(&mut first).await, next(&mut first).await, next(&mut first).await);
     if stops {
@@ -71,17 +87,22 @@ async fn handed_on_in_order(kind: &str, stops: bool) {
 
 #[tokio::test]
 async fn a_quorum_queue_is_handed_on_in_order_when_all_that_a_stopped_receiver_had_is_settled() {
-    handed_on_in_order("quorum", true).await;
+    handed_on_in_order("quorum", in_order(), true).await;
 }
 
 #[tokio::test]
 async fn a_classic_queue_is_handed_on_in_order_when_all_that_a_stopped_receiver_had_is_settled() {
-    handed_on_in_order("classic", true).await;
+    handed_on_in_order("classic", in_order(), true).await;
 }
 
 #[tokio::test]
 async fn a_queue_is_handed_on_in_order_when_all_that_a_dropped_receiver_had_is_settled() {
-    handed_on_in_order("quorum", false).await;
+    handed_on_in_order("quorum", in_order(), false).await;
+}
+
+#[tokio::test]
+async fn a_queue_of_others_with_a_single_active_consumer_is_handed_on_in_order_too() {
+    handed_on_in_order("quorum", of_others(), true).await;
 }
 
 #[tokio::test]
