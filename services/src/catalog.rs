@@ -8,12 +8,18 @@ use std::str::FromStr;
 /// One kind of server.
 struct Kind {
     name: &'static str,
+    /// Whether tests have one in common, which a run of all tests starts.
+    is_shared: bool,
     open: fn(&str) -> Result<Box<dyn Service>>,
 }
 
 const KINDS: [Kind; 2] = [
-    Kind { name: "rabbitmq", open: |name| Ok(Box::new(Server::open(name)?)) },
-    Kind { name: "rabbitmq-cluster", open: |name| Ok(Box::new(Cluster::open(name)?)) },
+    Kind { name: "rabbitmq", is_shared: true, open: |name| Ok(Box::new(Server::open(name)?)) },
+    Kind {
+        name: "rabbitmq-cluster",
+        is_shared: false,
+        open: |name| Ok(Box::new(Cluster::open(name)?)),
+    },
 ];
 
 /// The longest word after `@`: enough for a sentence, and short enough for a path.
@@ -31,6 +37,11 @@ pub struct Name {
 /// The kinds of servers there are.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
+}
+
+/// Those of them that tests have one of in common, found by the environment variable that says its URL.
+pub fn shared_kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().filter(|kind| kind.is_shared).map(|kind| kind.name)
 }
 
 /// The server with this name, set up or not. Its ports are chosen now if it never was.

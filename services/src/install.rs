@@ -18,11 +18,13 @@ pub enum Install {
     Never,
 }
 
-/// A Debian package and the program in it that tells that it is installed.
+/// How a kind of server is had: a Debian package, the program in it that tells that it is installed, and
+/// whether a container does as well.
 pub(crate) struct Package {
     pub(crate) kind: &'static str,
     pub(crate) name: &'static str,
     pub(crate) program: &'static str,
+    pub(crate) in_container: bool,
 }
 
 /// Where a server runs.
@@ -47,7 +49,8 @@ enum Step {
 struct Offer {
     is_installed: bool,
     may_install: bool,
-    has_compose: bool,
+    /// Docker Compose answers, and the server runs there.
+    has_container: bool,
 }
 
 impl Package {
@@ -56,8 +59,9 @@ impl Package {
         let is_installed = Path::new(self.program).exists();
         let is_allowed = !is_installed && install == Install::Allowed;
         let may_install = is_allowed && is_root() && Path::new("/usr/bin/apt-get").exists();
-        let has_compose = is_allowed && !may_install && compose::answers();
-        match step(Offer { is_installed, may_install, has_compose }) {
+        let may_contain = self.in_container && is_allowed && !may_install;
+        let has_container = may_contain && compose::answers();
+        match step(Offer { is_installed, may_install, has_container }) {
             Step::Use(host) => Ok(host),
             Step::InstallPackage => {
                 let installed = self.install().map_err(|error| self.unobtainable(&error));
@@ -94,12 +98,17 @@ impl Package {
         Error::Absent { kind, why: format!("{kind} cannot be had: {error}") }
     }
 
-    pub(crate) fn absent(&self) -> Error {
-        let Self { kind, name, .. } = *self;
+    /// What to do about a server that is not there.
+    fn absent(&self) -> Error {
+        let Self { kind, name, in_container, .. } = *self;
+        let up = format!("`cargo xtask services up {kind}`");
+        let container = if in_container {
+            format!(", or start a Docker engine with Compose and run {up}")
+        } else {
+            "; it does not run in Docker".to_owned()
+        };
         let why = format!(
-            "{kind} is not installed here. Install the Debian package {name} \
-             (`cargo xtask services up {kind}` as root does), or start a Docker engine with Compose \
-             and run `cargo xtask services up {kind}`"
+            "{kind} needs what is not installed here. Install the Debian package {name} ({up} as root does){container}"
         );
         Error::Absent { kind, why }
     }
@@ -109,7 +118,7 @@ fn step(offer: Offer) -> Step {
     match offer {
         Offer { is_installed: true, .. } => Step::Use(Host::Machine),
         Offer { may_install: true, .. } => Step::InstallPackage,
-        Offer { has_compose: true, .. } => Step::Use(Host::Container),
+        Offer { has_container: true, .. } => Step::Use(Host::Container),
         Offer { .. } => Step::GiveUp,
     }
 }
@@ -120,8 +129,8 @@ mod tests {
 
     #[test]
     fn an_installed_server_is_used_before_a_package_and_a_package_before_a_container() {
-        let taken = |is_installed, may_install, has_compose| {
-            step(Offer { is_installed, may_install, has_compose })
+        let taken = |is_installed, may_install, has_container| {
+            step(Offer { is_installed, may_install, has_container })
         };
         assert_eq!(taken(true, true, true), Step::Use(Host::Machine));
         assert_eq!(taken(false, true, true), Step::InstallPackage);
@@ -131,12 +140,22 @@ mod tests {
 
     #[test]
     fn a_test_installs_nothing_and_hears_what_to_do() {
-        let package = Package { kind: "oracle", name: "oracle-server", program: "not/there" };
-        let absent = package.provide(Install::Never).unwrap_err();
-        assert!(matches!(absent, Error::Absent { kind: "oracle", .. }), "{absent:?}");
-        assert!(
-            absent.to_string().contains("`cargo xtask services up oracle` as root"),
-            "{absent}"
-        );
+        let told = |in_container| {
+            let package = Package {
+                kind: "oracle",
+                name: "oracle-server",
+                program: "not/there",
+                in_container,
+            };
+            let absent = package.provide(Install::Never).unwrap_err();
+            assert!(matches!(absent, Error::Absent { kind: "oracle", .. }), "{absent:?}");
+            absent.to_string()
+        };
+        for told in [told(true), told(false)] {
+            let up = "the Debian package oracle-server (`cargo xtask services up oracle` as root";
+            assert!(told.contains(up), "{told}");
+        }
+        assert!(told(true).contains("or start a Docker engine"));
+        assert!(told(false).contains("it does not run in Docker"));
     }
 }

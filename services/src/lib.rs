@@ -27,7 +27,7 @@ mod service;
 mod skip;
 mod temporary;
 
-pub use catalog::{Name, all, kinds, named};
+pub use catalog::{Name, all, kinds, named, shared_kinds};
 pub use error::{Error, Result};
 pub use http::Answer;
 pub use install::Install;

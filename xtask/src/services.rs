@@ -41,7 +41,7 @@ enum Act {
 
 #[derive(Args)]
 struct Chosen {
-    /// `rabbitmq` or `rabbitmq-cluster`; with `@` and a word a further one with data of its own, as
+    /// A kind of server, as `rabbitmq`; with `@` and a word a further one with data of its own, as
     /// `rabbitmq@faults`; to be killed also one member of a cluster, as `rabbitmq-cluster/2`
     #[arg(value_name = "NAME", required = true)]
     names: Vec<Name>,

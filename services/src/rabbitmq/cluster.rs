@@ -3,15 +3,18 @@
 use super::certificates::Certificates;
 use super::config::{self, Files, Ports};
 use super::management::Management;
-use super::node::{Node, PACKAGE};
+use super::node::{self, Node};
 use super::url;
 use crate::catalog::Name;
 use crate::folder::Folder;
-use crate::install::Host;
+use crate::install::Package;
 use crate::ports::EACH;
 use crate::{Error, Install, Member, Result, Service, State, Temporary, temporary};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+/// What one of them needs; `compose.yaml` has no cluster.
+const PACKAGE: Package = Package { kind: "rabbitmq-cluster", in_container: false, ..node::PACKAGE };
 
 /// A majority is left when one is killed.
 const MEMBERS: u16 = 3;
@@ -33,7 +36,7 @@ impl Cluster {
     /// # Errors
     /// If `instance` is no word of small letters, digits and `-`, or its folder cannot be created.
     pub fn named(instance: &str) -> Result<Self> {
-        Self::open(&Name::of("rabbitmq-cluster", instance)?.service())
+        Self::open(&Name::of(PACKAGE.kind, instance)?.service())
     }
 
     /// A cluster for one test alone; see [`Server::temporary`](super::Server::temporary).
@@ -41,7 +44,7 @@ impl Cluster {
     /// # Errors
     /// As [`up`](Self::up).
     pub fn temporary(word: &str, settings: &[(&str, &str)]) -> Result<Temporary<Self>> {
-        let mut cluster = Self::open(&temporary("rabbitmq-cluster", word)?.service())?;
+        let mut cluster = Self::open(&temporary(PACKAGE.kind, word)?.service())?;
         cluster.settings = config::settings(settings);
         let cluster = Temporary::new(cluster);
         cluster.up()?;
@@ -137,9 +140,7 @@ impl Service for Cluster {
             return Ok(false);
         }
         self.folder.keep(self.nodes[0].ports.amqp)?;
-        if PACKAGE.provide(install)? == Host::Container {
-            return Err(PACKAGE.absent());
-        }
+        PACKAGE.provide(install)?;
         let secret = self.folder.secret()?;
         let mut starting = Vec::new();
         for node in &self.nodes {

@@ -31,6 +31,7 @@ pub(crate) const PACKAGE: Package = Package {
     kind: "rabbitmq",
     name: "rabbitmq-server",
     program: "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    in_container: true,
 };
 
 pub(crate) struct Node {

@@ -7,7 +7,7 @@ use super::node::{Node, PACKAGE};
 use super::{container, url};
 use crate::catalog::Name;
 use crate::folder::{Folder, write};
-use crate::install::Host;
+use crate::install::{Host, Package};
 use crate::{Error, Install, Member, Result, Service, State, Temporary, temporary};
 use std::path::PathBuf;
 
@@ -20,6 +20,7 @@ pub struct Server {
     folder: Folder,
     node: Node,
     settings: Vec<(String, String)>,
+    package: Package,
 }
 
 impl Server {
@@ -29,7 +30,7 @@ impl Server {
     /// # Errors
     /// If `instance` is no word of small letters, digits and `-`, or its folder cannot be created.
     pub fn named(instance: &str) -> Result<Self> {
-        Self::open(&Name::of("rabbitmq", instance)?.service())
+        Self::open(&Name::of(PACKAGE.kind, instance)?.service())
     }
 
     /// A server for one test alone, started with these lines of `rabbitmq.conf` beside ours, and
@@ -38,8 +39,10 @@ impl Server {
     /// # Errors
     /// As [`up`](Self::up).
     pub fn temporary(word: &str, settings: &[(&str, &str)]) -> Result<Temporary<Self>> {
-        let mut server = Self::open(&temporary("rabbitmq", word)?.service())?;
+        let mut server = Self::open(&temporary(PACKAGE.kind, word)?.service())?;
         server.settings = config::settings(settings);
+        // A container has settings and TLS of its own.
+        server.package.in_container = false;
         let server = Temporary::new(server);
         server.up()?;
         Ok(server)
@@ -56,7 +59,7 @@ impl Server {
             certificates: Certificates::in_folder(folder.path().join("certificates")),
             cluster: Vec::new(),
         };
-        Ok(Self { folder, node, settings: Vec::new() })
+        Ok(Self { folder, node, settings: Vec::new(), package: PACKAGE })
     }
 
     /// Sees to it that it runs and serves clients: the first time, and after each
@@ -155,7 +158,8 @@ impl Service for Server {
             return Ok(false);
         }
         self.folder.keep(self.node.ports.amqp)?;
-        let host = if self.is_container() { Host::Container } else { PACKAGE.provide(install)? };
+        let host =
+            if self.is_container() { Host::Container } else { self.package.provide(install)? };
         match host {
             Host::Container => {
                 container::up(&self.container(), self.node.ports)?;

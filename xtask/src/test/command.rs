@@ -1,13 +1,14 @@
 //! The command line of `cargo xtask test`, and the run through its steps.
 
 use super::outcome::Outcome;
-use super::servers::{self, Required, SERVERS};
+use super::servers::{self, Required};
 use super::steps::{self, STEPS, Step};
 use super::summary::{Row, render};
 use crate::workspace::Workspace;
 use clap::Args;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use tramline_services::{kinds, shared_kinds};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -24,7 +25,7 @@ pub(crate) struct Arguments {
 
 /// Runs the chosen steps, all of them even when one fails, and sums them up.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
-    let required = Required::named(&arguments.require, SERVERS)?;
+    let required = Required::named(&arguments.require, kinds())?;
     let steps = steps::chosen(&arguments.only, STEPS)?;
     if arguments.list {
         steps.iter().for_each(|step| println!("{:<23}{}", step.name, step.about));
@@ -34,7 +35,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     workspace.require(&required.told());
     let mut rows: Vec<Row> = Vec::new();
     let mut started = Vec::new();
-    for name in SERVERS.iter().filter(|name| steps.iter().any(|step| step.servers.contains(name))) {
+    let finds_servers = steps.iter().any(|step| step.finds_servers);
+    for name in shared_kinds().filter(|_| finds_servers) {
         let begun = Instant::now();
         match servers::provide(name, &mut workspace, |variable| std::env::var(variable).ok()) {
             Ok(server) => started.extend(server),

@@ -5,10 +5,6 @@ use crate::workspace::Workspace;
 use std::time::Instant;
 use tramline_services::{Error, Install, Name, Service, named, temporary};
 
-/// Every server the project supports; a later one is one entry here. Its tests find it through
-/// `TRAMLINE_<NAME>_URL`.
-pub(crate) const SERVERS: &[&str] = &["rabbitmq"];
-
 /// What a run insists on.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Required {
@@ -46,7 +42,11 @@ impl Drop for Started {
 
 impl Required {
     /// Reads the names of `--require`; an unknown one is an error that lists the known ones.
-    pub(crate) fn named(names: &[String], servers: &[&str]) -> Result<Self, String> {
+    pub(crate) fn named(
+        names: &[String],
+        servers: impl Iterator<Item = &'static str>,
+    ) -> Result<Self, String> {
+        let servers: Vec<&str> = servers.collect();
         let unknown: Vec<&str> = names
             .iter()
             .map(String::as_str)
@@ -130,12 +130,13 @@ pub(crate) fn variable(kind: &str) -> String {
 mod tests {
     use super::*;
     use crate::test::outcome::Verdict;
+    use tramline_services::kinds;
 
-    const TWO: &[&str] = &["postgres", "rabbitmq"];
+    const TWO: [&str; 2] = ["postgres", "rabbitmq"];
 
     fn named(names: &[&str]) -> Result<Required, String> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        Required::named(&names, TWO)
+        Required::named(&names, TWO.into_iter())
     }
 
     #[test]
@@ -146,8 +147,18 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_server_can_be_required() {
+        let names: Vec<String> = kinds().map(str::to_owned).collect();
+        assert!(names.iter().any(|name| name == "rabbitmq-cluster"), "{names:?}");
+        assert_eq!(Required::named(&names, kinds()), Ok(Required::Servers(names.clone())));
+    }
+
+    #[test]
     fn all_is_accepted_even_when_there_is_no_server_yet() {
-        assert_eq!(Required::named(&["all".to_owned()], &[]), Ok(Required::Everything));
+        assert_eq!(
+            Required::named(&["all".to_owned()], std::iter::empty()),
+            Ok(Required::Everything)
+        );
     }
 
     #[test]

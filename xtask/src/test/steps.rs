@@ -1,91 +1,100 @@
 //! The steps of `cargo xtask test`, in their order.
 
 use super::outcome::Outcome;
-use super::servers::SERVERS;
 use super::{cargo_test, examples, orders, style};
 use crate::workspace::Workspace;
 
 pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// The kinds of servers that it looks for.
-    pub(crate) servers: &'static [&'static str],
+    /// Whether it looks for servers that tests have in common.
+    pub(crate) finds_servers: bool,
     pub(crate) run: fn(&Workspace) -> Outcome,
 }
 
 pub(crate) const STEPS: &[Step] = &[
-    Step { name: "fmt", about: "the code is formatted", servers: &[], run: style::formatted },
+    Step {
+        name: "fmt",
+        about: "the code is formatted",
+        finds_servers: false,
+        run: style::formatted,
+    },
     Step {
         name: "clippy",
         about: "clippy finds nothing to warn of",
-        servers: &[],
+        finds_servers: false,
         run: style::linted,
     },
     Step {
         name: "docs",
         about: "the documentation builds without a warning",
-        servers: &[],
+        finds_servers: false,
         run: style::documented,
     },
     Step {
         name: "test",
         about: "unit tests, conformance, documentation tests and tidy",
-        servers: SERVERS,
+        finds_servers: true,
         run: cargo_test::run,
     },
     Step {
         name: "test-sqlx",
         about: "messages in the user's own transactions of sqlx",
-        servers: &[],
+        finds_servers: false,
         run: cargo_test::run_sqlx,
     },
     Step {
         name: "test-fuzz",
         about: "what the seeds of the fuzz targets once showed stays mended",
-        servers: &[],
+        finds_servers: false,
         run: cargo_test::run_fuzz,
     },
     Step {
         name: "examples",
         about: "every example of `tramline` runs",
-        servers: SERVERS,
+        finds_servers: true,
         run: examples::run,
     },
     Step {
         name: "orders",
         about: "the order service reconciles",
-        servers: &[],
+        finds_servers: false,
         run: orders::plain,
     },
     Step {
         name: "orders-chaos",
         about: "… while its workers are killed",
-        servers: &[],
+        finds_servers: false,
         run: orders::chaos,
     },
     Step {
         name: "orders-memory",
         about: "… on the in-memory transport",
-        servers: &[],
+        finds_servers: false,
         run: orders::memory,
     },
     Step {
         name: "orders-parent",
         about: "… after its parent was killed in the middle and started again",
-        servers: &[],
+        finds_servers: false,
         run: orders::parent_killed,
     },
-    Step { name: "orders-rabbitmq", about: "… on RabbitMQ", servers: &[], run: orders::rabbitmq },
+    Step {
+        name: "orders-rabbitmq",
+        about: "… on RabbitMQ",
+        finds_servers: false,
+        run: orders::rabbitmq,
+    },
     Step {
         name: "orders-rabbitmq-chaos",
         about: "… while its workers are killed",
-        servers: &[],
+        finds_servers: false,
         run: orders::rabbitmq_chaos,
     },
     Step {
         name: "orders-rabbitmq-broker",
         about: "… while the broker is killed, too",
-        servers: &[],
+        finds_servers: false,
         run: orders::rabbitmq_broker,
     },
 ];
