@@ -3,7 +3,7 @@
 //! [`RabbitMq`] is the transport. Read in the order of a message's life:
 //!
 //! 1. [`rabbitmq`](RabbitMq), [`options`](RabbitMqOptions), `url`, `tls`: what is connected to
-//! 2. `link`: two supervised connections, which come back by themselves
+//! 2. `link`: two supervised connections, which come back by themselves, and brief ones, which do not
 //! 3. `declare`, `names`: queues, topics and bindings; what they are called on the broker
 //! 4. `wire`: messages as AMQP has them
 //! 5. `delay`: stages in which messages wait

@@ -12,7 +12,8 @@ use tramline_core::Result;
 use tramline_core::clock::Deadline;
 use tramline_core::name::QueueRef;
 
-/// A broker. Clones share its two connections: one publishes, one consumes.
+/// A broker. Clones share its two connections: one publishes, one consumes. A third is there while
+/// what is declared is written down or asked for.
 #[derive(Clone, Debug)]
 pub struct RabbitMq {
     pub(crate) shared: Arc<Shared>,
@@ -68,7 +69,7 @@ impl RabbitMq {
     pub async fn open(options: RabbitMqOptions) -> Result<Self> {
         let management = Management::of(&options)?;
         let options = Arc::new(options);
-        let declared = Arc::new(Declared::new(options.heartbeat));
+        let declared = Arc::new(Declared::new(options.clone()));
         let nothing: Prepare = Arc::new(|_| Box::pin(async { Ok(()) }));
         let publishing = Link::open(options.clone(), "publish", nothing).await?;
         let consuming = Link::open(options.clone(), "consume", again(declared.clone())).await?;

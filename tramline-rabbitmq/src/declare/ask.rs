@@ -7,27 +7,49 @@ use crate::link::Session;
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt};
 use lapin::types::ShortString;
+use std::time::Duration;
 use tramline_core::{Error, ErrorKind, Result};
 
 /// How many channels are opened at once.
 const CHANNELS_MAX: usize = 16;
 
+/// How long the broker may take to answer to one thing that it is asked for.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
 /// What the broker refused, and why.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) step: Step,
-    pub(super) error: lapin::Error,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    Said(lapin::Error),
+    /// It did not answer in time.
+    Silent,
 }
 
 impl Refusal {
     /// Why, in a sentence.
     pub(super) fn in_words(&self) -> String {
-        let text = self.error.to_string();
+        let text = match &self.why {
+            Why::Said(error) => error.to_string(),
+            Why::Silent => {
+                return format!(
+                    "the broker did not answer within {ANSWER_LIMIT:?}; if it never does, the queue has \
+                     no leader and has to be deleted, with what it holds"
+                );
+            }
+        };
         Difference::read(&text).map_or(text, |difference| difference.in_words())
     }
 
     pub(super) fn kind(&self) -> ErrorKind {
-        kind(&self.error)
+        match &self.why {
+            Why::Said(error) => kind(error),
+            Why::Silent => ErrorKind::Unavailable,
+        }
     }
 }
 
@@ -68,13 +90,18 @@ pub(super) async fn at_once(session: &Session, steps: &[Step]) -> Result<Vec<Ref
     Ok(refusals)
 }
 
-/// Asks for one thing. The name is that of the queue, if it is about one.
+/// Asks for one thing, for a while, no longer: a queue whose leader is gone for good answers nothing,
+/// and must not keep the others from being there. The name is that of the queue, if it is about one.
 ///
 /// # Errors
 /// As [`in_order`].
 pub(super) async fn alone(session: &Session, step: &Step) -> Result<Result<ShortString, Refusal>> {
     let channel = session.channel().await?;
-    match step.ask(&channel).await {
+    let refused = |why| Ok(Err(Refusal { step: step.clone(), why }));
+    let Ok(answer) = tokio::time::timeout(ANSWER_LIMIT, step.ask(&channel)).await else {
+        return refused(Why::Silent);
+    };
+    match answer {
         Ok(name) => {
             // Its last clone would close it too, but nobody would see when.
             if let Err(error) = channel.close(200, "done".into()).await {
@@ -85,7 +112,7 @@ pub(super) async fn alone(session: &Session, step: &Step) -> Result<Result<Short
         Err(error) if kind(&error) == ErrorKind::Unavailable => {
             Err(error::failed(step.to_string(), error))
         }
-        Err(error) => Ok(Err(Refusal { step: step.clone(), error })),
+        Err(error) => refused(Why::Said(error)),
     }
 }
 

@@ -1,16 +1,21 @@
 //! What was declared through one handle: it comes back with every new connection.
 
+use super::ask::all_granted;
 use super::foreign::{Binding, Exchange, Foreign};
+use super::form::QueuePlan;
 use super::full::Elsewhere;
 use super::plan::plans;
 use super::record::Record;
-use super::registry::Held;
-use super::work::{Work, lasting_names};
-use crate::link::{Link, Session};
+use super::registry::{Held, Missed};
+use super::work::{Recorded, Work, lasting_names};
+use crate::link::{Brief, Link, Session};
 use crate::names::Names;
+use crate::options::RabbitMqOptions;
 use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tramline_core::clock::{Clock, Deadline, SystemClock};
 use tramline_core::name::{QueueName, TopicName};
 use tramline_core::topology::Topology;
@@ -21,6 +26,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How much longer than the broker takes to see that another process's host is gone its record is
 /// waited for.
 const TURN_SPARE: Duration = Duration::from_secs(5);
+/// How long a new connection is kept from its users for the sake of bindings.
+const BINDINGS_PATIENCE: Duration = Duration::from_secs(5);
+/// Before bindings are tried again.
+const CATCH_UP_PAUSE: Duration = Duration::from_secs(5);
 /// Before the next attempt, when the broker could not do it for the moment.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -28,9 +37,13 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Declared {
     pub(crate) names: Names,
+    options: Arc<RabbitMqOptions>,
     /// How long to wait for another process that declares.
     turn_limit: Duration,
     topology: Mutex<Topology>,
+    /// What was declared while the broker took nothing, and so is not in the record. Held by who is
+    /// at the record: what is declared later is not to be overwritten by this.
+    unrecorded: tokio::sync::Mutex<Topology>,
     foreign: Mutex<Foreign>,
     /// Whether anything was: what users have added waits for the first declaration.
     begun: AtomicBool,
@@ -38,12 +51,15 @@ pub(crate) struct Declared {
 }
 
 impl Declared {
-    /// Nothing yet. A host that is gone is noticed after two times `heartbeat`.
-    pub(crate) fn new(heartbeat: Duration) -> Self {
+    /// Nothing yet.
+    pub(crate) fn new(options: Arc<RabbitMqOptions>) -> Self {
         Self {
             names: Names::default(),
-            turn_limit: heartbeat * 2 + TURN_SPARE,
+            // A host that is gone is noticed after two heartbeats.
+            turn_limit: options.heartbeat * 2 + TURN_SPARE,
+            options,
             topology: Mutex::default(),
+            unrecorded: tokio::sync::Mutex::default(),
             foreign: Mutex::default(),
             begun: AtomicBool::new(false),
             elsewhere: Elsewhere::default(),
@@ -69,37 +85,49 @@ impl Declared {
     /// What is asked is idempotent: a connection that breaks meanwhile is waited for, and everything
     /// is asked again.
     ///
+    /// While the broker takes nothing, everything is there when this returns, but remembered later.
+    ///
     /// # Errors
     /// [`ErrorKind::Conflict`] names the argument that differs; [`ErrorKind::Unsupported`] and
     /// [`ErrorKind::Misconfigured`] tell everything that cannot be done, before anything is done.
-    pub(crate) async fn declare(&self, link: &Link, topology: &Topology) -> Result<()> {
+    pub(crate) async fn declare(self: &Arc<Self>, link: &Link, topology: &Topology) -> Result<()> {
         let plans = plans(topology)?;
         let deadline = Deadline::after(SystemClock.now(), LIMIT);
+        let mut last: Option<Error> = None;
         let tried = async {
             loop {
                 let session = link.session(deadline).await?;
-                let foreign = self.foreign.lock().clone();
-                let work = Work {
-                    session: &session,
-                    names: &self.names,
-                    topology,
-                    plans: &plans,
-                    foreign,
-                };
-                match work.declare(self.turn_limit).await {
+                let mut unrecorded = self.unrecorded.lock().await;
+                match self.work(&session, topology, &plans).declare(self.turn_limit).await {
+                    Ok(Recorded::Yes) => {
+                        forget(&mut unrecorded, topology);
+                        return Ok(());
+                    }
+                    Ok(Recorded::NotYet(blocked)) => {
+                        remember(&mut unrecorded, topology);
+                        self.catch_up(&session, Some(blocked));
+                        return Ok(());
+                    }
                     Err(error) if error.kind() == ErrorKind::Unavailable => {
                         tracing::debug!(%error, "could not declare, tries again");
-                        tokio::time::sleep(PAUSE).await;
+                        last = Some(error);
                     }
-                    done => return done,
+                    Err(error) => return Err(error),
                 }
+                drop(unrecorded);
+                tokio::time::sleep(PAUSE).await;
             }
         };
         match tokio::time::timeout(LIMIT, tried).await {
             Ok(done) => done?,
             Err(_) => {
-                return Err(Error::new(ErrorKind::TimedOut, "declare a topology")
-                    .because(format!("the broker did not answer within {LIMIT:?}")));
+                let last = last.map(|error| format!(", the last time it {error}"));
+                return Err(Error::new(ErrorKind::TimedOut, "declare a topology").because(
+                    format!(
+                        "the broker did not do it within {LIMIT:?}{}",
+                        last.unwrap_or_default()
+                    ),
+                ));
             }
         }
         remember(&mut self.topology.lock(), topology);
@@ -110,26 +138,92 @@ impl Declared {
     /// Declares on the new connection what was declared before. Temporary queues come back empty and
     /// with another name.
     ///
-    /// What the broker refuses now is told in the log and left as it is: others work on.
+    /// What the broker refuses now is told in the log and left as it is: others work on. Bindings are
+    /// waited for a while, no longer: what is bound is bound, and consuming needs no more.
     ///
     /// # Errors
     /// The connection is gone again.
-    pub(crate) async fn again(&self, session: &Session) -> Result<()> {
+    pub(crate) async fn again(self: &Arc<Self>, session: &Session) -> Result<()> {
         let topology = self.topology();
-        let foreign = self.foreign.lock().clone();
         if !self.has_begun() {
             return Ok(());
         }
         let plans = plans(&topology)?;
-        let work =
-            Work { session, names: &self.names, topology: &topology, plans: &plans, foreign };
-        match work.restore(self.turn_limit).await {
-            Err(error) if error.kind() != ErrorKind::Unavailable => {
-                tracing::error!(%error, "could not declare again what was declared before");
-                Ok(())
-            }
-            done => done,
+        let refused = match self.work(session, &topology, &plans).restore().await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
+            restored => restored.and_then(|refusals| all_granted(refusals, |_| None)),
+        };
+        if let Err(error) = refused {
+            tracing::error!(%error, "could not declare again what was declared before");
         }
+        let tried = self.catch_up(session, None);
+        if tokio::time::timeout(BINDINGS_PATIENCE, tried.cancelled()).await.is_err() {
+            tracing::debug!("bindings are made again later");
+        }
+        Ok(())
+    }
+
+    /// Brings the record and its bindings up to date, as long as the connection lasts; with the next
+    /// one it begins anew. Begins when the broker takes something again from the connection that is
+    /// `blocked`. The token is cancelled after the first attempt.
+    fn catch_up(
+        self: &Arc<Self>,
+        session: &Session,
+        mut blocked: Option<Brief>,
+    ) -> CancellationToken {
+        let tried = CancellationToken::new();
+        let (declared, session, first) =
+            (self.clone(), session.clone(), tried.clone().drop_guard());
+        tokio::spawn(async move {
+            let mut first = Some(first);
+            let caught_up = async {
+                loop {
+                    if let Some(blocked) = blocked.take() {
+                        blocked.session().unblocked().await;
+                    }
+                    match declared.catch_up_once(&session).await {
+                        Ok(()) => return,
+                        Err(Missed::Blocked(brief, error)) => {
+                            tracing::warn!(%error, "bindings are not made again yet");
+                            blocked = Some(brief);
+                        }
+                        Err(Missed::Failed(error)) => {
+                            tracing::warn!(%error, "bindings are not made again");
+                            let helps = [ErrorKind::Unavailable, ErrorKind::TimedOut];
+                            if !helps.contains(&error.kind()) {
+                                return;
+                            }
+                            tokio::time::sleep(CATCH_UP_PAUSE).await;
+                        }
+                    }
+                    first.take();
+                }
+            };
+            if session.unless_it_ends(caught_up).await.is_err() {
+                tracing::debug!("bindings are left to the next connection");
+            }
+        });
+        tried
+    }
+
+    async fn catch_up_once(&self, session: &Session) -> Result<(), Missed> {
+        let mut unrecorded = self.unrecorded.lock().await;
+        let topology = self.topology();
+        let plans = plans(&topology)?;
+        let work = self.work(session, &topology, &plans);
+        work.catch_up(&unrecorded, self.turn_limit).await?;
+        *unrecorded = Topology::default();
+        Ok(())
+    }
+
+    fn work<'a>(
+        &'a self,
+        session: &'a Session,
+        topology: &'a Topology,
+        plans: &'a [QueuePlan],
+    ) -> Work<'a> {
+        let foreign = self.foreign.lock().clone();
+        Work { options: &self.options, session, names: &self.names, topology, plans, foreign }
     }
 
     /// Everything that was declared in this vhost, by whomever.
@@ -137,9 +231,15 @@ impl Declared {
     /// # Errors
     /// The broker cannot be reached, or another process holds the record.
     pub(crate) async fn recall(&self, session: &Session) -> Result<Record> {
-        let held = Held::take(session, self.turn_limit).await?;
-        let record = held.record().clone();
-        held.release().await?;
+        let recalled = async {
+            let held = Held::take(&self.options, self.turn_limit);
+            let held = held.await.map_err(Missed::into_error)?;
+            let record = held.record().clone();
+            held.release().await?;
+            Ok(record)
+        };
+        // Whoever closes the bus waits for nothing that was asked of it.
+        let record = session.unless_it_ends(recalled).await??;
         lasting_names(&self.names, &record);
         Ok(record)
     }
@@ -155,8 +255,7 @@ impl Declared {
         topic: &TopicName,
     ) -> Result<bool> {
         let topology = Topology::default();
-        let foreign = Foreign::default();
-        let work = Work { session, names: &self.names, topology: &topology, plans: &[], foreign };
+        let work = self.work(session, &topology, &[]);
         let ended = work.unsubscribe(queue, topic, self.turn_limit).await?;
         let is_other = |other: (&QueueName, &TopicName)| other != (queue, topic);
         self.topology.lock().subscriptions.retain(|known| is_other((&known.queue, &known.topic)));
@@ -167,6 +266,15 @@ impl Declared {
     pub(super) fn topology(&self) -> Topology {
         self.topology.lock().clone()
     }
+}
+
+/// `known` without what is declared in `new`.
+fn forget(known: &mut Topology, new: &Topology) {
+    remember(known, new);
+    let is_new = |queue: &QueueName| new.queues.iter().any(|spec| spec.name == *queue);
+    known.queues.retain(|spec| !is_new(&spec.name));
+    known.topics.retain(|topic| !new.topics.contains(topic));
+    known.subscriptions.retain(|known| !new.subscriptions.contains(known));
 }
 
 /// `known` and what is `new`; of what both say, the new holds.

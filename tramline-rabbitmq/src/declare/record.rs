@@ -217,7 +217,7 @@ impl Entry {
 }
 
 /// The subscriptions that stay when this process ends.
-fn lasting(topology: &Topology) -> impl Iterator<Item = &Subscription> {
+pub(super) fn lasting(topology: &Topology) -> impl Iterator<Item = &Subscription> {
     topology
         .subscriptions
         .iter()

@@ -11,14 +11,20 @@
 //! been given. Knocks go with what is written; where there is nothing to write, one of them stays,
 //! because whoever waits must be given something.
 //!
+//! # While the broker takes nothing
+//!
+//! A broker that is short of memory or disk reads nothing more from a connection that publishes, acks
+//! included. So the record has a connection of its own each time, and nothing that consumes waits for it:
+//! a knock [finds out](Missed::Blocked).
+//!
 //! # Who holds it too long
 //!
 //! The broker knows no token by which it could tell a holder from the one before it, so bindings are not
 //! fenced. A holder that stalls loses the record in two ways:
 //!
 //! * Its connection is cut, because it gave no sign of life for two heartbeats. All that it does here
-//!   goes through that same connection, so that nothing of it comes after that: not even what it had
-//!   already sent, if the broker had not read it.
+//!   with the record and the bindings in it goes through that same connection, so that nothing of it
+//!   comes after that: not even what it had already sent, if the broker had not read it.
 //! * Its channel alone is closed, because a delivery was unsettled for longer than the broker's
 //!   `consumer_timeout` (30 minutes), and the connection lives on. So before it binds it looks whether
 //!   the record is [still its](Held::is_held); whoever finds it gone begins anew, with a new turn.
@@ -32,8 +38,9 @@
 use super::form::{QueueForm, quorum};
 use super::record::Record;
 use crate::error::{failed, kind};
-use crate::link::Session;
+use crate::link::{Blocked, Brief, Session};
 use crate::names::REGISTRY;
+use crate::options::RabbitMqOptions;
 use futures_util::{StreamExt, TryFutureExt, try_join};
 use lapin::message::Delivery;
 use lapin::options::{
@@ -56,6 +63,7 @@ const KNOCK: &str = "tramline.knock";
 
 /// The record, while it is this process's. Dropped, it is given back as it was, a moment later.
 pub(super) struct Held {
+    brief: Brief,
     channel: Channel,
     consumer: Consumer,
     record: Record,
@@ -66,14 +74,38 @@ pub(super) struct Held {
     written: Option<u64>,
 }
 
+/// Why nothing could be done with the record.
+pub(super) enum Missed {
+    /// The broker takes nothing, and says so on this connection. It will say there when that is over.
+    Blocked(Brief, Error),
+    Failed(Error),
+}
+
+impl From<Error> for Missed {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Missed {
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Blocked(_, error) | Self::Failed(error) => error,
+        }
+    }
+}
+
 impl Held {
     /// Takes the record as soon as no other process has it.
     ///
     /// # Errors
     /// [`ErrorKind::TimedOut`] after `limit`.
-    pub(super) async fn take(session: &Session, limit: Duration) -> Result<Self> {
-        let (channel, consumer) = open(session).await?;
+    pub(super) async fn take(options: &RabbitMqOptions, limit: Duration) -> Result<Self, Missed> {
+        let brief = Brief::open(options, "declare").await?;
+        let session = brief.session().clone();
+        let (channel, consumer) = open(&session).await?;
         let mut held = Self {
+            brief,
             channel,
             consumer,
             record: Record::default(),
@@ -81,13 +113,30 @@ impl Held {
             spent: Vec::new(),
             written: None,
         };
-        match held.arrive(limit).await {
+        let arrived = tokio::select! {
+            biased;
+            blocked = session.until_blocked() => Err(takes_nothing(&blocked)),
+            arrived = held.arrive(limit) => arrived,
+        };
+        match arrived {
             Ok(()) => Ok(held),
-            Err(error) => {
-                held.give_back().await;
-                Err(error)
-            }
+            Err(error) => Err(held.missed(error).await),
         }
+    }
+
+    /// Lets go of the record, because the work on it has failed with `error`.
+    pub(super) async fn missed(self, error: Error) -> Missed {
+        if self.session().blocked().is_some() {
+            // To give it back takes words that the broker does not read.
+            return Missed::Blocked(self.brief, error);
+        }
+        self.give_back().await;
+        Missed::Failed(error)
+    }
+
+    /// The connection by which the record is held.
+    pub(super) fn session(&self) -> &Session {
+        self.brief.session()
     }
 
     async fn arrive(&mut self, limit: Duration) -> Result<()> {
@@ -132,6 +181,7 @@ impl Held {
 
     /// Gives the record back; older ones are gone then.
     pub(super) async fn release(mut self) -> Result<()> {
+        let session = self.brief.session().clone();
         let released = async {
             // An ack of the old before this one has come could leave the queue empty for the next.
             while self.written.is_some() {
@@ -142,7 +192,17 @@ impl Held {
             let closed = self.channel.close(200, "done".into());
             closed.await.map_err(refused)
         };
-        tokio::time::timeout(ANSWER_LIMIT, released).await.map_err(|_| no_answer())?
+        tokio::select! {
+            biased;
+            released = tokio::time::timeout(ANSWER_LIMIT, released) => {
+                released.map_err(|_| no_answer())??;
+            }
+            // What is written is safe. It is given back with the connection, in front of older ones
+            // perhaps, over which it holds.
+            _ = session.until_blocked() => return Ok(()),
+        }
+        self.brief.close().await;
+        Ok(())
     }
 
     /// Gives back what was delivered: the record, or a knock where there is none.
@@ -155,6 +215,7 @@ impl Held {
         if !matches!(tokio::time::timeout(ANSWER_LIMIT, given_back).await, Ok(Ok(()))) {
             tracing::debug!("the channel had ended before the record was given back");
         }
+        self.brief.close().await;
     }
 
     /// Whether the record is still this process's, as far as it has heard from the broker.
@@ -229,7 +290,12 @@ impl Held {
                 self.channel.basic_publish("".into(), REGISTRY.into(), options, body, properties);
             sent.await?.await
         };
-        let confirmed = tokio::time::timeout(ANSWER_LIMIT, confirmed).await;
+        let session = self.session();
+        let confirmed = tokio::select! {
+            biased;
+            confirmed = tokio::time::timeout(ANSWER_LIMIT, confirmed) => confirmed,
+            blocked = session.until_blocked() => return Err(takes_nothing(&blocked)),
+        };
         match confirmed.map_err(|_| no_answer())?.map_err(refused)? {
             Confirmation::Ack(None) => Ok(()),
             _ => {
@@ -249,6 +315,11 @@ fn refused(error: lapin::Error) -> Error {
         )),
         _ => failed(DOING, error),
     }
+}
+
+fn takes_nothing(blocked: &Blocked) -> Error {
+    Error::new(ErrorKind::Unavailable, DOING)
+        .because(format!("the broker takes nothing for now: {}", blocked.reason))
 }
 
 fn no_answer() -> Error {

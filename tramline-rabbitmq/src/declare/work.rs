@@ -9,6 +9,7 @@
 //! | new bindings | old ones gone | a queue that gets too much for a while | the record knows the old ones: they go |
 //! | old ones gone | the last record | a record of bindings that are gone | they are unbound again, which is nothing |
 //! | a record confirmed | the one before acked | two records | the later generation holds |
+//! | bindings under an alarm | the record | bindings that nobody remembers | the endpoint filters |
 //!
 //! Nobody was told that the declaration was done, and the broker gives the record to the next.
 
@@ -17,22 +18,26 @@ use super::bonds::{Between, Bond, bonds};
 use super::differences::since_declared;
 use super::foreign::Foreign;
 use super::form::{Main, QueueForm, QueuePlan};
-use super::record::{Change, Record};
-use super::registry::Held;
+use super::record::{Change, Record, lasting};
+use super::registry::{Held, Missed};
 use super::step::{Binding, Step};
 use crate::delay::{bind_due, due_exchange, undeliverable};
-use crate::link::Session;
+use crate::link::{Brief, Session};
 use crate::names::{Names, short};
+use crate::options::RabbitMqOptions;
 use futures_util::future::join;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use std::time::Duration;
 use tramline_core::name::{QueueName, TopicName};
-use tramline_core::topology::{Subscription, Topology};
+use tramline_core::topology::{QueueSpec, Subscription, Topology};
 use tramline_core::{Error, ErrorKind, Result};
 
 /// What is to be there, and on which connection it is asked for.
 pub(super) struct Work<'a> {
+    pub(super) options: &'a RabbitMqOptions,
+    /// Everything but the record and what it holds goes through this one, which consumes: it must not
+    /// publish, or a broker that is short of memory or disk hears no acks.
     pub(super) session: &'a Session,
     pub(super) names: &'a Names,
     pub(super) topology: &'a Topology,
@@ -40,50 +45,92 @@ pub(super) struct Work<'a> {
     pub(super) foreign: Foreign,
 }
 
+/// What became of the record.
+pub(super) enum Recorded {
+    Yes,
+    /// The broker takes nothing, and tells this connection when it does again.
+    NotYet(Brief),
+}
+
 impl Work<'_> {
     /// Declares everything. Who declares last says what a queue gets.
-    pub(super) async fn declare(&self, turn_limit: Duration) -> Result<()> {
-        let taken = Held::take(self.session, turn_limit);
+    ///
+    /// While the broker takes nothing, it cannot be remembered. Then everything is there that is asked
+    /// for, and what is not asked for any more stays until it is.
+    pub(super) async fn declare(&self, turn_limit: Duration) -> Result<Recorded> {
+        let taken = Held::take(self.options, turn_limit);
         let (held, refused) = join(taken, self.ground()).await;
         let record = held.as_ref().ok().map(Held::record);
-        let granted = all_granted(refused?, |refusal| self.since_declared(record, refusal));
+        let granted = refused.and_then(|refused| {
+            all_granted(refused, |refusal| self.since_declared(record, refusal))
+        });
         if let Err(error) = granted {
             if let Ok(held) = held {
                 held.give_back().await;
             }
             return Err(error);
         }
-        let mut held = held?;
-        let done = self.change(&mut held).await;
-        finish(held, done).await?;
-        all_granted(self.bind_what_is_foreign().await?, |_| None)
+        let changed = match held {
+            Ok(held) => self.change(held).await,
+            Err(missed) => Err(missed),
+        };
+        let recorded = match changed {
+            Ok(()) => Recorded::Yes,
+            Err(Missed::Failed(error)) => return Err(error),
+            Err(Missed::Blocked(brief, error)) => {
+                tracing::warn!(
+                    %error,
+                    "everything that was declared is there, but what is no longer asked for stays \
+                     until the broker takes messages again"
+                );
+                all_granted(self.temporaries().await?, |_| None)?;
+                all_granted(self.bind_for_now().await?, |_| None)?;
+                Recorded::NotYet(brief)
+            }
+        };
+        all_granted(self.bind_what_is_foreign().await?, |_| None)?;
+        Ok(recorded)
     }
 
-    async fn change(&self, held: &mut Held) -> Result<()> {
-        self.is_complete(held.record())?;
-        all_granted(self.temporaries().await?, |_| None)?;
-        let change = held.record().declare(self.topology);
-        self.carry_out(held, change).await
+    async fn change(&self, mut held: Held) -> Result<(), Missed> {
+        let changed = async {
+            self.is_complete(held.record())?;
+            all_granted(self.temporaries().await?, |_| None)?;
+            let change = held.record().declare(self.topology);
+            self.carry_out(&mut held, change).await
+        };
+        let done = changed.await;
+        finish(held, done).await
     }
 
-    /// Declares again what was declared before, as whoever declared it last has asked. What is
-    /// refused is told, and does not keep the rest from being there.
-    pub(super) async fn restore(&self, turn_limit: Duration) -> Result<()> {
-        let taken = Held::take(self.session, turn_limit);
-        let (held, refused) = join(taken, self.ground()).await;
-        let mut refusals = refused?;
+    /// Declares again what needs no record. What is refused is told, and does not keep the rest from
+    /// being there.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(super) async fn restore(&self) -> Result<Vec<Refusal>> {
+        let mut refusals = self.ground().await?;
         refusals.extend(self.temporaries().await?);
         refusals.extend(self.bind_what_is_foreign().await?);
-        match held {
-            Ok(mut held) => {
-                let change = held.record().restore(self.topology);
-                let done = self.carry_out(&mut held, change).await;
-                finish(held, done).await?;
-            }
-            Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
-            Err(error) => tracing::warn!(%error, "bindings are not made again"),
-        }
-        all_granted(refusals, |_| None)
+        Ok(refusals)
+    }
+
+    /// Remembers what is `unrecorded`, and binds again what was bound before, as whoever declared it
+    /// last has asked.
+    pub(super) async fn catch_up(
+        &self,
+        unrecorded: &Topology,
+        turn_limit: Duration,
+    ) -> Result<(), Missed> {
+        let mut held = Held::take(self.options, turn_limit).await?;
+        let caught_up = async {
+            let change = held.record().declare(unrecorded);
+            self.carry_out(&mut held, change).await?;
+            let change = held.record().restore(self.topology);
+            self.carry_out(&mut held, change).await
+        };
+        let done = caught_up.await;
+        finish(held, done).await
     }
 
     /// Ends a subscription. Answers whether there was one.
@@ -93,13 +140,13 @@ impl Work<'_> {
         topic: &TopicName,
         turn_limit: Duration,
     ) -> Result<bool> {
-        let mut held = Held::take(self.session, turn_limit).await?;
+        let mut held = Held::take(self.options, turn_limit).await.map_err(Missed::into_error)?;
         let Some(change) = held.record().unsubscribe(queue, topic) else {
             held.release().await?;
             return Ok(false);
         };
         let done = self.carry_out(&mut held, change).await;
-        finish(held, done).await?;
+        finish(held, done).await.map_err(Missed::into_error)?;
         Ok(true)
     }
 
@@ -218,19 +265,36 @@ impl Work<'_> {
         if let Some(before) = before {
             held.write(&before).await?;
         }
-        let mut steps = betweens(bind.iter().map(|(_, bond)| bond))?;
-        for (queue, bond) in &bind {
-            steps.push(Step::Bind(self.binding(queue, bond)?));
-        }
-        for (queue, bond) in &unbind {
-            steps.push(Step::Unbind(self.binding(queue, bond)?));
+        let (mut steps, mut own) = (betweens(bind.iter().map(|(_, bond)| bond))?, Vec::new());
+        let bind = bind.iter().map(|(queue, bond)| (queue, bond, Step::Bind as fn(_) -> _));
+        let unbind = unbind.iter().map(|(queue, bond)| (queue, bond, Step::Unbind as fn(_) -> _));
+        for (queue, bond, step) in bind.chain(unbind) {
+            let is_own = held.record().spec(queue).is_some_and(|spec| is_exclusive(&spec));
+            let steps = if is_own { &mut own } else { &mut steps };
+            steps.push(step(self.binding(queue, bond)?));
         }
         held.is_held()?;
-        all_granted(in_order(self.session, &steps).await?, |_| None)?;
+        all_granted(in_order(held.session(), &steps).await?, |_| None)?;
+        // The broker lets nobody else at a queue of one connection.
+        all_granted(in_order(self.session, &own).await?, |_| None)?;
         match after {
             Some(after) => held.write(&after).await,
             None => Ok(()),
         }
+    }
+
+    /// Binds what is asked for, though it cannot be remembered.
+    async fn bind_for_now(&self) -> Result<Vec<Refusal>> {
+        let lasting: Vec<(&QueueName, Bond)> = lasting(self.topology)
+            .flat_map(|Subscription { queue, topic, rules }| {
+                bonds(topic, rules).into_iter().map(move |bond| (queue, bond))
+            })
+            .collect();
+        let mut steps = betweens(lasting.iter().map(|(_, bond)| bond))?;
+        for (queue, bond) in &lasting {
+            steps.push(Step::Bind(self.binding(queue, bond)?));
+        }
+        in_order(self.session, &steps).await
     }
 
     fn binding(&self, queue: &QueueName, bond: &Bond) -> Result<Binding> {
@@ -274,14 +338,19 @@ impl Work<'_> {
 }
 
 /// Lets go of the record, however the work on it has ended.
-async fn finish(held: Held, done: Result<()>) -> Result<()> {
+async fn finish(held: Held, done: Result<()>) -> Result<(), Missed> {
     match done {
-        Ok(()) => held.release().await,
-        Err(error) => {
-            held.give_back().await;
-            Err(error)
-        }
+        Ok(()) => Ok(held.release().await?),
+        Err(error) => Err(held.missed(error).await),
     }
+}
+
+/// Whether the queue belongs to the connection that declared it.
+fn is_exclusive(spec: &QueueSpec) -> bool {
+    QueuePlan::of(spec).is_ok_and(|plan| match plan.main {
+        Main::Durable(form) => form.options.exclusive,
+        Main::Temporary(_) | Main::Joined(_) => false,
+    })
 }
 
 /// Notes where the dead letters of remembered queues are.

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod backoff;
+mod brief;
 mod connect;
 mod health;
 #[expect(clippy::module_inception, reason = "the file of the folder's one idea")]
@@ -9,6 +10,7 @@ mod link;
 mod session;
 
 pub(crate) use backoff::pause;
+pub(crate) use brief::Brief;
 pub(crate) use health::worse;
 pub(crate) use link::{Link, LinkState, Prepare};
-pub(crate) use session::Session;
+pub(crate) use session::{Blocked, Session};

@@ -138,6 +138,18 @@ impl Session {
         }
     }
 
+    /// Waits until the broker takes nothing from this connection, and answers why. For ever, if the
+    /// connection ends before. Cancel-safe.
+    pub(crate) async fn until_blocked(&self) -> Blocked {
+        let mut blocked = self.0.blocked.clone();
+        if let Ok(blocked) = blocked.wait_for(Option::is_some).await
+            && let Some(blocked) = &*blocked
+        {
+            return blocked.clone();
+        }
+        std::future::pending().await
+    }
+
     /// Takes leave of the broker. Whoever waits for [`ended`](Self::ended) hears of it at once.
     pub(crate) async fn close(&self) {
         self.0.ended.cancel();
@@ -159,6 +171,15 @@ impl Session {
             tracing::warn!("the broker did not answer to the close of a connection: it is cut off");
             // Else the client waits for ever, with a thread and its buffers. It fails where the other side
             // was faster.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Ends the connection without a word, if it has not ended. The broker gives back what it held.
+    pub(super) fn cut_off(&self) {
+        self.0.ended.cancel();
+        if let Some(socket) = self.let_go() {
+            // It fails where the other side was faster.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }

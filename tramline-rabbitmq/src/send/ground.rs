@@ -6,6 +6,7 @@ use crate::declare::step::{ExchangeForm, Step};
 use crate::delay::{Leg, bind_due, ground, steps};
 use crate::error;
 use crate::link::Session;
+use crate::names::UNDELIVERABLE;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
@@ -34,6 +35,8 @@ struct Known {
     has_stages: bool,
     needs: HashSet<Need>,
     legs: HashSet<Leg>,
+    /// Since when the broker has not declared what all stages stand on.
+    ground_is_silent: Option<Instant>,
     /// Of what the broker did not declare in time, since when.
     silent: HashMap<Leg, Instant>,
 }
@@ -109,8 +112,7 @@ impl Ground {
         let mut asking = self.asking_for_stages.lock().await;
         let mut channel = asking.take();
         if !self.known.lock().has_stages {
-            self.declare(&mut channel, ground()).await?;
-            self.known.lock().has_stages = true;
+            self.declare_ground(&mut channel).await?;
         }
         for leg in legs {
             if !self.known.lock().legs.contains(leg) {
@@ -118,6 +120,25 @@ impl Ground {
             }
         }
         *asking = channel;
+        Ok(())
+    }
+
+    /// For a while, no longer, like each stage.
+    async fn declare_ground(&self, asking: &mut Option<Channel>) -> Result<()> {
+        let is_silent = |since: Instant| since.elapsed() < STAGE_LIMIT;
+        if self.known.lock().ground_is_silent.is_some_and(is_silent) {
+            return Err(silent_ground());
+        }
+        match tokio::time::timeout(STAGE_LIMIT, self.declare(asking, ground())).await {
+            Ok(declared) => declared?,
+            Err(_) => {
+                self.known.lock().ground_is_silent = Some(Instant::now());
+                return Err(silent_ground());
+            }
+        }
+        let mut known = self.known.lock();
+        known.ground_is_silent = None;
+        known.has_stages = true;
         Ok(())
     }
 
@@ -181,7 +202,15 @@ impl Ground {
 
 /// A queue whose leader is gone for good answers nothing.
 fn silent(leg: &Leg) -> Error {
-    let doing = format!("declare the next stage of a delay behind `{}`: {}", leg.from, leg.to);
+    no_answer(format!("declare the next stage of a delay behind `{}`: {}", leg.from, leg.to))
+}
+
+/// The same of the only queue that all delays stand on.
+fn silent_ground() -> Error {
+    no_answer(format!("declare what all delays need, with queue {UNDELIVERABLE}"))
+}
+
+fn no_answer(doing: String) -> Error {
     Error::new(ErrorKind::Unavailable, doing).because(format!(
         "the broker did not answer within {STAGE_LIMIT:?}; if it never does, the queue has no leader \
          and has to be deleted, with what it holds"

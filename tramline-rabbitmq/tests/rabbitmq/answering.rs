@@ -110,14 +110,24 @@ async fn a_stage_that_does_not_answer_holds_up_only_what_is_delayed() {
 
 #[tokio::test]
 async fn a_stage_that_does_not_answer_is_named() {
-    /// Longer than a stage is waited for.
+    names_what_is_silent("tramline.delay.", "`tramline.delay.60s`").await;
+}
+
+#[tokio::test]
+async fn what_all_delays_stand_on_is_named_if_it_does_not_answer() {
+    names_what_is_silent("tramline.undeliverable", "queue tramline.undeliverable").await;
+}
+
+/// Keeps it back that queues whose names begin with `silent` are there.
+async fn names_what_is_silent(silent: &'static str, name: &str) {
+    /// Longer than they are waited for.
     const LIMIT: Duration = Duration::from_secs(12);
     let Some(vhost) = Vhost::fresh() else { return };
     declare_quorum(&vhost.raw().await, QUEUE).await;
-    let is_of_a_stage = |arguments: &[u8]| arguments[1..].starts_with(b"tramline.delay.");
+    let is_silent = move |arguments: &[u8]| arguments[1..].starts_with(silent.as_bytes());
     let censor = Censor::before(&vhost, move |frame| {
         let is_one = frame.arguments(QUEUE_DECLARE_OK.0, QUEUE_DECLARE_OK.1);
-        if is_one.is_some_and(is_of_a_stage) { Vec::new() } else { vec![frame] }
+        if is_one.is_some_and(is_silent) { Vec::new() } else { vec![frame] }
     });
     let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
     let sender = rabbitmq.sender().await.unwrap();
@@ -125,8 +135,7 @@ async fn a_stage_that_does_not_answer_is_named() {
     let delayed = Outgoing { copy: Some(retry()), ..delayed };
     match sender.send(&[delayed], within(LIMIT)).await.as_slice() {
         [Sent::Refused(error)] => {
-            let words = ["queue work", "`tramline.delay.60s`", "no leader"];
-            assert_says(error, ErrorKind::Unavailable, &words);
+            assert_says(error, ErrorKind::Unavailable, &["queue work", name, "no leader"]);
         }
         other => panic!("{other:?}"),
     }

@@ -7,6 +7,8 @@ use crate::receiving::{ack, next, send, source};
 use crate::topologies::{QUEUE, queue, refused, shown, spec, subscribed, with};
 use lapin::BasicProperties;
 use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tramline_core::ErrorKind;
 use tramline_core::name::{QueueName, QueueRef};
@@ -171,4 +173,29 @@ async fn what_is_sent_to_a_queue_that_has_yet_to_be_declared_again_waits_for_it(
     // It was deleted for good.
     vhost.ask("DELETE", &format!("/api/queues/{}/{QUEUE}", vhost.name), None);
     messages::refused(&broker, to_queue(QUEUE, "c"), ErrorKind::NotFound).await;
+}
+
+/// As a queue whose leader is gone for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_does_not_answer_keeps_nothing_else_from_coming_back() {
+    const DECLARED: (u16, u16) = (50, 11);
+    const SILENT: &[u8] = b"\x06silent";
+    let Some(vhost) = Vhost::fresh() else { return };
+    let is_silent = Arc::new(AtomicBool::new(false));
+    let told = is_silent.clone();
+    let censor = Censor::before(&vhost, move |frame| {
+        let declared = frame.arguments(DECLARED.0, DECLARED.1);
+        let is_kept_back = declared.is_some_and(|declared| declared.starts_with(SILENT));
+        if is_kept_back && told.load(Ordering::SeqCst) { Vec::new() } else { vec![frame] }
+    })
+    .await;
+    let broker = RabbitMq::connect(&censor.url).await.unwrap();
+    let silent = QueueSpec { name: QueueName::foreign("silent"), ..spec() };
+    let topology = Topology { queues: vec![silent, spec()], ..Topology::default() };
+    broker.declare(&topology).await.unwrap();
+    let mut receiver = broker.receiver(&source(1)).await.unwrap();
+    is_silent.store(true, Ordering::SeqCst);
+    broker.cut().await;
+    send(&vhost.raw().await, &BasicProperties::default(), ["{}".to_owned()]).await;
+    ack(next(&mut receiver).await).await;
 }

@@ -1,5 +1,6 @@
 //! What RabbitMQ promises beyond the contracts, on a real broker.
 
+mod alarm;
 mod answering;
 mod censor;
 mod channels;
