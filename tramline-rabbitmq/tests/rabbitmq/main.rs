@@ -23,6 +23,8 @@ mod receiving;
 mod registry;
 mod sending;
 mod silence;
+#[cfg(target_os = "linux")]
+mod sockets;
 mod tls;
 mod topologies;
 mod trials;

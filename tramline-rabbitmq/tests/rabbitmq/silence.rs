@@ -1,22 +1,18 @@
 //! A broker that confirms nothing is waited for as long as it reads, and not for ever else.
 
 use crate::censor::{Censor, Frame};
-use crate::connecting::sockets_to;
 use crate::kit::{PATIENCE, Vhost};
 use crate::messages::{
     accepted, declare_quorum, main_queue, message, take_ids, to, to_queue, within,
 };
 use crate::proxy::Proxy;
-use crate::topologies::shown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tramline_core::envelope::Envelope;
-use tramline_core::topology::Topology;
 use tramline_core::transport::{Sender, Sent, Transport};
 use tramline_rabbitmq::RabbitMq;
-use url::Url;
 
 const QUEUE: &str = "work";
 /// For what takes longer than a silent broker is waited for.
@@ -110,25 +106,4 @@ async fn a_large_message_has_the_time_that_a_slow_line_needs() {
     assert!(sent[0].is_accepted(), "{sent:?}");
     assert_eq!(proxy.connections(), 2, "one that publishes, one that consumes");
     assert_eq!(take_ids(&raw, QUEUE, 2).await, ["first", "large"]);
-}
-
-#[tokio::test]
-async fn a_connection_whose_close_the_broker_does_not_read_leaves_no_socket_behind() {
-    let Some(vhost) = Vhost::fresh() else { return };
-    let proxy = Proxy::before(&vhost).await;
-    let mut url: Url = proxy.url.parse().unwrap();
-    // Else the broker ends it, after which nothing is left either.
-    url.query_pairs_mut().append_pair("heartbeat", "600");
-    let port = url.port().unwrap();
-    let rabbitmq = RabbitMq::connect(url.as_str()).await.unwrap();
-    let sockets = |count| move || (sockets_to(port) == count).then_some(());
-    shown("two connections", sockets(2)).await;
-    proxy.deafen();
-    rabbitmq.cut().await;
-    rabbitmq.declare(&Topology::default()).await.unwrap();
-    shown("two connections again, and no more", sockets(2)).await;
-    // One more was there for what is declared.
-    assert_eq!(proxy.connections(), 5);
-    drop(rabbitmq);
-    shown("no connection", sockets(0)).await;
 }
