@@ -253,15 +253,43 @@ async fn who_declares_with_one_permission_less_is_told_of_it() {
             let bus = declaring(&user, &runs).await.map_err(|error| error.to_string())?;
             let published = bus.publish(&Order { order: 1 }).await;
             published.map_err(|error| error.to_string())?;
-            let dead = QueueRef::Dead(QueueName::new(QUEUE).unwrap());
-            let purged = bus.operate().unwrap().purge(&dead).await;
-            purged.map_err(|error| error.to_string())
+            purged(&bus, QUEUE).await
         };
-        let missed = || panic!("nobody has missed the permission to {gone}");
-        let error = used.await.map_or_else(|error| error, |_| missed());
-        let what = gone.split_once(' ').unwrap().1.split('\\').next().unwrap();
-        for word in ["ACCESS_REFUSED", what] {
-            assert!(error.contains(word), "without the permission to {gone}: {error}");
-        }
+        assert_missed(&gone, used.await);
+    }
+}
+
+#[tokio::test]
+async fn who_joins_with_one_permission_less_is_told_of_it() {
+    for (gone, permissions) in lessened(JOINS) {
+        let Some(vhost) = Vhost::fresh() else { return };
+        theirs(&vhost.raw().await).await;
+        let (user, runs) = (User::with(&vhost, permissions), Runs::default());
+        let used = async {
+            let bus = joining(&user, &runs).await.map_err(|error| error.to_string())?;
+            let published = bus.publish_to_exchange("events", "", &Order { order: 1 }).await;
+            published.map_err(|error| error.to_string())?;
+            let sent = bus.send("theirs", &Order { order: 1 }).await;
+            sent.map_err(|error| error.to_string())?;
+            let delayed = bus.send("theirs", &Order { order: 2 }).delay(Duration::from_millis(50));
+            delayed.await.map_err(|error| error.to_string())?;
+            purged(&bus, "theirs").await
+        };
+        assert_missed(&gone, used.await);
+    }
+}
+
+async fn purged(bus: &Bus, queue: &str) -> Result<(), String> {
+    let dead = QueueRef::Dead(QueueName::new(queue).unwrap());
+    let purged = bus.operate().unwrap().purge(&dead).await;
+    purged.map(drop).map_err(|error| error.to_string())
+}
+
+/// What was done without the permission `gone` has failed, and the error says so.
+fn assert_missed(gone: &str, used: Result<(), String>) {
+    let Err(error) = used else { panic!("nobody has missed the permission to {gone}") };
+    let what = gone.split_once(' ').unwrap().1.split('\\').next().unwrap();
+    for word in ["ACCESS_REFUSED", what] {
+        assert!(error.contains(word), "without the permission to {gone}: {error}");
     }
 }
