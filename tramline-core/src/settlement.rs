@@ -46,6 +46,11 @@ pub struct Marks {
     pub unhandled_since: Option<Timestamp>,
 }
 
+impl Marks {
+    /// A message counts as poison after so many [`trials`](Self::trials): more need not be known.
+    pub const TRIALS_MAX: u32 = 3;
+}
+
 /// The broker's answer to a settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {

@@ -1,7 +1,7 @@
 //! A message that was taken.
 
 use super::lease::{Lease, Origin};
-use super::trials::{Key, acquit, forget, mark};
+use super::trials::{Key, acquit, forget};
 use crate::wire::Incoming;
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tramline_core::dead::{FailureNote, History};
 use tramline_core::envelope::Envelope;
 use tramline_core::settlement::{Marks, Settled, Settlement};
 use tramline_core::transport::{Delivery, Ticket};
-use tramline_core::{Error, Result};
+use tramline_core::{Error, ErrorKind, Result};
 
 /// Of a message in a queue that does not count deliveries, so many trials are asked for.
 const UNCOUNTED_MAX: u32 = 8;
@@ -162,7 +162,16 @@ impl Delivery for RabbitMqDelivery {
         let key = self.key();
         let none = || Box::new(Trials { key, earlier: Vec::new(), this: None });
         self.held.trials.get_or_insert_with(none).this = Some(trial);
-        mark(self.held.lease.session(), key, trial).await?;
+        let lease = &self.held.lease;
+        let Origin { shared, queue, .. } = lease.origin();
+        tokio::select! {
+            biased;
+            () = lease.lost() => {
+                let doing = format!("remember that a message of {queue} is handled alone: it was lost");
+                return Err(Error::new(ErrorKind::Unavailable, doing));
+            }
+            marked = shared.trials.mark(lease.session(), key, trial) => marked?,
+        }
         self.marks.trials = self.marks.trials.saturating_add(1);
         Ok(())
     }
@@ -243,8 +252,8 @@ impl Drop for Held {
             && self.lease.is_lost()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let (shared, session) = (self.lease.origin().shared.clone(), self.lease.session());
-            runtime.spawn(acquit(shared, session.clone(), key, this));
+            let (shared, session) = (&self.lease.origin().shared, self.lease.session());
+            runtime.spawn(acquit(Arc::downgrade(shared), session.clone(), key, this));
         }
     }
 }

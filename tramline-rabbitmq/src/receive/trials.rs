@@ -18,15 +18,18 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
+use parking_lot::Mutex as SyncMutex;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::Weak;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tramline_core::clock::{Clock, Deadline, Entropy, SystemClock, SystemEntropy, Timestamp};
 use tramline_core::envelope::Envelope;
 use tramline_core::name::QueueRef;
+use tramline_core::settlement::Marks;
 use tramline_core::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
@@ -58,14 +61,26 @@ impl Key {
     }
 }
 
-/// The channel on which is asked for trials. It publishes, so it is on the connection that a broker
-/// short of memory blocks, and not on the one that acks.
+/// How long the broker may take to remember a trial, or to forget some. Meanwhile nobody else is
+/// handled in the whole process.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// For how long it is not asked again to remember one, after it did not answer on a connection.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What is asked of the broker for all messages of a process.
 #[derive(Default)]
-pub(crate) struct Asking(Mutex<Option<(u64, Channel)>>);
+pub(crate) struct Asking {
+    /// On which is asked for trials, and the number of its connection. It publishes, so it is on the
+    /// connection that a broker short of memory blocks, and not on the one that acks.
+    channel: Mutex<Option<(u64, Channel)>>,
+    /// Since when, and on which connection, the broker does not answer who wants a trial remembered.
+    silent: SyncMutex<Option<(u64, Instant)>>,
+}
 
 impl Asking {
-    /// Which of `deliveries` of `key` were trials, the last ones first. As long as the broker does not
-    /// say, it is asked again: nobody can answer for it. Cancel-safe.
+    /// Which of `deliveries` of `key` were trials, the last ones first, and no more than it takes to
+    /// judge. As long as the broker does not say, it is asked again: nobody can answer for it.
+    /// Cancel-safe.
     ///
     /// # Errors
     /// [`ErrorKind::Closed`].
@@ -93,32 +108,53 @@ impl Asking {
     }
 
     async fn ask(&self, session: &Session, key: Key, deliveries: Range<u32>) -> Result<Vec<u32>> {
-        const LIMIT: Duration = Duration::from_secs(5);
-        let mut known = self.0.lock().await;
+        let mut known = self.channel.lock().await;
         // Taken out while it is used: who is interrupted, or fails, leaves none.
         let channel = known.take().filter(|(number, _)| *number == session.number());
-        let asked = async {
-            let channel = match channel {
-                Some((_, channel)) => channel,
-                None => open(session).await?,
-            };
-            let mut trials = Vec::new();
-            for delivery in deliveries.rev() {
-                if is_bound(&channel, key.of_trial(delivery)).await? {
-                    trials.push(delivery);
-                }
-            }
-            Ok::<_, Error>((channel, trials))
+        let channel = match channel {
+            Some((_, channel)) => channel,
+            None => answered(open(session)).await?,
         };
-        let doing = "ask how often a message was handled alone";
-        match tokio::time::timeout(LIMIT, asked).await {
-            Ok(Ok((channel, trials))) => {
-                *known = Some((session.number(), channel));
-                Ok(trials)
+        let mut trials = Vec::new();
+        for delivery in deliveries.rev() {
+            if trials.len() >= Marks::TRIALS_MAX as usize {
+                break;
             }
-            Ok(Err(error)) => Err(Error::new(ErrorKind::Unavailable, doing).because(error)),
-            Err(_) => Err(Error::new(ErrorKind::TimedOut, doing)),
+            if answered(is_bound(&channel, key.of_trial(delivery))).await? {
+                trials.push(delivery);
+            }
         }
+        *known = Some((session.number(), channel));
+        Ok(trials)
+    }
+
+    /// Remembers that `delivery` of `key` is a trial. Done when the broker has answered. Where it did
+    /// not of late, it is not asked, so that suspects do not hold everybody up one after the other.
+    ///
+    /// # Errors
+    /// The trial may or may not be remembered.
+    pub(super) async fn mark(&self, session: &Session, key: Key, delivery: u32) -> Result<()> {
+        let queue = queue_of(week(SystemClock.now()));
+        let is_silent = |(number, since): (u64, Instant)| {
+            number == session.number() && since.elapsed() < SILENCE
+        };
+        if self.silent.lock().is_some_and(is_silent) {
+            return Err(silent(&queue));
+        }
+        let marked = timeout(ANSWER_LIMIT, mark(session, &queue, key, delivery)).await;
+        *self.silent.lock() = marked.is_err().then(|| (session.number(), Instant::now()));
+        marked.unwrap_or_else(|_| Err(silent(&queue)))
+    }
+}
+
+/// The answer to one question about trials.
+async fn answered<T>(asked: impl Future<Output = Result<T>>) -> Result<T> {
+    const LIMIT: Duration = Duration::from_secs(5);
+    let doing = "ask how often a message was handled alone";
+    match timeout(LIMIT, asked).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(Error::new(ErrorKind::Unavailable, doing).because(error)),
+        Err(_) => Err(Error::new(ErrorKind::TimedOut, doing)),
     }
 }
 
@@ -145,20 +181,28 @@ async fn is_bound(channel: &Channel, key: ShortString) -> Result<bool> {
     }
 }
 
-/// Remembers that `delivery` of `key` is a trial. Done when the broker has answered.
-///
-/// # Errors
-/// The trial may or may not be remembered.
-pub(super) async fn mark(session: &Session, key: Key, delivery: u32) -> Result<()> {
+async fn mark(session: &Session, queue: &ShortString, key: Key, delivery: u32) -> Result<()> {
     let channel = session.channel().await?;
-    let queue = queue_of(week(SystemClock.now()));
     let marked = async {
         declare_exchange(&channel).await?;
         declare_queue(&channel, queue.clone()).await?;
         let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-        channel.queue_bind(queue, TRIALS.into(), key.of_trial(delivery), options, none).await
+        let key = key.of_trial(delivery);
+        channel.queue_bind(queue.clone(), TRIALS.into(), key, options, none).await
     };
-    marked.await.map_err(|error| error::failed("remember that a message is handled alone", error))
+    marked.await.map_err(|error| error::failed(remember_in(queue), error))
+}
+
+/// A queue whose leader is gone answers nothing.
+fn silent(queue: &ShortString) -> Error {
+    Error::new(ErrorKind::Unavailable, remember_in(queue)).because(format!(
+        "the broker did not answer within {ANSWER_LIMIT:?}; if it never does, the queue has no leader \
+         and has to be deleted: it holds no messages, and is declared again when it is needed"
+    ))
+}
+
+fn remember_in(queue: &ShortString) -> String {
+    format!("remember in queue {queue} that a message is handled alone")
 }
 
 /// Forgets these `trials` of `key`. Those that are not there are none to forget.
@@ -169,44 +213,73 @@ pub(super) async fn forget(session: &Session, key: Key, trials: &[u32]) -> Resul
     if trials.is_empty() {
         return Ok(());
     }
-    let channel = session.channel().await?;
+    let doing = "forget that a message was handled alone";
     let forgotten = async {
+        let channel = session.channel().await?;
         for queue in queues_now(SystemClock.now()) {
             for trial in trials {
                 let (key, none) = (key.of_trial(*trial), FieldTable::default());
-                channel.queue_unbind(queue.clone(), TRIALS.into(), key, none).await?;
+                let unbound = channel.queue_unbind(queue.clone(), TRIALS.into(), key, none).await;
+                unbound.map_err(|error| error::failed(doing, error))?;
             }
         }
         Ok(())
     };
-    forgotten.await.map_err(|error| error::failed("forget that a message was handled alone", error))
+    let forgotten = session.unless_it_ends(timeout(ANSWER_LIMIT, forgotten)).await?;
+    forgotten.unwrap_or_else(|_| {
+        let why = format!("the broker did not answer within {ANSWER_LIMIT:?}");
+        Err(Error::new(ErrorKind::TimedOut, doing).because(why))
+    })
 }
 
 /// The process has outlived a trial that it never settled. If that is because the connection ended,
 /// which is not the message's doing, the trial is forgotten: as soon as there is a connection again,
 /// for some minutes. What loses its channel alone was held for longer than the broker allows.
-pub(super) async fn acquit(shared: Arc<Shared>, lost: Session, key: Key, trial: u32) {
+pub(super) async fn acquit(shared: Weak<Shared>, lost: Session, key: Key, trial: u32) {
     /// The end of a channel is often seen a moment before that of its connection.
     const MOMENT: Duration = Duration::from_secs(5);
     const LIMIT: Duration = Duration::from_secs(600);
-    const ATTEMPTS: usize = 5;
-    if tokio::time::timeout(MOMENT, lost.ended()).await.is_err() {
+    const ATTEMPTS: u32 = 5;
+    if timeout(MOMENT, lost.ended()).await.is_err() {
         return;
     }
     let deadline = Deadline::after(SystemClock.now(), LIMIT);
-    for _ in 0..ATTEMPTS {
-        let forgotten = match shared.consuming.session(deadline).await {
+    for attempt in 1..=ATTEMPTS {
+        let forgotten = match next_session(&shared, deadline).await {
             Ok(session) => forget(&session, key, &[trial]).await,
             Err(error) => Err(error),
         };
         match forgotten {
             Ok(()) => return,
-            Err(error) if error.is_transient() && !deadline.left(SystemClock.now()).is_zero() => {}
+            Err(error) if error.is_transient() && attempt < ATTEMPTS && is_ahead(deadline) => {}
             Err(error) => {
                 return tracing::debug!(%error, "a trial counts although its process lives");
             }
         }
+        tokio::time::sleep(pause(attempt, SystemEntropy.fraction())).await;
     }
+}
+
+/// The connection; waits while there is none. Whoever has let go of the transport is not kept
+/// connecting by this.
+///
+/// # Errors
+/// [`ErrorKind::Unavailable`] at `deadline`; [`ErrorKind::Closed`] once nobody has the transport.
+async fn next_session(shared: &Weak<Shared>, deadline: Deadline) -> Result<Session> {
+    /// The transport is held for no longer than this.
+    const SPELL: Duration = Duration::from_secs(1);
+    loop {
+        let Some(shared) = shared.upgrade() else { return Err(Error::closed("rabbitmq")) };
+        let spell = Deadline::after(SystemClock.now(), SPELL);
+        match shared.consuming.session(spell).await {
+            Err(error) if error.is_transient() && is_ahead(deadline) => {}
+            found => return found,
+        }
+    }
+}
+
+fn is_ahead(deadline: Deadline) -> bool {
+    !deadline.left(SystemClock.now()).is_zero()
 }
 
 /// The number of the week that `now` is in.

@@ -3,6 +3,7 @@
 use crate::kit::Vhost;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +26,7 @@ pub(crate) struct Frame {
     kind: u8,
     channel: [u8; 2],
     payload: Vec<u8>,
+    late: Duration,
 }
 
 impl Censor {
@@ -76,6 +78,11 @@ impl Frame {
         self.kind == HEARTBEAT
     }
 
+    /// Passed on so much later, and all that follows with it.
+    pub(crate) fn late(self, late: Duration) -> Self {
+        Self { late, ..self }
+    }
+
     /// The confirms of one message each that this one stands for, beginning behind `confirmed`, which is
     /// moved on. `None` if it is no confirm.
     pub(crate) fn confirms(&self, confirmed: &mut u64) -> Option<Vec<(u64, Self)>> {
@@ -89,7 +96,7 @@ impl Frame {
             let mut payload = [BASIC_ACK.0.to_be_bytes(), BASIC_ACK.1.to_be_bytes()].concat();
             payload.extend(tag.to_be_bytes());
             payload.push(0);
-            (tag, Self { kind: self.kind, channel: self.channel, payload })
+            (tag, Self { kind: self.kind, channel: self.channel, payload, late: self.late })
         };
         Some(tags.map(confirm).collect())
     }
@@ -145,7 +152,9 @@ async fn censor(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, rule: Rule) -> 
         let mut payload = vec![0; from.read_u32().await? as usize];
         from.read_exact(&mut payload).await?;
         assert_eq!(from.read_u8().await?, END);
-        for Frame { kind, channel, payload } in rule(Frame { kind, channel, payload }) {
+        let frame = Frame { kind, channel, payload, late: Duration::ZERO };
+        for Frame { kind, channel, payload, late } in rule(frame) {
+            tokio::time::sleep(late).await;
             let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
             to.write_all(&[&[kind], &channel[..], &length, &payload, &[END]].concat()).await?;
         }

@@ -111,6 +111,14 @@ impl Proxy {
         self.listening.abort();
         self.cut();
     }
+
+    /// As [`close`](Self::close), and who connects again comes to this listener instead.
+    pub(crate) async fn replaced(mut self) -> TcpListener {
+        self.close();
+        let _ = (&mut self.listening).await;
+        let url: url::Url = self.url.parse().unwrap();
+        TcpListener::bind(("127.0.0.1", url.port().unwrap())).await.unwrap()
+    }
 }
 
 impl Drop for Proxy {

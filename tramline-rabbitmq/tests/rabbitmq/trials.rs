@@ -1,13 +1,20 @@
 //! Who may kill the process is handled alone, and the broker remembers how often.
 
-use crate::kit::Vhost;
+use crate::censor::{Censor, Frame};
+use crate::kit::{PATIENCE, Vhost};
+use crate::proxy::Proxy;
 use crate::receiving::{ack, body, cut_until_lost, declare, next, send, source};
-use crate::topologies::shown;
+use crate::topologies::{assert_says, shown};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
-use tramline_core::settlement::Settlement;
+use tokio::io::AsyncReadExt;
+use tramline_core::ErrorKind;
+use tramline_core::settlement::{Marks, Settled, Settlement};
 use tramline_core::transport::{Delivery, Receiver, Source, Transport};
 use tramline_rabbitmq::{RabbitMq, RabbitMqDelivery, RabbitMqReceiver};
 
@@ -202,6 +209,168 @@ async fn what_is_remembered_of_a_message_that_vanished_expires() {
         .map(|queue| queue["arguments"]["x-expires"].as_u64().unwrap())
         .collect();
     assert_eq!(expires, [14 * 24 * 3600 * 1000]);
+}
+
+#[tokio::test]
+async fn a_trial_that_the_broker_does_not_remember_in_time_is_none_and_names_the_queue() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    declare(&raw, "quorum").await;
+    let asked = Arc::new(AtomicU32::new(0));
+    let censor = Censor::before(&vhost, silent_weeks(asked.clone())).await;
+    let rabbitmq = RabbitMq::connect(&censor.url).await.unwrap();
+    let mut receiver = rabbitmq.receiver(&source(10)).await.unwrap();
+    send(&raw, &BasicProperties::default(), ["0".to_owned()]).await;
+    let mut held = suspect(&mut receiver).await;
+    for _ in 0..2 {
+        let error = in_time(held.mark_trial()).await.unwrap_err();
+        let words = ["queue tramline.trials.", "no leader", "has to be deleted"];
+        assert_says(&error, ErrorKind::Unavailable, &words);
+        assert_eq!(held.marks().trials, 0);
+    }
+    assert_eq!(asked.load(SeqCst), 1, "others are not held up again and again");
+    // Another connection may be of another member.
+    cut_until_lost(&vhost, &held).await;
+    drop(held);
+    let mut held = next(&mut receiver).await;
+    in_time(held.mark_trial()).await.unwrap_err();
+    assert_eq!(asked.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_trial_to_be_remembered_hears_that_the_message_is_lost() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    declare(&raw, "quorum").await;
+    let asked = Arc::new(AtomicU32::new(0));
+    let censor = Censor::before(&vhost, silent_weeks(asked.clone())).await;
+    let rabbitmq = RabbitMq::connect(&censor.url).await.unwrap();
+    let mut receiver = rabbitmq.receiver(&source(10)).await.unwrap();
+    send(&raw, &BasicProperties::default(), ["0".to_owned()]).await;
+    let mut held = suspect(&mut receiver).await;
+    let cut = async {
+        shown("the trial is asked for", || (asked.load(SeqCst) > 0).then_some(())).await;
+        rabbitmq.cut().await;
+    };
+    let (marked, ()) = tokio::join!(in_time(held.mark_trial()), cut);
+    let error = marked.unwrap_err();
+    assert_says(&error, ErrorKind::Unavailable, &["lost"]);
+}
+
+#[tokio::test]
+async fn what_was_tried_is_done_although_the_broker_does_not_forget_the_trial() {
+    /// The class and the method.
+    const QUEUE_UNBIND_OK: (u16, u16) = (50, 51);
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    declare(&raw, "quorum").await;
+    let censor = Censor::before(&vhost, |frame| {
+        let is_one = frame.arguments(QUEUE_UNBIND_OK.0, QUEUE_UNBIND_OK.1).is_some();
+        if is_one { Vec::new() } else { vec![frame] }
+    });
+    let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
+    let mut receiver = rabbitmq.receiver(&source(10)).await.unwrap();
+    send(&raw, &BasicProperties::default(), ["0".to_owned()]).await;
+    let mut held = suspect(&mut receiver).await;
+    held.mark_trial().await.unwrap();
+    assert_eq!(in_time(held.settle(Settlement::Ack)).await.unwrap(), Settled::Done);
+}
+
+#[tokio::test]
+async fn who_let_go_of_the_transport_does_not_connect_again_for_a_trial_that_was_cut_short() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    declare(&raw, "quorum").await;
+    let proxy = Proxy::before(&vhost).await;
+    // Whoever goes on connecting waits for longer than the test does.
+    let url = format!("{}&connect_limit=300", proxy.url);
+    let rabbitmq = RabbitMq::connect(&url).await.unwrap();
+    let mut receiver = rabbitmq.receiver(&source(10)).await.unwrap();
+    send(&raw, &BasicProperties::default(), ["0".to_owned()]).await;
+    let mut held = suspect(&mut receiver).await;
+    held.mark_trial().await.unwrap();
+    let silent = proxy.replaced().await;
+    in_time(held.lost()).await;
+    let (mut connecting, _) = in_time(silent.accept()).await.unwrap();
+    drop((held, receiver, rabbitmq));
+    let mut said = Vec::new();
+    in_time(connecting.read_to_end(&mut said)).await.unwrap();
+    assert!(said.starts_with(b"AMQP"), "{said:?}");
+}
+
+/// As the broker whose answers take long: each is waited for by itself.
+#[tokio::test]
+async fn however_many_deliveries_there_were_a_slow_broker_says_which_were_trials() {
+    const SLOW: Duration = Duration::from_secs(1);
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    declare(&raw, "quorum").await;
+    send(&raw, &BasicProperties::default(), ["0".to_owned()]).await;
+    let rabbitmq = vhost.connect().await;
+    let mut receiver = rabbitmq.receiver(&source(1)).await.unwrap();
+    let mut held = suspect(&mut receiver).await;
+    held.mark_trial().await.unwrap();
+    for _ in 3..9 {
+        drop(held);
+        held = next(&mut receiver).await;
+    }
+    drop((held, receiver));
+    let censor = Censor::before(&vhost, |frame| match frame.confirms(&mut 0) {
+        Some(_) => vec![frame.late(SLOW)],
+        None => vec![frame],
+    });
+    let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
+    let mut receiver = rabbitmq.receiver(&source(1)).await.unwrap();
+    let held = next(&mut receiver).await;
+    assert_eq!((held.deliveries() >= Some(9), held.marks().trials), (true, 1));
+}
+
+#[tokio::test]
+async fn no_more_trials_are_asked_for_than_it_takes_to_judge() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    declare(&raw, "quorum").await;
+    let answers = Arc::new(AtomicU32::new(0));
+    let counted = answers.clone();
+    let censor = Censor::before(&vhost, move |frame| {
+        let confirms = frame.confirms(&mut 0).map_or(0, |confirms| confirms.len());
+        counted.fetch_add(u32::try_from(confirms).unwrap(), SeqCst);
+        vec![frame]
+    });
+    let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
+    let mut receiver = rabbitmq.receiver(&source(1)).await.unwrap();
+    send(&raw, &BasicProperties::default(), ["0".to_owned()]).await;
+    let mut held = suspect(&mut receiver).await;
+    for delivery in 4..8 {
+        drop(held);
+        held = next(&mut receiver).await;
+        assert_eq!(held.deliveries(), Some(delivery));
+        if delivery > 4 {
+            held.mark_trial().await.unwrap();
+        }
+    }
+    let before = answers.load(SeqCst);
+    drop(held);
+    assert_eq!(next(&mut receiver).await.marks().trials, Marks::TRIALS_MAX);
+    assert_eq!(answers.load(SeqCst) - before, Marks::TRIALS_MAX);
+}
+
+/// Keeps it back that the queue of a week is there, and counts how often that was asked.
+fn silent_weeks(asked: Arc<AtomicU32>) -> impl Fn(Frame) -> Vec<Frame> + Send + Sync {
+    /// The class and the method.
+    const QUEUE_DECLARE_OK: (u16, u16) = (50, 11);
+    let is_of_a_week = |arguments: &[u8]| arguments[1..].starts_with(b"tramline.trials.");
+    move |frame| match frame.arguments(QUEUE_DECLARE_OK.0, QUEUE_DECLARE_OK.1) {
+        Some(arguments) if is_of_a_week(arguments) => {
+            asked.fetch_add(1, SeqCst);
+            Vec::new()
+        }
+        _ => vec![frame],
+    }
+}
+
+async fn in_time<T>(awaited: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, awaited).await.expect("it ends in time")
 }
 
 /// Who may not publish to the exchange is never answered. For connections that begin after it.

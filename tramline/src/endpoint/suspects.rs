@@ -8,17 +8,20 @@ use crate::endpoint::process::admitted;
 use crate::endpoint::settlement::Ending;
 use crate::endpoint::shared::Shared;
 use crate::pipeline::{Incoming, Trial};
+use futures_util::FutureExt;
 use std::time::Duration;
 use tramline_core::settlement::Marks;
 use tramline_core::transport::Delivery;
+use tramline_core::{Error, ErrorKind};
 
 /// After so many deliveries in a row of which nobody heard the end, the one at hand included.
 const DELIVERIES_MIN: u32 = 3;
-/// So often a suspect is handled alone before it counts as poison.
-const TRIALS_MAX: u32 = 3;
 /// For how long everybody else waits for handlers that do not end, before they go on and the
 /// suspect waits.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// For how long everybody else waits for the record of a trial, where the transport sets no limit
+/// itself.
+const RECORD_MAX: Duration = Duration::from_secs(30);
 
 /// What is thought of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub(crate) enum Suspicion {
 
 /// Judges a delivery by what is known of it.
 pub(crate) fn suspicion(deliveries: Option<u32>, marks: Marks) -> Suspicion {
-    if marks.trials >= TRIALS_MAX {
+    if marks.trials >= Marks::TRIALS_MAX {
         Suspicion::Poison
     } else if marks.trials > 0 || deliveries.is_some_and(|deliveries| deliveries >= DELIVERIES_MIN)
     {
@@ -67,11 +70,20 @@ pub(crate) async fn begin_trial<D: Delivery>(
         () = shared.surroundings.stopping.begun() => return Err(Ending::Abandoned),
     };
     let marks = delivery.marks();
+    let clock = &shared.surroundings.composer.clock;
     let marked = tokio::select! {
         biased;
         marked = delivery.mark_trial() => marked,
         () = shared.surroundings.killed.cancelled() => return Err(Ending::Untried(marks)),
+        () = clock.sleep_until(clock.now().after(RECORD_MAX)) => {
+            let doing = format!("record a trial: there was no answer within {RECORD_MAX:?}");
+            Err(Error::new(ErrorKind::TimedOut, doing))
+        }
     };
+    // Somebody else gets it: a copy that is written back would be a second one.
+    if delivery.lost().now_or_never().is_some() {
+        return Err(Ending::LeaseLost);
+    }
     let (endpoint, id) = (&*shared.surroundings.name, &message.id);
     let trials = delivery.marks().trials;
     match marked {

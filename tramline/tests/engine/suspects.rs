@@ -423,3 +423,44 @@ async fn nothing_begins_beside_a_suspect_before_its_settlement_is_answered() {
     assert_eq!(log.lines(), ["begin 1", "end 1", "begin 2", "end 2"]);
     assert_eq!(world.depth("q").await, [0, 0, 0, 0]);
 }
+
+#[tokio::test]
+async fn a_trial_whose_record_is_never_answered_keeps_nobody_waiting_for_ever() {
+    let (world, log, gate) = (World::new(), Log::default(), Gate::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| accuse(&world, &[1]));
+    });
+    let rigged = world.rigged();
+    rigged.rig.hanging_trials.store(1, SeqCst);
+    let bus = world.bus_on(rigged).state(log.clone()).state(gate.clone());
+    let bus = bus.endpoint(endpoint()).start().await.unwrap();
+    idle().await;
+    bus.send("q", &Ping { n: 2 }).await.unwrap();
+    world.wind(29 * SECOND).await;
+    assert_eq!(log.lines(), [""; 0], "nobody knows yet whether it begins");
+    world.wind(SECOND).await;
+    assert_eq!(log.lines(), ["begin 2"]);
+    assert_eq!(world.depth("q").await, [0, 1, 1, 0], "it stays away for a moment");
+    world.wind(SECOND).await;
+    assert_eq!(log.lines(), ["begin 2", "begin 1"]);
+}
+
+#[tokio::test]
+async fn a_suspect_that_is_lost_while_its_trial_is_recorded_is_not_written_back() {
+    let (world, log, gate) = (World::new(), Log::default(), Gate::new());
+    gate.0.add_permits(10);
+    std::thread::scope(|scope| {
+        scope.spawn(|| accuse(&world, &[1]));
+    });
+    let rigged = world.rigged();
+    rigged.rig.copies.store(true, SeqCst);
+    rigged.rig.failing_trials.store(1, SeqCst);
+    let bus = world.bus_on(rigged.clone()).state(log.clone()).state(gate.clone());
+    let _bus = bus.endpoint(endpoint()).start().await.unwrap();
+    idle().await;
+    assert_eq!(world.memory.expire_leases(&QueueName::new("q").unwrap()), 1);
+    rigged.rig.release.notify_one();
+    idle().await;
+    assert_eq!(log.lines(), ["begin 1", "end 1"], "there is one of it");
+    assert_eq!(world.depth("q").await, [0, 0, 0, 0]);
+}

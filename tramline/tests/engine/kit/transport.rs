@@ -43,6 +43,12 @@ pub(crate) struct Rig {
     pub(crate) failing_acks: AtomicU32,
     /// So many trials are recorded, and the answers are lost.
     pub(crate) unheard_trials: AtomicU32,
+    /// It retries by copies.
+    pub(crate) copies: AtomicBool,
+    /// So many trials are never answered.
+    pub(crate) hanging_trials: AtomicU32,
+    /// So many trials fail when they are released.
+    pub(crate) failing_trials: AtomicU32,
     /// So many acks get lost, and their deliveries with them.
     pub(crate) unheard_acks: AtomicU32,
     /// `next` takes everything that is there at once, and hands it out one by one.
@@ -141,6 +147,9 @@ impl Transport for Rigged {
             delay.max = Some(max);
         }
         capabilities.hold_max = *self.rig.hold_max.lock();
+        if self.rig.copies.load(SeqCst) {
+            capabilities.delayed_retry = Support::No;
+        }
         capabilities
     }
     fn database(&self) -> Option<DatabaseId> {
@@ -288,6 +297,13 @@ impl Delivery for RiggedDelivery {
     }
     async fn mark_trial(&mut self) -> Result<()> {
         self.rig.refuses_the_outdated("mark a trial")?;
+        if counted_down(&self.rig.hanging_trials) {
+            std::future::pending::<()>().await;
+        }
+        if counted_down(&self.rig.failing_trials) {
+            self.rig.release.notified().await;
+            return Err(Error::new(ErrorKind::Unavailable, "record a trial"));
+        }
         self.inner.mark_trial().await?;
         if counted_down(&self.rig.unheard_trials) {
             return Err(Error::new(ErrorKind::TimedOut, "hear whether a trial was recorded"));
