@@ -6,6 +6,10 @@
 //! To ask for one, an empty message is published under its key: the broker returns it if there is
 //! none. What is bound is a queue that keeps nothing, one for each week. It expires, and its bindings
 //! with it: those of messages that were purged, deleted or put aside by the broker.
+//!
+//! A suspect whose trial cannot be remembered comes again as a copy, of which the broker counts the
+//! deliveries anew: one that kills would kill twice and be a suspect again, time after time. So where
+//! the queue of this week does not answer, because it has lost its leader, that of the next serves.
 
 use super::consumption::NEVER;
 use crate::error;
@@ -61,10 +65,13 @@ impl Key {
     }
 }
 
-/// How long the broker may take to remember a trial, or to forget some. Meanwhile nobody else is
-/// handled in the whole process.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// For how long it is not asked again to remember one, after it did not answer on a connection.
+/// How long the broker may take to remember a trial in one queue. Meanwhile nobody else is handled in
+/// the whole process.
+const MARK_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take to forget some.
+const FORGET_LIMIT: Duration = Duration::from_secs(10);
+/// For how long it is not asked again to remember one in a queue, after it did not answer on a
+/// connection.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// What is asked of the broker for all messages of a process.
@@ -73,8 +80,9 @@ pub(crate) struct Asking {
     /// On which is asked for trials, and the number of its connection. It publishes, so it is on the
     /// connection that a broker short of memory blocks, and not on the one that acks.
     channel: Mutex<Option<(u64, Channel)>>,
-    /// Since when, and on which connection, the broker does not answer who wants a trial remembered.
-    silent: SyncMutex<Option<(u64, Instant)>>,
+    /// The weeks whose queues do not answer who wants a trial remembered: on which connection, and
+    /// since when.
+    silent: SyncMutex<BTreeMap<i64, (u64, Instant)>>,
 }
 
 impl Asking {
@@ -128,22 +136,42 @@ impl Asking {
         Ok(trials)
     }
 
-    /// Remembers that `delivery` of `key` is a trial. Done when the broker has answered. Where it did
-    /// not of late, it is not asked, so that suspects do not hold everybody up one after the other.
+    /// Remembers that `delivery` of `key` is a trial. Done when the broker has answered.
     ///
     /// # Errors
     /// The trial may or may not be remembered.
     pub(super) async fn mark(&self, session: &Session, key: Key, delivery: u32) -> Result<()> {
-        let queue = queue_of(week(SystemClock.now()));
-        let is_silent = |(number, since): (u64, Instant)| {
-            number == session.number() && since.elapsed() < SILENCE
-        };
-        if self.silent.lock().is_some_and(is_silent) {
-            return Err(silent(&queue));
+        let week = week(SystemClock.now());
+        if let Some(marked) = self.mark_in(week, session, key, delivery).await {
+            return marked;
         }
-        let marked = timeout(ANSWER_LIMIT, mark(session, &queue, key, delivery)).await;
-        *self.silent.lock() = marked.is_err().then(|| (session.number(), Instant::now()));
-        marked.unwrap_or_else(|_| Err(silent(&queue)))
+        let marked = self.mark_in(week + 1, session, key, delivery).await;
+        marked.unwrap_or_else(|| Err(silent(&queue_of(week + 1))))
+    }
+
+    /// Nothing, if the queue of that week does not answer. Where it did not of late, it is not asked, so
+    /// that suspects do not hold everybody up one after the other.
+    async fn mark_in(
+        &self,
+        week: i64,
+        session: &Session,
+        key: Key,
+        delivery: u32,
+    ) -> Option<Result<()>> {
+        let is_of_late = |(number, since): &mut (u64, Instant)| {
+            *number == session.number() && since.elapsed() < SILENCE
+        };
+        self.silent.lock().retain(|_, known| is_of_late(known));
+        if self.silent.lock().contains_key(&week) {
+            return None;
+        }
+        let queue = queue_of(week);
+        let marked = timeout(MARK_LIMIT, mark(session, &queue, key, delivery)).await.ok();
+        if marked.is_none() {
+            tracing::warn!(error = %silent(&queue), "another queue is tried");
+            self.silent.lock().insert(week, (session.number(), Instant::now()));
+        }
+        marked
     }
 }
 
@@ -196,7 +224,7 @@ async fn mark(session: &Session, queue: &ShortString, key: Key, delivery: u32) -
 /// A queue whose leader is gone answers nothing.
 fn silent(queue: &ShortString) -> Error {
     Error::new(ErrorKind::Unavailable, remember_in(queue)).because(format!(
-        "the broker did not answer within {ANSWER_LIMIT:?}; if it never does, the queue has no leader \
+        "the broker did not answer within {MARK_LIMIT:?}; if it never does, the queue has no leader \
          and has to be deleted: it holds no messages, and is declared again when it is needed"
     ))
 }
@@ -225,9 +253,9 @@ pub(super) async fn forget(session: &Session, key: Key, trials: &[u32]) -> Resul
         }
         Ok(())
     };
-    let forgotten = session.unless_it_ends(timeout(ANSWER_LIMIT, forgotten)).await?;
+    let forgotten = session.unless_it_ends(timeout(FORGET_LIMIT, forgotten)).await?;
     forgotten.unwrap_or_else(|_| {
-        let why = format!("the broker did not answer within {ANSWER_LIMIT:?}");
+        let why = format!("the broker did not answer within {FORGET_LIMIT:?}");
         Err(Error::new(ErrorKind::TimedOut, doing).because(why))
     })
 }
@@ -291,12 +319,12 @@ fn queue_of(week: i64) -> ShortString {
     format!("{TRIALS}.{week}").into()
 }
 
-/// The queues that may be there: each is declared within its week, or a little beside it by who has
-/// another clock.
+/// The queues that may be there: each is declared within its week, or in the one before instead of a
+/// queue that does not answer.
 fn queues_now(now: Timestamp) -> impl Iterator<Item = ShortString> {
     let weeks = (EXPIRES_AFTER.as_secs() / WEEK.as_secs()) as i64;
     let this = week(now);
-    (this - weeks..=this).rev().map(queue_of)
+    (this - weeks..=this + 1).rev().map(queue_of)
 }
 
 async fn declare_exchange(channel: &Channel) -> lapin::Result<()> {
@@ -352,10 +380,8 @@ mod tests {
         let now = Timestamp::from_millis(1_795_352_374_000);
         let later = now.after(EXPIRES_AFTER);
         let names = |now| queues_now(now).map(|name| name.to_string()).collect::<Vec<_>>();
-        assert_eq!(
-            names(now),
-            ["tramline.trials.2968", "tramline.trials.2967", "tramline.trials.2966"]
-        );
+        let weeks = [2969, 2968, 2967, 2966].map(|week| format!("tramline.trials.{week}"));
+        assert_eq!((names(now), week(now)), (weeks.to_vec(), 2968));
         assert!(names(later).contains(&queue_of(week(now)).to_string()));
     }
 }

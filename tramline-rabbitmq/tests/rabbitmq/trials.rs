@@ -7,6 +7,7 @@ use crate::receiving::{ack, body, cut_until_lost, declare, next, send, source};
 use crate::topologies::{assert_says, shown};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -17,6 +18,9 @@ use tramline_core::ErrorKind;
 use tramline_core::settlement::{Marks, Settled, Settlement};
 use tramline_core::transport::{Delivery, Receiver, Source, Transport};
 use tramline_rabbitmq::{RabbitMq, RabbitMqDelivery, RabbitMqReceiver};
+
+/// The class and the method.
+const QUEUE_DECLARE_OK: (u16, u16) = (50, 11);
 
 /// A message that came back twice.
 async fn suspect(receiver: &mut RabbitMqReceiver) -> RabbitMqDelivery {
@@ -228,13 +232,44 @@ async fn a_trial_that_the_broker_does_not_remember_in_time_is_none_and_names_the
         assert_says(&error, ErrorKind::Unavailable, &words);
         assert_eq!(held.marks().trials, 0);
     }
-    assert_eq!(asked.load(SeqCst), 1, "others are not held up again and again");
+    assert_eq!(
+        asked.load(SeqCst),
+        2,
+        "of this week's queue and the next, and nobody is held up again"
+    );
     // Another connection may be of another member.
     cut_until_lost(&vhost, &held).await;
     drop(held);
     let mut held = next(&mut receiver).await;
     in_time(held.mark_trial()).await.unwrap_err();
-    assert_eq!(asked.load(SeqCst), 2);
+    assert_eq!(asked.load(SeqCst), 4);
+}
+
+#[tokio::test]
+async fn a_trial_is_remembered_although_the_queue_for_that_does_not_answer() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let raw = vhost.raw().await;
+    declare(&raw, "quorum").await;
+    let silent = Mutex::new(None);
+    let censor = Censor::before(&vhost, move |frame| {
+        let Some(name) =
+            frame.arguments(QUEUE_DECLARE_OK.0, QUEUE_DECLARE_OK.1).and_then(of_a_week)
+        else {
+            return vec![frame];
+        };
+        let is_silent = silent.lock().get_or_insert_with(|| name.to_vec()) == name;
+        if is_silent { Vec::new() } else { vec![frame] }
+    });
+    let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
+    let mut receiver = rabbitmq.receiver(&source(10)).await.unwrap();
+    send(&raw, &BasicProperties::default(), ["0".to_owned()]).await;
+    let mut held = suspect(&mut receiver).await;
+    in_time(held.mark_trial()).await.unwrap();
+    drop(held);
+    let held = next(&mut receiver).await;
+    assert_eq!(held.marks().trials, 1);
+    ack(held).await;
+    assert_eq!(trials(&vhost), 0, "{:?}", vhost.bindings());
 }
 
 #[tokio::test]
@@ -357,16 +392,20 @@ async fn no_more_trials_are_asked_for_than_it_takes_to_judge() {
 
 /// Keeps it back that the queue of a week is there, and counts how often that was asked.
 fn silent_weeks(asked: Arc<AtomicU32>) -> impl Fn(Frame) -> Vec<Frame> + Send + Sync {
-    /// The class and the method.
-    const QUEUE_DECLARE_OK: (u16, u16) = (50, 11);
-    let is_of_a_week = |arguments: &[u8]| arguments[1..].starts_with(b"tramline.trials.");
-    move |frame| match frame.arguments(QUEUE_DECLARE_OK.0, QUEUE_DECLARE_OK.1) {
-        Some(arguments) if is_of_a_week(arguments) => {
-            asked.fetch_add(1, SeqCst);
-            Vec::new()
+    move |frame| {
+        let declared = frame.arguments(QUEUE_DECLARE_OK.0, QUEUE_DECLARE_OK.1);
+        if declared.and_then(of_a_week).is_none() {
+            return vec![frame];
         }
-        _ => vec![frame],
+        asked.fetch_add(1, SeqCst);
+        Vec::new()
     }
+}
+
+/// The name of the queue that is there, if it is one of a week.
+fn of_a_week(declared: &[u8]) -> Option<&[u8]> {
+    let name = &declared[1..=declared[0] as usize];
+    name.starts_with(b"tramline.trials.").then_some(name)
 }
 
 async fn in_time<T>(awaited: impl Future<Output = T>) -> T {
