@@ -5,6 +5,7 @@ pub mod envelope;
 pub mod filters;
 mod lines;
 pub mod names;
+pub mod rabbitmq_urls;
 #[cfg(test)]
 mod seeds;
 pub mod urls;

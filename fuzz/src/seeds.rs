@@ -1,6 +1,6 @@
 //! The seeds of each target show nothing, and so what they once showed stays mended.
 
-use crate::{envelope, filters, names, urls, wire};
+use crate::{envelope, filters, names, rabbitmq_urls, urls, wire};
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -18,6 +18,11 @@ fn no_seed_of_filters_shows_anything() {
 #[test]
 fn no_seed_of_names_shows_anything() {
     none_shows_anything("names", names::check);
+}
+
+#[test]
+fn no_seed_of_rabbitmq_urls_shows_anything() {
+    none_shows_anything("rabbitmq-urls", rabbitmq_urls::check);
 }
 
 #[test]

@@ -15,6 +15,9 @@ mod capabilities;
 mod declare;
 mod delay;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod link;
 mod names;
 mod operate;

@@ -21,17 +21,40 @@ const OPTIONS: [&str; 11] = [
     "management",
 ];
 
-/// The options that `url` says.
+/// Files that a URL names.
+#[derive(Default)]
+pub(crate) struct Files {
+    pub(crate) ca: Option<String>,
+    pub(crate) cert: Option<String>,
+    pub(crate) key: Option<String>,
+}
+
+/// The options that `url` says, with what stands in the files that it names.
 pub(crate) fn parse(url: &str) -> Result<RabbitMqOptions> {
+    let (mut options, files) = understand(url)?;
+    if options.tls.is_some() {
+        let Files { ca, cert, key } = &files;
+        options.tls = Some(Tls::read(ca.as_deref(), cert.as_deref(), key.as_deref())?);
+    }
+    Ok(options)
+}
+
+/// The options that `url` says, and the files that are to be read for them. Pure.
+pub(crate) fn understand(url: &str) -> Result<(RabbitMqOptions, Files)> {
+    let url = url.trim();
+    // Nothing of such a URL is shown: what looks like a vhost may be a part of the password.
+    let unshown = || Error::new(ErrorKind::Misconfigured, "read a RabbitMQ URL");
+    if url.contains(|c: char| c.is_ascii_control()) {
+        // Whoever reads URLs leaves tabs and line breaks out, and takes what is then another URL.
+        return Err(unshown().because("there is a line break or a control character in it"));
+    }
     if has_stray(url) {
-        // Nothing of it is shown: what looks like a vhost may be a part of the password.
-        let doing = "read a RabbitMQ URL";
-        return Err(Error::new(ErrorKind::Misconfigured, doing).because(
-            "there is a # or, behind the host, an @ in it: in a user, password or vhost / is written \
-             %2F, ? is %3F, # is %23 and @ is %40",
+        return Err(unshown().because(
+            "there is a # or, behind the host, an @ in it: in a user, password, vhost or option / is \
+             written %2F, ? is %3F, # is %23 and @ is %40",
         ));
     }
-    let (url, further) = &first_and_further(url);
+    let Parts { first: url, further, path } = &Parts::of(url);
     let parsed = Url::parse(url).map_err(|error| bad(url).because(error))?;
     let tls = match parsed.scheme() {
         "amqp" => false,
@@ -44,37 +67,38 @@ pub(crate) fn parse(url: &str) -> Result<RabbitMqOptions> {
         hosts.push(further_host(text, port).map_err(|why| bad(url).because(why))?);
     }
     let decoded = |text: &str| decode(text).map_err(|why| bad(url).because(why));
-    let vhost = match parsed.path() {
-        "" | "/" => "/".to_owned(),
-        path => decoded(&path[1..])?,
+    let vhost = match path.strip_prefix('/').unwrap_or_default() {
+        "" => "/".to_owned(),
+        vhost => decoded(vhost)?,
     };
     let said = options(url, &parsed)?;
-    let text = |name: &str| said.get(name).map(String::as_str);
+    let text = |name: &str| said.get(name).cloned();
     let user = match parsed.username() {
         "" => "guest".to_owned(),
         user => decoded(user)?,
     };
     let password = parsed.password().map_or(Ok("guest".to_owned()), decoded)?;
-    let files = [text("ca"), text("cert"), text("key")];
-    if !tls && files.iter().any(Option::is_some) {
+    let files = Files { ca: text("ca"), cert: text("cert"), key: text("key") };
+    if !tls && ["ca", "cert", "key"].iter().any(|name| said.contains_key(*name)) {
         return Err(bad(url).because("ca, cert and key need amqps:"));
     }
     let numbers = Numbers { url, said: &said };
-    Ok(RabbitMqOptions {
+    let options = RabbitMqOptions {
         hosts,
         user,
         password,
         vhost,
-        tls: if tls { Some(Tls::read(files[0], files[1], files[2])?) } else { None },
+        tls: tls.then(Tls::default),
         heartbeat: Duration::from_secs(numbers.get("heartbeat", 1, u16::MAX.into(), 15)?),
-        connection_name: text("connection_name").map_or_else(program, str::to_owned),
+        connection_name: text("connection_name").unwrap_or_else(program),
         connect_limit: Duration::from_secs(numbers.get("connect_limit", 1, 3600, 10)?),
         frame_bytes_max: numbers.optional("frame_max", 4096, u32::MAX.into())?.map(|n| n as u32),
         unconfirmed_max: numbers.get("unconfirmed_max", 1, 1_000_000, 4096)? as u32,
         body_bytes_max: numbers.get("body_max", 1, u64::MAX, 16 * 1024 * 1024)?,
         hold_max: Duration::from_secs(numbers.get("hold_max", 1, u32::MAX.into(), 1500)?),
-        management: text("management").map(str::to_owned),
-    })
+        management: text("management"),
+    };
+    Ok((options, files))
 }
 
 /// Whether something stands where it cannot be meant, as when a password is not percent-encoded: what
@@ -83,19 +107,35 @@ fn has_stray(url: &str) -> bool {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     let (_, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (path, options) = behind.split_once('?').unwrap_or((behind, ""));
-    // An option may be a URL.
-    let first_option = options.split('=').next().unwrap_or_default();
-    url.contains('#') || path.contains('@') || first_option.contains('@')
+    // Which is often written as it is.
+    let is_url = |option: &&str| option.starts_with("management=http");
+    let mut options = options.split('&').filter(|option| !is_url(option));
+    url.contains('#') || path.contains('@') || options.any(|option| option.contains('@'))
 }
 
-/// The URL of the first host alone, and the other hosts: a URL has but one.
-fn first_and_further(url: &str) -> (String, Vec<&str>) {
-    let Some((scheme, rest)) = url.split_once("://") else { return (url.to_owned(), Vec::new()) };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let (user, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
-    let mut hosts = hosts.split(',');
-    let first = hosts.next().unwrap_or_default();
-    (format!("{scheme}://{user}{first}{path}"), hosts.collect())
+/// What a URL of several hosts says: a URL has but one.
+struct Parts<'a> {
+    /// The URL of the first host alone, without a path.
+    first: String,
+    /// The other hosts.
+    further: Vec<&'a str>,
+    /// As it was written: a vhost may be called `..`.
+    path: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(url: &'a str) -> Self {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Self { first: url.to_owned(), further: Vec::new(), path: "" };
+        };
+        let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (path, options) = behind.split_at(behind.find(['?', '#']).unwrap_or(behind.len()));
+        let (user, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        let mut hosts = hosts.split(',');
+        let first = hosts.next().unwrap_or_default();
+        let first = format!("{scheme}://{user}{first}{options}");
+        Self { first, further: hosts.collect(), path }
+    }
 }
 
 /// `text` is what stands between two commas.
@@ -115,7 +155,8 @@ fn host(url: &Url, port: u16) -> Result<Host, &'static str> {
 /// The error of a URL, which is not shown: it may hold a password in a place that is no URL's.
 fn bad(url: &str) -> Error {
     let shown = match Url::parse(url) {
-        Ok(mut parsed) => {
+        // Else what was meant for a password may stand in the path, or in the user's name.
+        Ok(mut parsed) if parsed.has_host() && matches!(parsed.scheme(), "amqp" | "amqps") => {
             let hidden = parsed.password().is_some() && parsed.set_password(Some("…")).is_ok();
             if hidden || parsed.password().is_none() {
                 without_query(&parsed)
@@ -123,7 +164,7 @@ fn bad(url: &str) -> Error {
                 String::new()
             }
         }
-        Err(_) => String::new(),
+        _ => String::new(),
     };
     let doing = if shown.is_empty() {
         "read a RabbitMQ URL".to_owned()
@@ -237,6 +278,15 @@ mod tests {
     }
 
     #[test]
+    fn a_vhost_is_called_as_it_is_written() {
+        for (path, vhost) in [("..", ".."), ("%2E", "."), ("a/../b", "a/../b"), ("/", "/")] {
+            assert_eq!(parse(&format!("amqp://h/{path}?heartbeat=5")).unwrap().vhost, vhost);
+        }
+        let from_a_file = " amqp://h/shop\n";
+        assert_eq!(parse(from_a_file).unwrap().vhost, "shop");
+    }
+
+    #[test]
     fn what_a_url_leaves_out_is_as_everywhere() {
         for url in ["amqp://localhost", "amqp://localhost/", "amqp://localhost/%2f"] {
             let said = parse(url).unwrap();
@@ -250,9 +300,14 @@ mod tests {
     fn a_wrong_url_is_refused_with_the_reason_and_without_its_password() {
         for (url, reason) in [
             ("amqp:", "names no host"),
+            ("amqp:u:secret@h/vhost", "names no host"),
+            ("amqp:/u:secret@h/vhost", "names no host"),
+            ("amqp:/\t/u:secret@one,two", "a line break or a control character"),
+            ("amqp://u:1\nsecret@h", "a line break or a control character"),
             ("amqp://u:secret@one,", "\"\" is not a host"),
             ("amqp://u:secret@one,two:x/", "\"two:x\" is not a host, or a host and its port"),
             ("kafka://u:secret@h", "amqp:// or amqps://"),
+            ("u://secret@h", "amqp:// or amqps://"),
             ("amqp://u:secret@h?heartbeats=1", "no option \"heartbeats\", only heartbeat"),
             ("amqp://u:secret@h?heartbeat=soon", "heartbeat is \"soon\", not a whole number"),
             ("amqp://u:secret@h?heartbeat=5&heartbeat=6", "\"heartbeat\" is there twice"),
@@ -265,6 +320,8 @@ mod tests {
             ("amqp://u:a@1/secret@h/vhost", "/ is written %2F"),
             ("amqp://u:1?secret@h/vhost", "? is %3F"),
             ("amqp://u:1?secret@h/vhost?heartbeat=5", "? is %3F"),
+            ("amqp://u:1?heartbeat=secret@h/vhost", "? is %3F"),
+            ("amqp://u:1?heartbeat=5&secret@h/vhost", "? is %3F"),
             ("amqp://u:1#secret@h/vhost", "# is %23"),
             ("amqp://u:secret@h/shop#eu", "# is %23"),
             ("amqp://u:secret@h/shop@eu", "@ is %40"),

@@ -28,6 +28,8 @@ enum Target {
     Filters,
     /// URLs of transports
     Urls,
+    /// URLs of RabbitMQ: vhosts, clusters, options, and passwords in the wrong place
+    RabbitmqUrls,
 }
 
 /// Runs the targets until one finds something, and ends with its exit code.
@@ -70,6 +72,7 @@ impl Target {
             Self::Names => "names",
             Self::Filters => "filters",
             Self::Urls => "urls",
+            Self::RabbitmqUrls => "rabbitmq-urls",
         }
     }
 
