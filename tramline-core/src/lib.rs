@@ -23,6 +23,7 @@ pub mod codec;
 pub mod compose;
 mod cut;
 pub mod dead;
+pub mod digest;
 pub mod draft;
 pub mod envelope;
 pub mod erased;

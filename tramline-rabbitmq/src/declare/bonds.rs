@@ -4,8 +4,10 @@
 //! headers, takes an exchange in between, to which the topic's exchange leads by the rule's subject.
 
 use crate::capabilities::FILTERS;
+use crate::names::OWN_PREFIX;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tramline_core::digest::fnv1a;
 use tramline_core::filter::{Filter, HeadersFilter, HeadersMatch, SubjectPattern};
 use tramline_core::headers::HeaderValue;
 use tramline_core::name::TopicName;
@@ -163,15 +165,11 @@ fn between(topic: &TopicName, kind: BetweenKind, pattern: &str) -> Between {
 fn between_name(topic: &str, kind: BetweenKind, pattern: &str) -> String {
     const BYTES_MAX: usize = 255;
     let topic = topic.replace('%', "%25").replace(':', "%3A");
-    let name = format!("tramline.{}:{topic}:{pattern}", kind.as_str());
+    let name = format!("{OWN_PREFIX}{}:{topic}:{pattern}", kind.as_str());
     if name.len() <= BYTES_MAX {
         return name;
     }
-    // FNV-1a: short, and the same in every version.
-    let digest = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("tramline.{}:{digest:016x}", kind.as_str())
+    format!("{OWN_PREFIX}{}:{:016x}", kind.as_str(), fnv1a(name.as_bytes()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Why the broker killed a message, out of its header `x-death`.
 
-use super::names::OWN_PREFIX;
 use super::value::{moment, text};
+use crate::names::OWN_PREFIX;
 use lapin::types::{AMQPValue, FieldTable};
 use tramline_core::clock::Timestamp;
 use tramline_core::dead::Reason;

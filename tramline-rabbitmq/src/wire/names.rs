@@ -9,9 +9,6 @@ pub(crate) const DEATHS: &str = "x-death";
 /// What the names of the headers begin with that lead a message through stages of waiting.
 pub(crate) const DELAY_PREFIX: &str = "tramline_delay";
 
-/// What the names of the queues and exchanges begin with that this driver owns.
-pub(crate) const OWN_PREFIX: &str = "tramline.";
-
 /// Properties that messages of the bus have no field for: handlers see them as headers of these names,
 /// and headers of these names travel as the properties, so that copies keep them.
 pub(crate) const CONTENT_ENCODING: &str = "amqp_content_encoding";

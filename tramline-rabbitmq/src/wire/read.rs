@@ -2,9 +2,10 @@
 
 use super::death;
 use super::names::{
-    APP_ID, CLUSTER_ID, CONTENT_ENCODING, DEATHS, DELIVERY_COUNT, OWN_PREFIX, USER_ID, is_brokers,
+    APP_ID, CLUSTER_ID, CONTENT_ENCODING, DEATHS, DELIVERY_COUNT, USER_ID, is_brokers,
 };
 use super::value::{header_value, int, moment};
+use crate::names::OWN_PREFIX;
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
