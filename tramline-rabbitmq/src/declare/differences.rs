@@ -21,17 +21,17 @@ impl Difference {
         Some(Self { argument: argument.to_owned(), is: plain(is), asked: plain(asked) })
     }
 
-    /// As a sentence, with the wish that the argument comes from.
+    /// As a sentence, with the field that the argument comes from.
     pub(super) fn in_words(&self) -> String {
         let Self { argument, is, asked } = self;
-        let wish = WISHES.iter().find(|(known, _)| known == argument);
-        let wish = wish.map(|(_, wish)| format!(" ({wish})")).unwrap_or_default();
-        format!("{argument}{wish} is {is}, asked for {asked}")
+        let field = FIELDS.iter().find(|(known, _)| known == argument);
+        let field = field.map(|(_, field)| format!(" ({field})")).unwrap_or_default();
+        format!("{argument}{field} is {is}, asked for {asked}")
     }
 }
 
-/// Which wish of a queue's specification an argument comes from.
-const WISHES: [(&str, &str); 8] = [
+/// Which field of a queue's specification an argument comes from.
+const FIELDS: [(&str, &str); 8] = [
     ("x-queue-type", "queue-type"),
     ("x-max-priority", "priority_max"),
     ("x-max-length", "length_max"),

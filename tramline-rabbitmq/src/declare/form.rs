@@ -1,6 +1,6 @@
 //! What a queue and its dead-letter queue look like on the broker. Pure.
 
-use super::wishes::{Faults, QueueKind, Wishes, is_limited, wishes};
+use super::arguments::{Faults, QueueArguments, QueueKind, is_limited, queue_arguments};
 use crate::names::{Names, short};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -54,30 +54,35 @@ impl QueuePlan {
     /// # Errors
     /// Everything that speaks against it.
     pub(super) fn of(spec: &QueueSpec) -> Result<Self, Faults> {
-        let wishes = wishes(spec)?;
-        let chosen = wishes
+        let arguments = queue_arguments(spec)?;
+        let chosen = arguments
             .dead
             .map_or_else(|| Names::default().dead(&spec.name), |dead| short("queue", dead));
         let names = chosen.and_then(|dead| Ok((short("queue", spec.name.as_str())?, dead)));
         let (name, dead) = names
             .map_err(|error| Faults { wrong: vec![error.to_string()], ..Faults::default() })?;
         let main = match () {
-            () if wishes.joined => Main::Joined(name),
-            () if spec.temporary => Main::Temporary(main(spec, &wishes, "".into(), &dead)),
-            () => Main::Durable(main(spec, &wishes, name, &dead)),
+            () if arguments.joined => Main::Joined(name),
+            () if spec.temporary => Main::Temporary(main(spec, &arguments, "".into(), &dead)),
+            () => Main::Durable(main(spec, &arguments, name, &dead)),
         };
-        let dead_is_chosen = wishes.dead.is_some() && spec.keep_dead.is_none();
+        let dead_is_chosen = arguments.dead.is_some() && spec.keep_dead.is_none();
         Ok(Self { spec: spec.clone(), main, dead: for_dead(dead, spec.keep_dead), dead_is_chosen })
     }
 }
 
-fn main(spec: &QueueSpec, wishes: &Wishes<'_>, name: ShortString, dead: &ShortString) -> QueueForm {
-    let said = |argument: &str| wishes.native.get(argument).and_then(HeaderValue::as_text);
+fn main(
+    spec: &QueueSpec,
+    arguments: &QueueArguments<'_>,
+    name: ShortString,
+    dead: &ShortString,
+) -> QueueForm {
+    let said = |argument: &str| arguments.native.get(argument).and_then(HeaderValue::as_text);
     let mut table = Table::default();
-    table.text("x-queue-type", wishes.kind.as_str());
+    table.text("x-queue-type", arguments.kind.as_str());
     table.text("x-dead-letter-exchange", "");
     table.text("x-dead-letter-routing-key", dead.as_str());
-    match wishes.kind {
+    match arguments.kind {
         QueueKind::Quorum => {
             // At least once needs a queue that refuses, rather than drops, what is too much.
             if said("x-overflow").is_none_or(|overflow| overflow == "reject-publish") {
@@ -98,10 +103,10 @@ fn main(spec: &QueueSpec, wishes: &Wishes<'_>, name: ShortString, dead: &ShortSt
     if let Some(priority) = spec.priority_max {
         table.number("x-max-priority", priority);
     }
-    for (name, value) in &wishes.native {
+    for (name, value) in &arguments.native {
         table.put(name, amqp(value));
     }
-    let Wishes { durable, exclusive, auto_delete, .. } = *wishes;
+    let QueueArguments { durable, exclusive, auto_delete, .. } = *arguments;
     let options = QueueDeclareOptions { durable, exclusive, auto_delete, ..Default::default() };
     QueueForm { name, options, arguments: table.0 }
 }

@@ -1,8 +1,8 @@
 //! Whether a refusal means that a queue is full: the broker does not say why it refuses.
 
+use super::arguments::is_limited;
 use super::declared::Declared;
 use super::record::Record;
-use super::wishes::is_limited;
 use crate::link::Link;
 use std::time::Duration;
 use tokio::sync::Mutex;

@@ -1,7 +1,7 @@
 //! A topology is checked before anything is asked of the broker. Pure.
 
+use super::arguments::Faults;
 use super::form::QueuePlan;
-use super::wishes::Faults;
 use crate::names::OWN_PREFIX;
 use tramline_core::topology::{CompiledRules, Subscription, Topology};
 use tramline_core::{Error, ErrorKind, Result};

@@ -1,7 +1,7 @@
 //! What is remembered of all declarations in a vhost: the broker can list neither what a queue was
 //! declared with nor its bindings. Pure.
 
-use super::bonds::{Bond, bonds};
+use super::topic_bindings::{TopicBinding, topic_bindings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tramline_core::name::{QueueName, TopicName};
@@ -30,7 +30,7 @@ struct Entry {
     subscriptions: Vec<Subscribed>,
     /// Every binding that there may be.
     #[serde(default)]
-    bonds: Vec<Bond>,
+    bindings: Vec<TopicBinding>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,8 +52,8 @@ pub(super) struct Change {
     /// Written first, so that no binding is ever there that is not in the record; `None` if the
     /// record says it already.
     pub(super) before: Option<Record>,
-    pub(super) bind: Vec<(QueueName, Bond)>,
-    pub(super) unbind: Vec<(QueueName, Bond)>,
+    pub(super) bind: Vec<(QueueName, TopicBinding)>,
+    pub(super) unbind: Vec<(QueueName, TopicBinding)>,
     /// Written last; `None` if nothing is left to say.
     pub(super) after: Option<Record>,
 }
@@ -157,9 +157,9 @@ impl Record {
         let mut change = self.declare(&forgotten);
         for spec in topology.queues.iter().filter(|spec| !spec.temporary) {
             if let Some(entry) = self.queues.get(&spec.name) {
-                change
-                    .bind
-                    .extend(entry.bonds.iter().map(|bond| (spec.name.clone(), bond.clone())));
+                change.bind.extend(
+                    entry.bindings.iter().map(|binding| (spec.name.clone(), binding.clone())),
+                );
             }
         }
         change
@@ -174,7 +174,7 @@ impl Record {
             return None;
         }
         entry.subscriptions.retain(|subscribed| is_other(&subscribed.topic));
-        entry.bonds.retain(|bond| is_other(&bond.topic));
+        entry.bindings.retain(|binding| is_other(&binding.topic));
         Some(self.change(after, |_| false))
     }
 
@@ -184,15 +184,16 @@ impl Record {
         let (mut bind, mut unbind) = (Vec::new(), Vec::new());
         let mut before = after.clone();
         for (queue, entry) in &after.queues {
-            let old = &self.queues.get(queue).unwrap_or(&none).bonds;
-            let named = |bond: &Bond| (queue.clone(), bond.clone());
+            let old = &self.queues.get(queue).unwrap_or(&none).bindings;
+            let named = |binding: &TopicBinding| (queue.clone(), binding.clone());
             if touched(queue) {
-                bind.extend(entry.bonds.iter().map(named));
+                bind.extend(entry.bindings.iter().map(named));
             }
-            let stale: Vec<&Bond> = old.iter().filter(|bond| !entry.bonds.contains(bond)).collect();
-            unbind.extend(stale.iter().map(|bond| named(bond)));
+            let stale: Vec<&TopicBinding> =
+                old.iter().filter(|binding| !entry.bindings.contains(binding)).collect();
+            unbind.extend(stale.iter().map(|binding| named(binding)));
             let union = before.queues.get_mut(queue).expect("a copy");
-            union.bonds.extend(stale.into_iter().cloned());
+            union.bindings.extend(stale.into_iter().cloned());
         }
         let is_news = |record: &Self| record.queues != self.queues;
         let is_final = unbind.is_empty();
@@ -211,8 +212,8 @@ impl Entry {
             Some(known) => *known = subscribed,
             None => self.subscriptions.push(subscribed),
         }
-        self.bonds.retain(|bond| bond.topic != *topic);
-        self.bonds.extend(bonds(topic, rules));
+        self.bindings.retain(|binding| binding.topic != *topic);
+        self.bindings.extend(topic_bindings(topic, rules));
     }
 }
 
@@ -252,8 +253,11 @@ mod tests {
         Record::read(&last.bytes()).unwrap()
     }
 
-    fn keys(bonds: &[(QueueName, Bond)]) -> Vec<String> {
-        bonds.iter().map(|(queue, bond)| format!("{queue} {} {}", bond.topic, bond.key)).collect()
+    fn keys(bindings: &[(QueueName, TopicBinding)]) -> Vec<String> {
+        bindings
+            .iter()
+            .map(|(queue, binding)| format!("{queue} {} {}", binding.topic, binding.key))
+            .collect()
     }
 
     #[test]
@@ -269,7 +273,7 @@ mod tests {
         let second = topology("work", vec![subscription("work", "orders", &["b", "c"])]);
         let change = record.declare(&second);
         let before = change.before.as_ref().unwrap();
-        assert_eq!(before.queues[&name("work")].bonds.len(), 3, "old and new");
+        assert_eq!(before.queues[&name("work")].bindings.len(), 3, "old and new");
         assert_eq!(keys(&change.bind), ["work orders b", "work orders c"]);
         assert_eq!(keys(&change.unbind), ["work orders a"]);
         assert!(before.generation > record.generation);
@@ -279,7 +283,7 @@ mod tests {
         let again = before.declare(&second);
         assert_eq!(keys(&again.unbind), ["work orders a"]);
         let record = done(before, &again);
-        assert_eq!(record.queues[&name("work")].bonds.len(), 2);
+        assert_eq!(record.queues[&name("work")].bindings.len(), 2);
     }
 
     #[test]

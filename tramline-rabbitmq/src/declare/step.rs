@@ -1,7 +1,7 @@
 //! One thing that is asked of the broker. Each is idempotent, so that all may be asked again.
 
-use super::bonds::{Between, BetweenKind, Bond};
 use super::form::{QueueForm, table};
+use super::topic_bindings::{Between, BetweenKind, TopicBinding};
 use crate::names::short;
 use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions};
 use lapin::types::{FieldTable, ShortString};
@@ -98,13 +98,13 @@ impl Step {
 }
 
 impl Binding {
-    /// The bond's binding of the queue that the broker calls `queue`.
-    pub(super) fn of(bond: &Bond, queue: &ShortString) -> Result<Self> {
+    /// `binding`, of the queue that the broker calls `queue`.
+    pub(super) fn of(binding: &TopicBinding, queue: &ShortString) -> Result<Self> {
         Ok(Self {
-            from: short("exchange", bond.exchange())?,
+            from: short("exchange", binding.exchange())?,
             to: queue.clone(),
-            key: short("subject", &bond.key)?,
-            arguments: table(&bond.arguments)?,
+            key: short("subject", &binding.key)?,
+            arguments: table(&binding.arguments)?,
         })
     }
 }

@@ -14,13 +14,13 @@
 //! Nobody was told that the declaration was done, and the broker gives the record to the next.
 
 use super::ask::{Refusal, all_granted, alone, at_once, in_order};
-use super::bonds::{Between, Bond, bonds};
 use super::differences::since_declared;
 use super::foreign::Foreign;
 use super::form::{Main, QueueForm, QueuePlan};
 use super::record::{Change, Record, lasting};
 use super::registry::{Held, Missed};
 use super::step::{Binding, Step};
+use super::topic_bindings::{Between, TopicBinding, topic_bindings};
 use crate::delay::{bind_due, due_exchange, undeliverable};
 use crate::link::{Brief, Session};
 use crate::names::{Names, short};
@@ -59,7 +59,7 @@ impl Work<'_> {
     /// for, and what is not asked for any more stays until it is.
     pub(super) async fn declare(&self, turn_limit: Duration) -> Result<Recorded> {
         let taken = Held::take(self.options, turn_limit);
-        let (held, refused) = join(taken, self.ground()).await;
+        let (held, refused) = join(taken, self.exchanges_and_queues()).await;
         let record = held.as_ref().ok().map(Held::record);
         let granted = refused.and_then(|refused| {
             all_granted(refused, |refusal| self.since_declared(record, refusal))
@@ -109,7 +109,7 @@ impl Work<'_> {
     /// # Errors
     /// The connection is gone.
     pub(super) async fn restore(&self) -> Result<Vec<Refusal>> {
-        let mut refusals = self.ground().await?;
+        let mut refusals = self.exchanges_and_queues().await?;
         refusals.extend(self.temporaries().await?);
         refusals.extend(self.bind_what_is_foreign().await?);
         Ok(refusals)
@@ -151,7 +151,7 @@ impl Work<'_> {
     }
 
     /// Everything that needs no turn: exchanges and queues, which the broker compares by itself.
-    async fn ground(&self) -> Result<Vec<Refusal>> {
+    async fn exchanges_and_queues(&self) -> Result<Vec<Refusal>> {
         let mut refusals = in_order(self.session, &self.exchanges()?).await?;
         refusals.extend(at_once(self.session, &self.queues()).await?);
         for plan in self.plans.iter().filter(|plan| plan.dead_is_chosen) {
@@ -250,11 +250,11 @@ impl Work<'_> {
 
     fn temporary_bindings(&self, queue: &QueueName, name: &ShortString) -> Result<Vec<Step>> {
         let of_queue = self.topology.subscriptions.iter().filter(|known| known.queue == *queue);
-        let bonds: Vec<Bond> =
-            of_queue.flat_map(|known| bonds(&known.topic, &known.rules)).collect();
-        let mut steps = betweens(bonds.iter())?;
-        for bond in &bonds {
-            steps.push(Step::Bind(Binding::of(bond, name)?));
+        let bindings: Vec<TopicBinding> =
+            of_queue.flat_map(|known| topic_bindings(&known.topic, &known.rules)).collect();
+        let mut steps = betweens(bindings.iter())?;
+        for binding in &bindings {
+            steps.push(Step::Bind(Binding::of(binding, name)?));
         }
         Ok(steps)
     }
@@ -265,13 +265,14 @@ impl Work<'_> {
         if let Some(before) = before {
             held.write(&before).await?;
         }
-        let (mut steps, mut own) = (betweens(bind.iter().map(|(_, bond)| bond))?, Vec::new());
-        let bind = bind.iter().map(|(queue, bond)| (queue, bond, Step::Bind as fn(_) -> _));
-        let unbind = unbind.iter().map(|(queue, bond)| (queue, bond, Step::Unbind as fn(_) -> _));
-        for (queue, bond, step) in bind.chain(unbind) {
+        let (mut steps, mut own) = (betweens(bind.iter().map(|(_, binding)| binding))?, Vec::new());
+        let bind = bind.iter().map(|(queue, binding)| (queue, binding, Step::Bind as fn(_) -> _));
+        let unbind =
+            unbind.iter().map(|(queue, binding)| (queue, binding, Step::Unbind as fn(_) -> _));
+        for (queue, binding, step) in bind.chain(unbind) {
             let is_own = held.record().spec(queue).is_some_and(|spec| is_exclusive(&spec));
             let steps = if is_own { &mut own } else { &mut steps };
-            steps.push(step(self.binding(queue, bond)?));
+            steps.push(step(self.binding(queue, binding)?));
         }
         held.is_held()?;
         all_granted(in_order(held.session(), &steps).await?, |_| None)?;
@@ -285,20 +286,20 @@ impl Work<'_> {
 
     /// Binds what is asked for, though it cannot be remembered.
     async fn bind_for_now(&self) -> Result<Vec<Refusal>> {
-        let lasting: Vec<(&QueueName, Bond)> = lasting(self.topology)
+        let lasting: Vec<(&QueueName, TopicBinding)> = lasting(self.topology)
             .flat_map(|Subscription { queue, topic, rules }| {
-                bonds(topic, rules).into_iter().map(move |bond| (queue, bond))
+                topic_bindings(topic, rules).into_iter().map(move |binding| (queue, binding))
             })
             .collect();
-        let mut steps = betweens(lasting.iter().map(|(_, bond)| bond))?;
-        for (queue, bond) in &lasting {
-            steps.push(Step::Bind(self.binding(queue, bond)?));
+        let mut steps = betweens(lasting.iter().map(|(_, binding)| binding))?;
+        for (queue, binding) in &lasting {
+            steps.push(Step::Bind(self.binding(queue, binding)?));
         }
         in_order(self.session, &steps).await
     }
 
-    fn binding(&self, queue: &QueueName, bond: &Bond) -> Result<Binding> {
-        Binding::of(bond, &short("queue", queue.as_str())?)
+    fn binding(&self, queue: &QueueName, binding: &TopicBinding) -> Result<Binding> {
+        Binding::of(binding, &short("queue", queue.as_str())?)
     }
 
     async fn bind_what_is_foreign(&self) -> Result<Vec<Refusal>> {
@@ -364,15 +365,15 @@ pub(super) fn lasting_names(names: &Names, record: &Record) {
 }
 
 /// The exchanges in between, each once.
-fn betweens<'a>(bonds: impl Iterator<Item = &'a Bond>) -> Result<Vec<Step>> {
+fn betweens<'a>(bindings: impl Iterator<Item = &'a TopicBinding>) -> Result<Vec<Step>> {
     let mut seen: Vec<&Between> = Vec::new();
     let mut steps = Vec::new();
-    for bond in bonds {
-        if let Some(between) = &bond.between
+    for binding in bindings {
+        if let Some(between) = &binding.between
             && !seen.contains(&between)
         {
             seen.push(between);
-            steps.extend(Step::between(&bond.topic, between)?);
+            steps.extend(Step::between(&binding.topic, between)?);
         }
     }
     Ok(steps)

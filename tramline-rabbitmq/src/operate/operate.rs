@@ -1,6 +1,6 @@
 //! The contract of operations.
 
-use super::walk::{Taken, Walk, standing};
+use super::browse::{Browser, Taken, standing};
 use crate::link::Session;
 use crate::rabbitmq::RabbitMq;
 use lapin::options::QueuePurgeOptions;
@@ -151,9 +151,9 @@ impl RabbitMq {
         self.shared.consuming.session(Deadline::after(SystemClock.now(), PATIENCE)).await
     }
 
-    pub(super) async fn walk(&self, queue: &QueueRef) -> Result<Walk> {
+    pub(super) async fn browse(&self, queue: &QueueRef) -> Result<Browser> {
         let name = self.shared.name_of(queue)?;
-        Walk::begin(&self.session_to_operate().await?, queue, name).await
+        Browser::begin(&self.session_to_operate().await?, queue, name).await
     }
 
     async fn count(&self, queue: &QueueName) -> Result<Depth> {
@@ -187,12 +187,12 @@ impl RabbitMq {
         if end > look_max(queue) {
             return Err(too_deep(queue));
         }
-        let mut walk = self.walk(queue).await?;
+        let mut browser = self.browse(queue).await?;
         let mut peeked = Vec::new();
         let mut passed = 0;
         while passed < end {
             let wanted = u32::try_from(end - passed).unwrap_or(u32::MAX);
-            let page = walk.page(wanted).await?;
+            let page = browser.page(wanted).await?;
             if page.is_empty() {
                 break;
             }
@@ -203,16 +203,16 @@ impl RabbitMq {
                 }
             }
         }
-        walk.give_back().await?;
+        browser.give_back().await?;
         Ok(peeked)
     }
 
     async fn look_for(&self, queue: &QueueRef, id: &MessageId) -> Result<Option<Peeked>> {
-        let mut walk = self.walk(queue).await?;
+        let mut browser = self.browse(queue).await?;
         let mut passed = 0;
         let mut found = None;
         while found.is_none() && passed < look_max(queue) {
-            let page = walk.page(u32::MAX).await?;
+            let page = browser.page(u32::MAX).await?;
             if page.is_empty() {
                 break;
             }
@@ -223,8 +223,8 @@ impl RabbitMq {
                 }
             }
         }
-        let is_seen_through = walk.left() == 0;
-        walk.give_back().await?;
+        let is_seen_through = browser.left() == 0;
+        browser.give_back().await?;
         match found {
             None if !is_seen_through => Err(too_deep(queue)),
             found => Ok(found),
@@ -232,10 +232,10 @@ impl RabbitMq {
     }
 
     async fn group(&self, queue: &QueueName) -> Result<Vec<DeadGroup>> {
-        let mut walk = self.walk(&QueueRef::Dead(queue.clone())).await?;
+        let mut browser = self.browse(&QueueRef::Dead(queue.clone())).await?;
         let mut groups: BTreeMap<(String, String), DeadGroup> = BTreeMap::new();
         loop {
-            let page = walk.page(u32::MAX).await?;
+            let page = browser.page(u32::MAX).await?;
             if page.is_empty() {
                 break;
             }
@@ -255,7 +255,7 @@ impl RabbitMq {
                 group.failed = (group.failed.0.min(at), group.failed.1.max(at));
             }
         }
-        walk.give_back().await?;
+        browser.give_back().await?;
         Ok(groups.into_values().collect())
     }
 }

@@ -1,6 +1,6 @@
 //! Dead letters go back to their queue by confirmed copies.
 
-use super::walk::{PAGE, Taken, Walk};
+use super::browse::{Browser, PAGE, Taken};
 use crate::rabbitmq::RabbitMq;
 use crate::send::RabbitMqSender;
 use std::sync::Arc;
@@ -17,26 +17,26 @@ use tramline_core::{Error, ErrorKind, Result};
 const SEND_LIMIT: Duration = Duration::from_secs(30);
 
 impl RabbitMq {
-    /// Walks through the dead letters that are there now: what dies meanwhile stands behind them, and
+    /// Goes through the dead letters that are there now: what dies meanwhile stands behind them, and
     /// is left alone.
     pub(super) async fn put_back_dead(&self, queue: &QueueName, what: Redrive) -> Result<u64> {
         let pace = Pace::new(queue, what.rate, PAGE)?;
         let chosen = Chosen::new(queue, what.selection)?;
         let sender = self.sender().await?;
-        let walk = self.walk(&QueueRef::Dead(queue.clone())).await?;
-        let mut walk = walk.only_what_stands_there();
+        let browser = self.browse(&QueueRef::Dead(queue.clone())).await?;
+        let mut browser = browser.only_what_stands_there();
         // What goes at once is all that is taken at once, unless others stand in between.
         let all = matches!(chosen, Chosen::All) && !what.dry_run;
         let page_max = if all { pace.at_once as u32 } else { PAGE };
         let (began, mut next, mut count) = (Instant::now(), Instant::now(), 0);
         loop {
-            if all && walk.left() > 0 {
+            if all && browser.left() > 0 {
                 // Nothing is held meanwhile: a redrive may be stopped here.
                 tokio::time::sleep_until(next).await;
             }
-            let page = walk.page(page_max).await?;
+            let page = browser.page(page_max).await?;
             if page.is_empty() {
-                walk.give_back().await?;
+                browser.give_back().await?;
                 return Ok(count);
             }
             let mut page: Vec<Taken> =
@@ -49,15 +49,15 @@ impl RabbitMq {
                 let rest = page.split_off(pace.at_once.min(page.len()));
                 tokio::time::sleep_until(next).await;
                 next = Instant::now() + pace.pause;
-                let step = Step { sender: sender.clone(), queue: queue.clone(), page, walk };
+                let step = Step { sender: sender.clone(), queue: queue.clone(), page, browser };
                 let (back, done) = step.done().await;
-                (walk, page) = (back, rest);
+                (browser, page) = (back, rest);
                 let is_late = !all && began.elapsed() > self.shared.options.hold_max;
                 let done = done.map(|redriven| count += redriven);
                 let late = || if is_late { Err(held_too_long(queue, count)) } else { Ok(()) };
                 if let Err(error) = done.and_then(|()| late()) {
                     // What is not given back here goes back with the channel.
-                    if let Err(error) = walk.give_back().await {
+                    if let Err(error) = browser.give_back().await {
                         tracing::debug!(%queue, %error, "dead letters go back a moment later");
                     }
                     return Err(error);
@@ -72,19 +72,19 @@ struct Step {
     sender: RabbitMqSender,
     queue: QueueName,
     page: Vec<Taken>,
-    walk: Walk,
+    browser: Browser,
 }
 
 impl Step {
     /// Goes on when whoever waits for it is gone: a step is taken as a whole, so that a redrive that is
     /// stopped leaves no duplicates.
-    async fn done(self) -> (Walk, Result<u64>) {
+    async fn done(self) -> (Browser, Result<u64>) {
         let task = tokio::spawn(self.take());
         task.await.expect("a step neither panics nor is aborted")
     }
 
-    async fn take(self) -> (Walk, Result<u64>) {
-        let Self { sender, queue, page, mut walk } = self;
+    async fn take(self) -> (Browser, Result<u64>) {
+        let Self { sender, queue, page, mut browser } = self;
         let copies: Vec<Outgoing> = page.iter().map(|taken| as_new(&queue, taken)).collect();
         let deadline = Deadline::after(SystemClock.now(), SEND_LIMIT);
         let answers = sender.send(&copies, deadline).await;
@@ -96,12 +96,12 @@ impl Step {
                 Sent::Refused(error) | Sent::Unknown(error) => failed = failed.or(Some(error)),
             }
         }
-        let acked = walk.ack(&safe).await;
+        let acked = browser.ack(&safe).await;
         let done = match (acked, failed) {
             (Err(error), _) | (Ok(()), Some(error)) => Err(error),
             (Ok(()), None) => Ok(safe.len() as u64),
         };
-        (walk, done)
+        (browser, done)
     }
 }
 

@@ -1,7 +1,7 @@
-//! All dead letters are shown, in one walk: each look from the head on would take all before it again.
+//! All dead letters are shown, in one browser: each look from the head on would take all before it again.
 
+use super::browse::Browser;
 use super::operate::shown;
-use super::walk::Walk;
 use crate::rabbitmq::RabbitMq;
 use tokio::time::{Instant, timeout_at};
 use tramline_core::name::{QueueName, QueueRef};
@@ -16,24 +16,24 @@ impl RabbitMq {
         visitor: &mut dyn DeadVisitor,
     ) -> Result<u64> {
         let end = Instant::now() + self.shared.options.hold_max;
-        let walk = self.walk(&QueueRef::Dead(queue.clone())).await?;
-        let mut walk = walk.only_what_stands_there();
-        let shown = show(&mut walk, visitor, end, queue).await;
-        let back = walk.give_back().await;
+        let browser = self.browse(&QueueRef::Dead(queue.clone())).await?;
+        let mut browser = browser.only_what_stands_there();
+        let shown = show(&mut browser, visitor, end, queue).await;
+        let back = browser.give_back().await;
         let count = shown?;
         back.map(|()| count)
     }
 }
 
 async fn show(
-    walk: &mut Walk,
+    browser: &mut Browser,
     visitor: &mut dyn DeadVisitor,
     end: Instant,
     queue: &QueueName,
 ) -> Result<u64> {
     let (mut paging, mut count) = (Paging::new(), 0);
     loop {
-        let page = walk.page(paging.next()).await?;
+        let page = browser.page(paging.next()).await?;
         if page.is_empty() {
             return Ok(count);
         }

@@ -7,7 +7,7 @@
 //! 4. `consumption`: one consumer on one channel; `pace`: how many messages it may hold
 //! 5. `receiver`: one queue, over as many connections as it takes
 
-mod complained;
+mod complaints;
 mod consumption;
 mod delivery;
 mod flag;

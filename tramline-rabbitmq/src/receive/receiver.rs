@@ -1,6 +1,6 @@
 //! Takes messages from one queue, over as many connections as it takes.
 
-use super::complained::Complained;
+use super::complaints::Complaints;
 use super::consumption::{Consumption, End, Wish};
 use super::delivery::RabbitMqDelivery;
 use super::lease::Lease;
@@ -36,7 +36,7 @@ pub struct RabbitMqReceiver {
     opening: Option<BoxFuture<'static, Result<Consumption>>>,
     /// Taken, and the broker is asked for their trials.
     suspects: FuturesUnordered<BoxFuture<'static, RabbitMqDelivery>>,
-    complained: Complained,
+    complaints: Complaints,
     stopped: bool,
 }
 
@@ -60,7 +60,7 @@ impl RabbitMqReceiver {
             consumption: Some(consumption),
             opening: None,
             suspects: FuturesUnordered::new(),
-            complained: Complained::default(),
+            complaints: Complaints::default(),
             stopped: false,
         })
     }
@@ -68,7 +68,7 @@ impl RabbitMqReceiver {
     fn opened(&mut self, delivered: Delivered, lease: Arc<Lease>) -> RabbitMqDelivery {
         let tag = delivered.delivery_tag;
         let incoming = wire::read(delivered);
-        self.complained.of(&self.wish.queue, &incoming.received);
+        self.complaints.log(&self.wish.queue, &incoming.received);
         RabbitMqDelivery::new(incoming, lease, tag, self.counts)
     }
 

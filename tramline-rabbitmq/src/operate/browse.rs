@@ -1,6 +1,6 @@
 //! Looks at what stands in a queue: AMQP shows a message only to who takes it.
 //!
-//! A walk takes messages from the head on, page by page, and holds them: nobody else gets them
+//! A browser takes messages from the head on, page by page, and holds them: nobody else gets them
 //! meanwhile. Then it gives them back to their places. However it ends, the broker gives back what it
 //! holds: at the latest when its channel is gone.
 
@@ -35,12 +35,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 const BACK_MAX: Duration = Duration::from_secs(5);
 /// The same where others take messages, perhaps these.
 const BACK_MAX_BESIDE_OTHERS: Duration = Duration::from_millis(100);
-/// The same among dead letters, where the other is most likely a consumer of this walk's own that the
+/// The same among dead letters, where the other is most likely a consumer of this browser that the
 /// broker still counts.
 const DEAD_BACK_MAX_BESIDE_OTHERS: Duration = Duration::from_secs(2);
 
 /// What is held of a queue, from its head on.
-pub(super) struct Walk {
+pub(super) struct Browser {
     session: Session,
     channel: Channel,
     queue: ShortString,
@@ -66,7 +66,7 @@ pub(super) struct Taken {
     pub(super) incoming: Incoming,
 }
 
-impl Walk {
+impl Browser {
     /// Stands before the head of `queue`, which the broker calls `name`.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Walk {
     }
 
     /// Takes up to `limit` more, at most [`PAGE`]; none: those that stood there were all taken, by this
-    /// walk or by others. Not cancel-safe: dropped, the walk is of no use.
+    /// browser or by others. Not cancel-safe: dropped, the browser is of no use.
     pub(super) async fn page(&mut self, limit: u32) -> Result<Vec<Taken>> {
         let session = self.session.clone();
         session.unless_it_ends(self.next_page(limit)).await.flatten()
@@ -186,7 +186,7 @@ impl Walk {
         Ok(taken)
     }
 
-    /// Those that are held with `tags`, in order, are gone for good when the walk is given back.
+    /// Those that are held with `tags`, in order, are gone for good when the browser gives the others back.
     pub(super) async fn ack(&mut self, tags: &[u64]) -> Result<()> {
         let Some(last) = tags.last() else { return Ok(()) };
         for page in &mut self.held {
@@ -204,7 +204,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Gives back all that is held, in its order, and ends the walk. When this returns, they stand
+    /// Gives back all that is held, in its order, and ends the browser. When this returns, they stand
     /// where they stood, unless others have taken them.
     pub(super) async fn give_back(self) -> Result<()> {
         let session = self.session.clone();

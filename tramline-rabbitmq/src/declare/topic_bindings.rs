@@ -15,7 +15,7 @@ use tramline_core::topology::Rule;
 
 /// One way from a topic to a queue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Bond {
+pub(crate) struct TopicBinding {
     /// The topic.
     pub(crate) topic: TopicName,
     /// An exchange between the topic's and the queue.
@@ -59,28 +59,28 @@ impl BetweenKind {
     }
 }
 
-impl Bond {
+impl TopicBinding {
     /// The exchange that the queue is bound to.
     pub(crate) fn exchange(&self) -> &str {
         self.between.as_ref().map_or(self.topic.as_str(), |between| &between.exchange)
     }
 }
 
-/// The bonds through which a queue gets what any of `rules` lets through; each once. Rules that do
+/// The bindings by which a queue gets what any of `rules` lets through; each once. Rules that do
 /// not compile have none.
-pub(crate) fn bonds(topic: &TopicName, rules: &[Rule]) -> Vec<Bond> {
-    let mut bonds: Vec<Bond> = Vec::new();
-    for bond in rules.iter().flat_map(|rule| of_rule(topic, rule)) {
-        if !bonds.contains(&bond) {
-            bonds.push(bond);
+pub(crate) fn topic_bindings(topic: &TopicName, rules: &[Rule]) -> Vec<TopicBinding> {
+    let mut bindings: Vec<TopicBinding> = Vec::new();
+    for binding in rules.iter().flat_map(|rule| of_rule(topic, rule)) {
+        if !bindings.contains(&binding) {
+            bindings.push(binding);
         }
     }
-    bonds
+    bindings
 }
 
-fn of_rule(topic: &TopicName, rule: &Rule) -> Vec<Bond> {
+fn of_rule(topic: &TopicName, rule: &Rule) -> Vec<TopicBinding> {
     let (topic, subject) = (topic.clone(), rule.subject.as_str());
-    let by_key = |key: &str| Bond {
+    let by_key = |key: &str| TopicBinding {
         topic: topic.clone(),
         between: None,
         key: key.to_owned(),
@@ -92,14 +92,18 @@ fn of_rule(topic: &TopicName, rule: &Rule) -> Vec<Bond> {
             Both::Never => Vec::new(),
             Both::Apart => {
                 let between = between(&topic, BetweenKind::Topic, subject);
-                vec![Bond { between: Some(between), ..by_key(pattern) }]
+                vec![TopicBinding { between: Some(between), ..by_key(pattern) }]
             }
         },
         Filter::Headers(headers) if FILTERS.of(&rule.filter).is_native() => {
             let between = between(&topic, BetweenKind::Headers, subject);
             let alternatives = alternatives(headers).into_iter();
-            let bond = |arguments| Bond { between: Some(between.clone()), arguments, ..by_key("") };
-            alternatives.map(bond).collect()
+            let binding = |arguments| TopicBinding {
+                between: Some(between.clone()),
+                arguments,
+                ..by_key("")
+            };
+            alternatives.map(binding).collect()
         }
         // The endpoint looks at the rest.
         Filter::All | Filter::Headers(_) | Filter::Sql(_) => vec![by_key(subject)],
@@ -178,15 +182,17 @@ mod tests {
 
     fn of(subject: &str, filter: Filter) -> Vec<String> {
         let topic = TopicName::foreign("orders");
-        let bonds = bonds(&topic, &[Rule { subject: subject.to_owned(), filter }]);
-        bonds.iter().map(shown).collect()
+        let bindings = topic_bindings(&topic, &[Rule { subject: subject.to_owned(), filter }]);
+        bindings.iter().map(shown).collect()
     }
 
-    fn shown(bond: &Bond) -> String {
-        let arguments = bond.arguments.iter().filter(|(name, _)| *name != "x-match");
+    fn shown(binding: &TopicBinding) -> String {
+        let arguments = binding.arguments.iter().filter(|(name, _)| *name != "x-match");
         let arguments: Vec<_> =
             arguments.map(|(name, value)| format!("{name}={}", value.as_text().unwrap())).collect();
-        format!("{} {} {}", bond.exchange(), bond.key, arguments.join(",")).trim_end().to_owned()
+        format!("{} {} {}", binding.exchange(), binding.key, arguments.join(","))
+            .trim_end()
+            .to_owned()
     }
 
     #[test]
@@ -236,7 +242,7 @@ mod tests {
     fn rules_that_need_the_same_share_it() {
         let topic = TopicName::foreign("orders");
         let rules = [Rule::subject("#"), Rule::subject("#"), Rule::subject("orders.*")];
-        let rules = bonds(&topic, &rules);
+        let rules = topic_bindings(&topic, &rules);
         assert_eq!(rules.iter().map(shown).collect::<Vec<_>>(), ["orders #", "orders orders.*"]);
     }
 

@@ -52,7 +52,7 @@ impl QueueKind {
 
 /// The arguments of a queue's specification, understood.
 #[derive(Debug)]
-pub(super) struct Wishes<'a> {
+pub(super) struct QueueArguments<'a> {
     pub(super) kind: QueueKind,
     pub(super) durable: bool,
     pub(super) exclusive: bool,
@@ -89,9 +89,9 @@ impl Faults {
 ///
 /// # Errors
 /// Everything that speaks against it, each with the queue's name.
-pub(super) fn wishes(spec: &QueueSpec) -> Result<Wishes<'_>, Faults> {
+pub(super) fn queue_arguments(spec: &QueueSpec) -> Result<QueueArguments<'_>, Faults> {
     let mut wrong = Vec::new();
-    let mut wishes = Wishes {
+    let mut arguments = QueueArguments {
         kind: QueueKind::of(spec),
         durable: !spec.temporary,
         exclusive: spec.temporary,
@@ -101,14 +101,14 @@ pub(super) fn wishes(spec: &QueueSpec) -> Result<Wishes<'_>, Faults> {
         native: BTreeMap::new(),
     };
     for (name, text) in &spec.arguments {
-        if let Err(why) = wishes.hear(name, text) {
+        if let Err(why) = arguments.read(name, text) {
             wrong.push(why);
         }
     }
-    wrong.extend(wishes.contradictions(spec));
-    let mut faults = Faults { unsupported: unsupported(spec, wishes.kind), wrong };
+    wrong.extend(arguments.contradictions(spec));
+    let mut faults = Faults { unsupported: unsupported(spec, arguments.kind), wrong };
     if faults.is_empty() {
-        return Ok(wishes);
+        return Ok(arguments);
     }
     let named = |what: &mut String| *what = format!("{what} for queue {}", spec.name);
     faults.unsupported.iter_mut().for_each(named);
@@ -116,8 +116,8 @@ pub(super) fn wishes(spec: &QueueSpec) -> Result<Wishes<'_>, Faults> {
     Err(faults)
 }
 
-impl<'a> Wishes<'a> {
-    fn hear(&mut self, name: &'a str, text: &'a str) -> Result<(), String> {
+impl<'a> QueueArguments<'a> {
+    fn read(&mut self, name: &'a str, text: &'a str) -> Result<(), String> {
         match name {
             "queue-type" if matches!(text, "quorum" | "classic") => {}
             "queue-type" => {
@@ -174,12 +174,12 @@ impl<'a> Wishes<'a> {
             "a temporary queue is classic, exclusive and auto-delete, and never `declare=no`"
                 .to_owned()
         });
-        twice.chain(lasting).chain(temporary).chain(self.unheard(spec)).collect()
+        twice.chain(lasting).chain(temporary).chain(self.not_to_be_asked(spec)).collect()
     }
 
     /// What cannot be asked of a queue that is used as it is. That it has a single active consumer is not
     /// asked: its owner has seen to that, and whoever joins says that he knows.
-    fn unheard(&self, spec: &QueueSpec) -> Option<String> {
+    fn not_to_be_asked(&self, spec: &QueueSpec) -> Option<String> {
         let has_single = self.native.get(SINGLE_ACTIVE_CONSUMER) == Some(&HeaderValue::Bool(true));
         let fields = [
             (
@@ -253,7 +253,9 @@ mod tests {
     }
 
     fn faults(spec: &QueueSpec) -> Faults {
-        wishes(spec).map(|wishes| format!("{wishes:?}")).expect_err("expected faults")
+        queue_arguments(spec)
+            .map(|arguments| format!("{arguments:?}"))
+            .expect_err("expected faults")
     }
 
     #[test]
@@ -267,10 +269,13 @@ mod tests {
             ("x-flag", "true"),
             ("x-queue-mode", "lazy"),
         ]);
-        let heard = wishes(&spec).unwrap();
-        assert_eq!((heard.kind, heard.dead), (QueueKind::Classic, Some("Morgue")));
-        assert_eq!((heard.durable, heard.exclusive, heard.auto_delete), (false, false, true));
-        let native: Vec<_> = heard.native.into_iter().collect();
+        let understood = queue_arguments(&spec).unwrap();
+        assert_eq!((understood.kind, understood.dead), (QueueKind::Classic, Some("Morgue")));
+        assert_eq!(
+            (understood.durable, understood.exclusive, understood.auto_delete),
+            (false, false, true)
+        );
+        let native: Vec<_> = understood.native.into_iter().collect();
         assert_eq!(
             native,
             [
@@ -286,7 +291,7 @@ mod tests {
      {
         let joined = || spec([("declare", "no"), (SINGLE_ACTIVE_CONSUMER, "true")]);
         for ordering in [Ordering::None, Ordering::PerKey, Ordering::PerQueue] {
-            assert!(wishes(&QueueSpec { ordering, ..joined() }).is_ok(), "{ordering:?}");
+            assert!(queue_arguments(&QueueSpec { ordering, ..joined() }).is_ok(), "{ordering:?}");
         }
     }
 
@@ -353,7 +358,7 @@ mod tests {
             let text = faults.unsupported.join("; ");
             assert!(text.contains(what) && text.contains("work"), "{text}");
         }
-        assert!(wishes(&QueueSpec { priority_max: Some(5), ..classic() }).is_ok());
-        assert!(wishes(&QueueSpec { keep_dead: Some(day * 49), ..spec([]) }).is_ok());
+        assert!(queue_arguments(&QueueSpec { priority_max: Some(5), ..classic() }).is_ok());
+        assert!(queue_arguments(&QueueSpec { keep_dead: Some(day * 49), ..spec([]) }).is_ok());
     }
 }

@@ -8,11 +8,11 @@ use tramline_core::wire::Received;
 /// The headers and properties that were complained about, so that a million messages of the same
 /// sender make one line.
 #[derive(Debug, Default)]
-pub(super) struct Complained(HashSet<Cow<'static, str>>);
+pub(super) struct Complaints(HashSet<Cow<'static, str>>);
 
-impl Complained {
+impl Complaints {
     /// Logs the complaints about `received` that are new.
-    pub(super) fn of(&mut self, queue: &QueueRef, received: &Received) {
+    pub(super) fn log(&mut self, queue: &QueueRef, received: &Received) {
         /// A sender may give every header a name of its own.
         const KINDS_MAX: usize = 100;
         for complaint in &received.complaints {
