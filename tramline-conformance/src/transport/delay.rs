@@ -81,13 +81,15 @@ pub async fn an_expired_message_is_kept_from_consumers_or_says_when_it_expired<
     harness: H,
 ) {
     let scene = Scene::fresh(&harness).await;
-    let expires_at = due_in(Duration::from_millis(100));
+    const LIVES: Duration = Duration::from_millis(100);
+    let expires_at = due_in(LIVES);
     let sent = Envelope { expires_at: Some(expires_at), ..message("stale") };
     scene.send(to_queue(WORK, sent)).await;
+    let arrived = now();
     scene.send(to_queue(WORK, message("fresh"))).await;
     // A broker that counts from a message's arrival is as exact as its delays are.
     let inexact = scene.can(WORK).delay.map(|delay| delay.resolution).unwrap_or_default();
-    until(expires_at.after(inexact)).await;
+    until(arrived.after(LIVES + inexact)).await;
 
     let mut consumer = scene.consumer(WORK, 1).await;
     if !scene.can(WORK).expiry.is_native() {
