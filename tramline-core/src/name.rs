@@ -47,7 +47,7 @@ pub fn check(what: &'static str, name: &str) -> Result<(), BadName> {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $Name:ident($Held:ty), $what:literal) => {
+    ($(#[$doc:meta])* $Name:ident($Held:ty), $hold:expr, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
@@ -65,7 +65,7 @@ macro_rules! name {
 
             #[doc = concat!("A ", $what, " that exists elsewhere: its name is taken as it is.")]
             pub fn foreign(name: impl AsRef<str>) -> Self {
-                Self(name.as_ref().to_owned().into())
+                Self($hold(name.as_ref()))
             }
 
             /// The name as text.
@@ -102,11 +102,11 @@ macro_rules! name {
 
 name! {
     /// The name of a queue: work for one logical consumer.
-    QueueName(Arc<str>), "queue"
+    QueueName(Arc<str>), Arc::from, "queue"
 }
 name! {
     /// The name of a topic: every subscribed queue gets a copy.
-    TopicName(Text), "topic"
+    TopicName(Text), |name: &str| Text::Owned(name.to_owned()), "topic"
 }
 
 impl TopicName {

@@ -3,6 +3,7 @@
 use lapin::types::ShortString;
 use parking_lot::RwLock;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tramline_core::name::{DEAD_SUFFIX, QueueName, QueueRef};
 use tramline_core::{Error, ErrorKind, Result};
 
@@ -26,7 +27,11 @@ pub(crate) const TRIALS: &str = "tramline.trials";
 /// The names that are not the queue's own: those that the broker gives to temporary queues, and
 /// dead-letter queues with a name by choice.
 #[derive(Debug, Default)]
-pub(crate) struct Names(RwLock<HashMap<QueueName, Particular>>);
+pub(crate) struct Names {
+    /// Whether there are any: looked at for each message.
+    has_some: AtomicBool,
+    particular: RwLock<HashMap<QueueName, Particular>>,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Particular {
@@ -51,8 +56,7 @@ impl Names {
     /// # Errors
     /// The name is longer than the protocol can say.
     pub(crate) fn queue(&self, name: &QueueName) -> Result<ShortString> {
-        let given = self.0.read().get(name).and_then(|particular| particular.queue.clone());
-        given.map_or_else(|| short("queue", name.as_str()), Ok)
+        self.given(name).map_or_else(|| short("queue", name.as_str()), Ok)
     }
 
     /// What the broker calls the dead-letter queue of `name`.
@@ -60,23 +64,39 @@ impl Names {
     /// # Errors
     /// The name is longer than the protocol can say.
     pub(crate) fn dead(&self, name: &QueueName) -> Result<ShortString> {
-        let chosen = self.0.read().get(name).and_then(|particular| particular.dead.clone());
-        chosen.map_or_else(|| short("queue", &format!("{name}{DEAD_SUFFIX}")), Ok)
+        self.of_particular(name, |particular| particular.dead.clone())
+            .map_or_else(|| short("queue", &format!("{name}{DEAD_SUFFIX}")), Ok)
     }
 
     /// What the broker called the temporary queue `name` last.
     pub(crate) fn given(&self, name: &QueueName) -> Option<ShortString> {
-        self.0.read().get(name)?.queue.clone()
+        self.of_particular(name, |particular| particular.queue.clone())
     }
 
     /// The broker calls the temporary queue `name` so from now on.
     pub(crate) fn give(&self, name: &QueueName, given: ShortString) {
-        self.0.write().entry(name.clone()).or_default().queue = Some(given);
+        self.change(name, |particular| particular.queue = Some(given));
     }
 
     /// The dead letters of `name` are in `dead`.
     pub(crate) fn choose_dead(&self, name: &QueueName, dead: ShortString) {
-        self.0.write().entry(name.clone()).or_default().dead = Some(dead);
+        self.change(name, |particular| particular.dead = Some(dead));
+    }
+
+    fn change(&self, name: &QueueName, change: impl FnOnce(&mut Particular)) {
+        change(self.particular.write().entry(name.clone()).or_default());
+        self.has_some.store(true, Ordering::Release);
+    }
+
+    fn of_particular(
+        &self,
+        name: &QueueName,
+        look: impl FnOnce(&Particular) -> Option<ShortString>,
+    ) -> Option<ShortString> {
+        if !self.has_some.load(Ordering::Acquire) {
+            return None;
+        }
+        look(self.particular.read().get(name)?)
     }
 }
 

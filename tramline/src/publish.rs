@@ -4,7 +4,7 @@ use crate::bus::Bus;
 use crate::{BoxFuture, Failure, Message, MessageId};
 use tramline_core::compose::Target;
 use tramline_core::draft::{Dispatch, Draft, IntoDraft};
-use tramline_core::name::QueueName;
+use tramline_core::name::{BadName, QueueName};
 use tramline_core::transport::{Outgoing, Sent};
 use tramline_core::{Error, ErrorKind, Result};
 
@@ -29,7 +29,7 @@ pub struct ThroughBus<'a> {
 #[derive(Debug)]
 enum To {
     Subscribers,
-    Queue(String),
+    Queue(Result<QueueName, BadName>),
     Exchange { name: String, routing_key: String },
 }
 
@@ -69,7 +69,7 @@ impl Bus {
         queue: &str,
         command: &'a M,
     ) -> Draft<'a, M, ThroughBus<'a>> {
-        Draft::of(command).through(ThroughBus { bus: self, to: To::Queue(queue.to_owned()) })
+        Draft::of(command).through(ThroughBus { bus: self, to: To::Queue(QueueName::new(queue)) })
     }
 
     /// Publishes to an exchange that this bus does not own, on brokers that have exchanges: for a
@@ -102,7 +102,7 @@ impl Bus {
         queue: &str,
         commands: impl IntoIterator<Item = D>,
     ) -> Vec<Result<Receipt>> {
-        self.all(commands, &To::Queue(queue.to_owned())).await
+        self.all(commands, &To::Queue(QueueName::new(queue))).await
     }
 
     /// Those that cannot be composed are answered with their fault, the others are sent.
@@ -125,7 +125,7 @@ impl Bus {
     fn compose<'a>(&self, draft: impl IntoDraft<'a>, to: &To) -> Result<Outgoing> {
         let target = match to {
             To::Subscribers => Target::Subscribers,
-            To::Queue(queue) => Target::Queue(QueueName::new(queue).map_err(|bad| {
+            To::Queue(queue) => Target::Queue(queue.clone().map_err(|bad| {
                 Error::new(ErrorKind::Misconfigured, "send a message").because(bad)
             })?),
             To::Exchange { name, routing_key } => {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use std::net::{Shutdown, TcpStream as Socket};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +24,12 @@ struct Inner {
     connection: Connection,
     /// Another handle to the socket, until the connection has ended: it would keep that open.
     socket: Mutex<Option<Socket>>,
+    frame_bytes_max: u32,
     ended: CancellationToken,
     blocked: watch::Receiver<Option<Blocked>>,
+    // What each message looks at, on many threads at once: no lock.
+    has_ended: AtomicBool,
+    is_blocked: AtomicBool,
 }
 
 /// The broker takes nothing for now.
@@ -53,7 +58,16 @@ impl Session {
         let Connected { connection, socket } = connected;
         let socket = Mutex::new(socket);
         let ended = CancellationToken::new();
-        let session = Self(Arc::new(Inner { number, connection, socket, ended, blocked }));
+        let session = Self(Arc::new(Inner {
+            number,
+            frame_bytes_max: connection.configuration().frame_max(),
+            connection,
+            socket,
+            ended,
+            blocked,
+            has_ended: AtomicBool::new(false),
+            is_blocked: AtomicBool::new(false),
+        }));
         let watched = watch(session.clone(), tell);
         (session, watched)
     }
@@ -65,7 +79,7 @@ impl Session {
 
     /// The largest frame that was agreed on, in bytes; 0: no bound.
     pub(crate) fn frame_bytes_max(&self) -> u32 {
-        self.0.connection.configuration().frame_max()
+        self.0.frame_bytes_max
     }
 
     /// A channel of one's own. Its last clone closes it.
@@ -112,12 +126,12 @@ impl Session {
 
     /// Whether the connection has ended.
     pub(crate) fn has_ended(&self) -> bool {
-        self.0.ended.is_cancelled()
+        self.0.has_ended.load(Ordering::Acquire)
     }
 
     /// Whether the broker takes nothing from this connection.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.0.blocked.borrow().is_some()
+        self.0.is_blocked.load(Ordering::Acquire)
     }
 
     /// Why, and since when, the broker takes nothing from this connection, if it does not.
@@ -152,7 +166,7 @@ impl Session {
 
     /// Takes leave of the broker. Whoever waits for [`ended`](Self::ended) hears of it at once.
     pub(crate) async fn close(&self) {
-        self.0.ended.cancel();
+        self.end();
         let closed = self.0.connection.close(200, "closed".into());
         let is_answered = tokio::select! {
             biased;
@@ -184,6 +198,12 @@ impl Session {
         }
     }
 
+    /// Whoever waits for it hears that the connection has ended.
+    fn end(&self) {
+        self.0.has_ended.store(true, Ordering::Release);
+        self.0.ended.cancel();
+    }
+
     fn let_go(&self) -> Option<Socket> {
         self.0.socket.lock().take()
     }
@@ -207,6 +227,10 @@ async fn watch(session: Session, blocked: watch::Sender<Option<Blocked>>) -> Err
     let connection = &session.0.connection;
     let mut events = pin!(connection.events_listener());
     let status = connection.status();
+    let tell = |reason: Option<Blocked>| {
+        session.0.is_blocked.store(reason.is_some(), Ordering::Release);
+        blocked.send_replace(reason);
+    };
     let mut closed_channels: u16 = 0;
     let why = loop {
         let event = tokio::select! {
@@ -218,16 +242,16 @@ async fn watch(session: Session, blocked: watch::Sender<Option<Blocked>>) -> Err
                 if !status.connected() { break closed() }
                 if status.blocked() != blocked.borrow().is_some() {
                     let reason = status.blocked().then(|| Blocked::now("the broker did not say why"));
-                    blocked.send_replace(reason);
+                    tell(reason);
                 }
                 continue;
             }
         };
         match event {
             Some(Event::ConnectionBlocked(reason)) => {
-                blocked.send_replace(Some(Blocked::now(reason)));
+                tell(Some(Blocked::now(reason)));
             }
-            Some(Event::ConnectionUnblocked) => drop(blocked.send_replace(None)),
+            Some(Event::ConnectionUnblocked) => tell(None),
             // What the broker refuses ends a channel, and is told here as well.
             Some(Event::Error(error)) if status.connected() => {
                 closed_channels += 1;
@@ -241,7 +265,7 @@ async fn watch(session: Session, blocked: watch::Sender<Option<Blocked>>) -> Err
             None => break closed(),
         }
     };
-    session.0.ended.cancel();
+    session.end();
     session.let_go();
     why
 }

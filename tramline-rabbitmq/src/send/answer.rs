@@ -49,6 +49,11 @@ impl Message {
         }
     }
 
+    /// Whether it has its answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        matches!(self, Self::Answered(_))
+    }
+
     /// Whether it is answered that there is nothing that it could be sent to.
     pub(crate) fn is_missing(&self) -> bool {
         let Self::Answered(Sent::Refused(error) | Sent::Unknown(error)) = self else {
@@ -72,6 +77,18 @@ impl Message {
         if let Self::Open { may_have_arrived, .. } = self {
             *self = Self::Answered(unanswered(*may_have_arrived, error.clone()));
         }
+    }
+}
+
+/// The answer to `outgoing`, undelayed, when that is all that follows from `outcome`.
+pub(crate) fn plain_answer(outcome: &Outcome, outgoing: &Outgoing) -> Option<Sent> {
+    let is_queue = matches!(outgoing.to, Destination::Queue(_) | Destination::Address(_));
+    match outcome {
+        Outcome::Answered(Verdict::Stored) => Some(Sent::Accepted { routed: Some(true) }),
+        Outcome::Answered(Verdict::Returned(_)) if !is_queue => {
+            Some(Sent::Accepted { routed: Some(false) })
+        }
+        _ => None,
     }
 }
 
@@ -118,6 +135,7 @@ pub(crate) fn answer(
             None => Next::Again { why: lost(broken, to), may_have_arrived: true },
         },
         Outcome::Unsent(broken) => Next::Again { why: lost(broken, to), may_have_arrived: false },
+        Outcome::TimedOut => Next::Answer(out_of_time(to, true, None)),
     }
 }
 

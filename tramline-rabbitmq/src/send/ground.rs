@@ -59,6 +59,9 @@ impl Ground {
 
     /// Whether it is known that `route` can be taken.
     pub(crate) fn is_prepared(&self, route: &Route) -> bool {
+        if !route.is_delayed() && route.needs.is_none() {
+            return true;
+        }
         let known = self.known.lock();
         (!route.is_delayed() || known.has_stages_of(route))
             && route.needs.as_ref().is_none_or(|need| known.needs.contains(need))

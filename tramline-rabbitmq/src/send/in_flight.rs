@@ -1,178 +1,155 @@
-//! The publications that wait for their end, in rooms that are used again.
+//! Publications that wait for their end: whose future was woken is polled, and no other.
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use std::future::poll_fn;
-use std::pin::Pin;
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use std::mem::swap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use tokio_util::sync::ReusableBoxFuture;
 
-/// How many rooms are kept for later.
-const SPARE_MAX: usize = 1024;
-
-/// What one task waits for, each thing to end with an `E`.
-pub(super) struct InFlight<E> {
-    flights: FuturesUnordered<Flight<E>>,
-    spare: Vec<Room<E>>,
-    notice: Option<Notice>,
+/// Where it is noted which flights were woken, in the order in which they were.
+#[derive(Debug, Default)]
+pub(super) struct Woken {
+    numbers: Mutex<Vec<u64>>,
+    /// Who polls them.
+    task: AtomicWaker,
 }
 
-/// Where a future is kept: the client's is larger than a kilobyte, with which allocators are slow, so
-/// the next one uses its room again.
-type Room<E> = ReusableBoxFuture<'static, E>;
-
-impl<E: 'static> InFlight<E> {
-    /// Nothing is.
-    pub(super) fn new() -> Self {
-        Self { flights: FuturesUnordered::new(), spare: Vec::new(), notice: None }
+impl Woken {
+    /// Takes the flights that were woken since the last call: `numbers`, which is empty, has them then.
+    /// Wakes the task of `cx` when there are others.
+    pub(super) fn take(&self, numbers: &mut Vec<u64>, cx: &Context<'_>) {
+        debug_assert!(numbers.is_empty(), "they were all polled");
+        self.task.register(cx.waker());
+        swap(&mut *self.numbers.lock(), numbers);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.flights.is_empty()
+    /// Wakes who polls, though no flight was woken.
+    pub(super) fn wake_task(&self) {
+        self.task.wake();
     }
 
-    /// Begins when [`ended`](Self::ended) is polled next.
-    pub(super) fn push(&mut self, one: impl Future<Output = E> + Send + 'static) {
-        let room = match self.spare.pop() {
-            Some(mut spare) => {
-                spare.set(one);
-                spare
-            }
-            None => Room::new(one),
+    fn note(&self, number: u64) {
+        let is_first = {
+            let mut numbers = self.numbers.lock();
+            numbers.push(number);
+            numbers.len() == 1
         };
-        self.flights.push(Flight(Some(room)));
-    }
-
-    /// Ends when one has ended, and adds all to `endings` that have by then: not one is left out that
-    /// ended before one that is told. Cancel-safe.
-    pub(super) async fn ended(&mut self, endings: &mut Vec<E>) {
-        poll_fn(|cx| {
-            let same = self.notice.take().filter(|notice| notice.is_for(cx.waker()));
-            let notice = self.notice.insert(same.unwrap_or_else(|| Notice::of(cx.waker().clone())));
-            loop {
-                match self.flights.poll_next_unpin(&mut notice.context()) {
-                    Poll::Ready(Some((one, room))) => {
-                        endings.push(one);
-                        if self.spare.len() < SPARE_MAX {
-                            self.spare.push(room);
-                        }
-                    }
-                    // It wakes its task when it gives way though there is more.
-                    Poll::Pending if notice.was_given() => {}
-                    Poll::Ready(None) | Poll::Pending => break,
-                }
-            }
-            if endings.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
-    }
-}
-
-/// One that has not ended. Leaves its room behind.
-struct Flight<E>(Option<Room<E>>);
-
-impl<E> Future for Flight<E> {
-    type Output = (E, Room<E>);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut room = self.0.take().expect("it is not polled after its end");
-        match room.poll(cx) {
-            Poll::Ready(ended) => Poll::Ready((ended, room)),
-            Poll::Pending => {
-                self.0 = Some(room);
-                Poll::Pending
-            }
+        if is_first {
+            self.task.wake();
         }
     }
 }
 
-/// Tells whether its waker was used. One serves a task for as long as that lives.
-struct Notice {
-    woken: Arc<Woken>,
+/// One that has not ended, or the room that it leaves: the client's future is larger than a kilobyte,
+/// with which allocators are slow, so the next one uses its room again.
+pub(super) struct Flight<E> {
+    room: Option<ReusableBoxFuture<'static, E>>,
+    /// What became of it if that was known at once.
+    ended: Option<E>,
+    call: Arc<Call>,
     waker: Waker,
 }
 
-/// Notices a wake-up, and passes it on.
-struct Woken {
-    by: AtomicBool,
-    task: Waker,
+/// Notes the flight that is woken.
+struct Call {
+    number: AtomicU64,
+    woken: Arc<Woken>,
 }
 
-impl Notice {
-    fn of(task: Waker) -> Self {
-        let woken = Arc::new(Woken { by: AtomicBool::new(false), task });
-        Self { waker: Waker::from(woken.clone()), woken }
+impl<E: Send + 'static> Flight<E> {
+    /// A room whose flights are noted in `woken`.
+    pub(super) fn new(woken: &Arc<Woken>) -> Self {
+        let call = Arc::new(Call { number: AtomicU64::new(0), woken: woken.clone() });
+        Self { room: None, ended: None, waker: Waker::from(call.clone()), call }
     }
 
-    fn is_for(&self, task: &Waker) -> bool {
-        self.woken.task.will_wake(task)
+    /// Begins with flight `number`, as far as it comes at once. The flight before has ended.
+    pub(super) fn begin(&mut self, number: u64, one: impl Future<Output = E> + Send + 'static) {
+        // One that is woken for the flight before is polled once more than it must be.
+        self.call.number.store(number, Ordering::Release);
+        match &mut self.room {
+            Some(room) => room.set(one),
+            None => self.room = Some(ReusableBoxFuture::new(one)),
+        }
+        if let Poll::Ready(ended) = self.poll() {
+            self.ended = Some(ended);
+            self.call.woken.note(number);
+        }
     }
 
-    /// To be polled with; nothing was noticed yet.
-    fn context(&self) -> Context<'_> {
-        self.woken.by.store(false, Ordering::Release);
-        Context::from_waker(&self.waker)
-    }
-
-    fn was_given(&self) -> bool {
-        self.woken.by.load(Ordering::Acquire)
+    /// Goes on with it. Not to be called again when it has ended.
+    pub(super) fn poll(&mut self) -> Poll<E> {
+        if let Some(ended) = self.ended.take() {
+            return Poll::Ready(ended);
+        }
+        let room = self.room.as_mut().expect("it has begun");
+        room.poll(&mut Context::from_waker(&self.waker))
     }
 }
 
-impl Wake for Woken {
+impl Wake for Call {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.by.store(true, Ordering::Release);
-        self.task.wake_by_ref();
+        self.woken.note(self.number.load(Ordering::Acquire));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::FutureExt;
     use futures_util::future::{pending, ready};
+    use futures_util::task::noop_waker_ref;
+    use std::future::poll_fn;
     use tokio::sync::oneshot;
 
-    #[test]
-    fn all_are_told_that_have_ended_and_rooms_are_used_again() {
-        // More than are polled in one turn.
-        const MANY: usize = 200;
-        let mut in_flight = InFlight::new();
-        in_flight.push(pending());
-        (0..MANY).for_each(|number| in_flight.push(ready(number)));
-        let mut endings = Vec::new();
-        assert!(in_flight.ended(&mut endings).now_or_never().is_some());
-        endings.sort_unstable();
-        assert!(endings.iter().copied().eq(0..MANY), "{endings:?}");
-        assert_eq!(in_flight.spare.len(), MANY);
+    fn woken(woken: &Woken) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        woken.take(&mut numbers, &Context::from_waker(noop_waker_ref()));
+        numbers
+    }
 
-        let mut endings = Vec::new();
-        assert!(in_flight.ended(&mut endings).now_or_never().is_none());
-        in_flight.push(ready(MANY));
-        assert_eq!(in_flight.spare.len(), MANY - 1);
-        assert!(in_flight.ended(&mut endings).now_or_never().is_some());
-        assert!(endings == [MANY] && !in_flight.is_empty());
+    #[test]
+    fn who_was_woken_is_known_and_a_room_is_used_again() {
+        let list = Arc::new(Woken::default());
+        let (mut first, mut second) = (Flight::new(&list), Flight::new(&list));
+        let (end, ended) = oneshot::channel();
+        first.begin(1, async { ended.await.ok() });
+        second.begin(2, ready(Some("at once")));
+        assert_eq!(woken(&list), [2]);
+        assert_eq!(second.poll(), Poll::Ready(Some("at once")));
+
+        end.send("later").expect("it waits");
+        assert_eq!(woken(&list), [1]);
+        assert_eq!(first.poll(), Poll::Ready(Some("later")));
+        first.begin(3, pending());
+        assert_eq!((woken(&list), first.poll()), (vec![], Poll::Pending));
+        first.begin(4, ready(None));
+        assert_eq!((woken(&list), first.poll()), (vec![4], Poll::Ready(None)));
     }
 
     #[tokio::test]
-    async fn whoever_waits_is_woken_by_the_end_of_one() {
-        let (mut in_flight, mut endings) = (InFlight::new(), Vec::new());
-        let (end, ended) = oneshot::channel();
-        in_flight.push(async { ended.await.ok() });
-        let waiting = async {
-            in_flight.ended(&mut endings).await;
-            endings.pop().flatten()
-        };
+    async fn who_polls_is_woken_by_the_first_and_finds_all() {
+        let list = Arc::new(Woken::default());
+        let (mut first, mut second) = (Flight::new(&list), Flight::new(&list));
+        let (ends, ended): (Vec<_>, Vec<_>) = (0..2).map(|_| oneshot::channel::<()>()).unzip();
+        for (flight, (number, ended)) in [&mut first, &mut second].into_iter().zip((0..).zip(ended))
+        {
+            flight.begin(number, async { drop(ended.await) });
+        }
+        let waiting = poll_fn(|cx| {
+            let mut numbers = Vec::new();
+            list.take(&mut numbers, cx);
+            if numbers.is_empty() { Poll::Pending } else { Poll::Ready(numbers) }
+        });
         let ending = async {
             tokio::task::yield_now().await;
-            end.send(7).ok()
+            ends.into_iter().for_each(|end| end.send(()).expect("it waits"));
         };
-        assert_eq!(futures_util::future::join(waiting, ending).await, (Some(7), Some(())));
+        assert_eq!(futures_util::future::join(waiting, ending).await.0, [0, 1]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Read in the order of a message's way: `sender` tries until it has an answer; `route` says where to,
 //! `ground` sees to it that this is there, `size` that the broker takes it; `publisher` has the window
-//! and the channel, `channel` publishes and hears what became of all that is `in_flight`, `returns`
+//! and the channel, `channel` publishes, `hearing` hears what became of all that is `in_flight`, `returns`
 //! says whose a returned message is, `refusal` whose fault it was when the broker closed the channel,
 //! which `bans` remembers for a while, `silence` whether it still reads, and `answer` what all that means.
 
@@ -10,7 +10,9 @@ mod answer;
 mod bans;
 mod channel;
 mod ground;
+mod hearing;
 mod in_flight;
+mod numbered;
 mod publisher;
 mod refusal;
 mod returns;

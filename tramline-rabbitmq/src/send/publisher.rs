@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tramline_core::Result;
 
 /// How old a channel must be to be given up because a queue took nothing: elections are over by then,
@@ -31,7 +31,7 @@ pub(crate) struct Publisher {
 
 /// The channel of the present connection, and what is known to be there.
 pub(crate) struct Present {
-    session_number: u64,
+    pub(super) session: Session,
     opened: Instant,
     is_given_up: AtomicBool,
     pub(crate) channel: ConfirmChannel,
@@ -52,14 +52,23 @@ impl Publisher {
     }
 
     /// A place in the window, unless it is full.
-    pub(crate) fn place_at_once(&self) -> Option<OwnedSemaphorePermit> {
-        self.window.clone().try_acquire_owned().ok()
+    pub(crate) fn place_at_once(&self) -> Option<SemaphorePermit<'_>> {
+        self.window.try_acquire().ok()
     }
 
     /// A place in the window; waits while it is full. Cancel-safe.
-    pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
-        let window = self.window.clone();
-        window.acquire_owned().await.expect("the window is never closed")
+    pub(crate) async fn place(&self) -> SemaphorePermit<'_> {
+        self.window.acquire().await.expect("the window is never closed")
+    }
+
+    /// The channel of the present connection, if that takes messages now.
+    pub(crate) fn ready(&self) -> Option<Arc<Present>> {
+        let present = self.present.lock();
+        let present = present.as_ref().filter(|present| {
+            let session = &present.session;
+            !session.has_ended() && !session.is_blocked() && present.is_usable()
+        });
+        present.cloned()
     }
 
     /// The channel on `session`.
@@ -81,8 +90,8 @@ impl Publisher {
         }
         let silence = self.silence_on(session);
         let present = Arc::new(Present {
-            session_number: session.number(),
-            channel: ConfirmChannel::open(session.clone(), &silence, self.over_tls).await?,
+            session: session.clone(),
+            channel: self.channel_on(session, &silence).await?,
             ground: Ground::new(session.clone()),
             opened: Instant::now(),
             is_given_up: AtomicBool::new(false),
@@ -92,25 +101,36 @@ impl Publisher {
         Ok(present)
     }
 
+    async fn channel_on(
+        &self,
+        session: &Session,
+        silence: &Arc<Silence>,
+    ) -> Result<ConfirmChannel> {
+        let window = self.window.clone();
+        ConfirmChannel::open(session.clone(), silence, window, self.over_tls).await
+    }
+
     /// That of the channels before on the same connection.
     fn silence_on(&self, session: &Session) -> Arc<Silence> {
         let present = self.present.lock();
-        let before = present.as_ref().filter(|one| one.session_number == session.number());
+        let before = present.as_ref().filter(|one| one.session.number() == session.number());
         before.map_or_else(|| Silence::on(session.clone()), |one| one.silence.clone())
     }
 
     fn open_on(&self, session: &Session) -> Option<Arc<Present>> {
         let present = self.present.lock();
-        let present = present.as_ref().filter(|present| {
-            present.session_number == session.number()
-                && present.channel.is_open()
-                && !present.is_given_up.load(Ordering::Relaxed)
-        });
+        let present = present
+            .as_ref()
+            .filter(|present| present.session.number() == session.number() && present.is_usable());
         present.cloned()
     }
 }
 
 impl Present {
+    fn is_usable(&self) -> bool {
+        self.channel.is_open() && !self.is_given_up.load(Ordering::Relaxed)
+    }
+
     /// Takes down that a queue took nothing on this channel, which is then used no more unless it is
     /// young. What is under way on it has its answer all the same.
     ///

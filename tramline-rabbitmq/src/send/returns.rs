@@ -9,7 +9,7 @@
 //! out what was returned first in, first out, one with each confirm. So at the moment of a confirm
 //! that carries nothing, every message that was returned before had been handed out.
 
-use std::collections::BTreeMap;
+use super::numbered::Numbered;
 
 /// Tells apart what is in flight: from exchange, routing key, id and body.
 pub(crate) type Fingerprint = u64;
@@ -17,10 +17,9 @@ pub(crate) type Fingerprint = u64;
 /// The messages of one channel that are in flight, each with who waits for it.
 #[derive(Debug)]
 pub(crate) struct Returns<W> {
-    next: u64,
     /// Where to look for the next return: messages are returned in the order in which they were sent.
     returned_before: u64,
-    in_flight: BTreeMap<u64, Flight<W>>,
+    in_flight: Numbered<Flight<W>>,
     /// How many were seen returned whose own confirm is still to come.
     unconfirmed: usize,
     /// Confirmed since the last call of `settle`.
@@ -60,10 +59,13 @@ pub(crate) enum Verdict {
 impl<W> Returns<W> {
     /// Nothing is in flight.
     pub(crate) fn new() -> Self {
+        Self::from(0)
+    }
+
+    fn from(first: u64) -> Self {
         Self {
-            next: 0,
-            returned_before: 0,
-            in_flight: BTreeMap::new(),
+            returned_before: first,
+            in_flight: Numbered::from(first),
             unconfirmed: 0,
             fresh: Vec::new(),
             fresh_empty: false,
@@ -73,11 +75,17 @@ impl<W> Returns<W> {
 
     /// A message is handed to the client. Its number.
     pub(crate) fn publish(&mut self, fingerprint: Fingerprint, waiter: W) -> u64 {
-        let number = self.next;
-        self.next += 1;
         let flight = Flight { waiter, fingerprint, returned: None, confirmed: None };
-        self.in_flight.insert(number, flight);
-        number
+        self.in_flight.push(flight)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Who waits for message `number`, unless that is known.
+    pub(crate) fn waiter(&mut self, number: u64) -> Option<&mut W> {
+        self.in_flight.get_mut(number).map(|flight| &mut flight.waiter)
     }
 
     /// The confirm of message `number` came; it may carry a message that was returned. Answers whether
@@ -90,7 +98,7 @@ impl<W> Returns<W> {
     ) -> bool {
         let confirmed = Confirmed { is_stored, carried: carried.is_some() };
         let is_known = carried.is_none_or(|(fingerprint, why)| self.mark(fingerprint, why));
-        if let Some(flight) = self.in_flight.get_mut(&number) {
+        if let Some(flight) = self.in_flight.get_mut(number) {
             self.fresh_empty |= !confirmed.carried;
             self.unconfirmed -= usize::from(flight.returned.is_some());
             flight.confirmed = Some(confirmed);
@@ -99,16 +107,22 @@ impl<W> Returns<W> {
         is_known
     }
 
+    /// Who waits for messages in flight.
+    pub(crate) fn waiters(&mut self) -> impl Iterator<Item = &mut W> {
+        self.in_flight.values_mut().map(|flight| &mut flight.waiter)
+    }
+
     /// Message `number` will not be confirmed. Who waits for it.
     pub(crate) fn lose(&mut self, number: u64) -> Option<W> {
-        let flight = self.in_flight.remove(&number)?;
+        let flight = self.in_flight.remove(number)?;
         self.unconfirmed -= usize::from(flight.returned.is_some());
         Some(flight.waiter)
     }
 
     /// The channel is gone, and with it what would have told about the rest. Who waits for them.
-    pub(crate) fn into_rest(self) -> impl Iterator<Item = W> {
-        self.in_flight.into_values().map(|flight| flight.waiter)
+    pub(crate) fn take_rest(&mut self) -> impl Iterator<Item = W> + use<W> {
+        let rest = std::mem::replace(self, Self::new());
+        rest.in_flight.into_values().map(|flight| flight.waiter)
     }
 
     /// Adds the messages about which everything is known to `settled`. To be called when every confirm that the client
@@ -124,12 +138,12 @@ impl<W> Returns<W> {
         let held = self.held.drain(..).map(|number| (number, overtaken));
         let fresh = self.fresh.drain(..).map(|number| (number, false));
         for (number, overtaken) in held.chain(fresh) {
-            let Some(flight) = self.in_flight.get(&number) else { continue };
+            let Some(flight) = self.in_flight.get(number) else { continue };
             let carried = flight.confirmed.as_ref().is_some_and(|confirmed| confirmed.carried);
             let is_sure = flight.returned.is_some() || !carried || overtaken || nothing_under_way;
             if !is_sure {
                 still_held.push(number);
-            } else if let Some(flight) = self.in_flight.remove(&number) {
+            } else if let Some(flight) = self.in_flight.remove(number) {
                 settled.push(flight.verdict());
             }
         }
@@ -138,17 +152,17 @@ impl<W> Returns<W> {
 
     /// Whose return it is: of those that are alike, the first that was sent after the last return.
     fn mark(&mut self, fingerprint: Fingerprint, why: String) -> bool {
-        let is_its = |(_, flight): &(&u64, &Flight<W>)| {
+        let is_its = |(_, flight): &(u64, &Flight<W>)| {
             flight.fingerprint == fingerprint && flight.returned.is_none()
         };
-        let found = self.in_flight.range(self.returned_before..).find(is_its);
-        let found = found.or_else(|| self.in_flight.iter().find(is_its)).map(|(number, _)| *number);
-        let Some(flight) = found.and_then(|number| self.in_flight.get_mut(&number)) else {
-            return false;
-        };
-        flight.returned = Some(why);
-        self.unconfirmed += usize::from(flight.confirmed.is_none());
-        self.returned_before = found.map_or(self.returned_before, |number| number + 1);
+        let found = self.in_flight.starting_at(self.returned_before).find(is_its);
+        let found = found.or_else(|| self.in_flight.starting_at(0).find(is_its));
+        let Some(number) = found.map(|(number, _)| number) else { return false };
+        if let Some(flight) = self.in_flight.get_mut(number) {
+            flight.returned = Some(why);
+            self.unconfirmed += usize::from(flight.confirmed.is_none());
+        }
+        self.returned_before = number + 1;
         true
     }
 }
@@ -273,8 +287,8 @@ mod tests {
     /// It would not end if it were sought among all numbers since the last one.
     #[test]
     fn a_return_is_found_after_any_number_of_messages_without_one() {
-        let mut returns = Returns::new();
-        returns.next = 1 << 60;
+        let mut returns = Returns::from(1 << 60);
+        returns.returned_before = 0;
         for waiter in [1, 2] {
             returns.publish(waiter, waiter);
         }

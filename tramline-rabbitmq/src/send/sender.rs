@@ -1,6 +1,8 @@
 //! Sends, again and again where that helps, until the broker has answered or time is up.
 
-use super::answer::{Message, Next, answer, blocked, out_of_time, unanswered, unconfirmed};
+use super::answer::{
+    Message, Next, answer, blocked, out_of_time, plain_answer, unanswered, unconfirmed,
+};
 use super::channel::{Outcome, Publication};
 use super::publisher::Present;
 use super::refusal::{forbidden, too_large};
@@ -13,8 +15,8 @@ use crate::rabbitmq::Shared;
 use crate::wire::write;
 use futures_util::future::join_all;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tramline_core::clock::{Clock, Deadline, Entropy, SystemClock, SystemEntropy};
+use tokio::sync::{SemaphorePermit, oneshot};
+use tramline_core::clock::{Clock, Deadline, Entropy, SystemClock, SystemEntropy, Timestamp};
 use tramline_core::transport::{Outgoing, Sender, Sent};
 use tramline_core::{Error, Result};
 
@@ -45,10 +47,66 @@ impl RabbitMqSender {
 /// was handed to the connection may still leave.
 impl Sender for RabbitMqSender {
     async fn send(&self, batch: &[Outgoing], deadline: Deadline) -> Vec<Sent> {
+        // What goes without waiting for anything but the answer, as most messages do, goes a short way:
+        // without a timer of its own, and with a future that is small.
+        let mut begun = None;
+        if let [outgoing] = batch
+            && let Some(present) = self.shared.publisher.ready()
+            && let Some(told) = self.submit_at_once(&present, outgoing, deadline)
+        {
+            let outcome = told.await.unwrap_or(Outcome::Lost(None));
+            if let Some(sent) = plain_answer(&outcome, outgoing) {
+                return vec![sent];
+            }
+            if let Outcome::TimedOut = outcome {
+                return vec![out_of_time(&outgoing.to, true, self.hindrance())];
+            }
+            begun = Some((present, outcome));
+        }
+        // Boxed, as it is seldom done for one message.
+        Box::pin(self.send_within(batch, begun, deadline)).await
+    }
+}
+
+/// A message that was handed to the channel.
+struct Submitted<'a> {
+    message: &'a mut Message,
+    outgoing: &'a Outgoing,
+    is_delayed: bool,
+    /// In an earlier attempt.
+    may_have_arrived: bool,
+}
+
+impl RabbitMqSender {
+    /// Publishes `outgoing` if nothing must be waited for before. Who tells what became of it.
+    fn submit_at_once(
+        &self,
+        present: &Present,
+        outgoing: &Outgoing,
+        deadline: Deadline,
+    ) -> Option<oneshot::Receiver<Outcome>> {
+        let now = SystemClock.now();
+        // What is wrong with it is found again, and told then.
+        let route = Route::of(outgoing, &self.shared.declared.names, now).ok()?;
+        if route.is_delayed() || deadline.0 <= now || !present.ground.is_prepared(&route) {
+            return None;
+        }
+        let publication = self.publication(&present.session, outgoing, route, now).ok()?;
+        let place = self.shared.publisher.place_at_once()?;
+        Some(present.channel.publish(publication, place, Some(deadline.0)))
+    }
+
+    /// Sends by `deadline`. Of a single message it may have `begun`: with what became of it where.
+    async fn send_within(
+        &self,
+        batch: &[Outgoing],
+        begun: Option<(Arc<Present>, Outcome)>,
+        deadline: Deadline,
+    ) -> Vec<Sent> {
         let mut messages: Vec<Message> = batch.iter().map(|_| Message::default()).collect();
         tokio::select! {
             biased;
-            () = self.send_all(batch, &mut messages, deadline) => {}
+            () = self.send_all(batch, &mut messages, begun, deadline) => {}
             () = SystemClock.sleep_until(deadline.0) => {}
         }
         let sent = |(message, outgoing): (Message, &Outgoing)| match message {
@@ -60,20 +118,27 @@ impl Sender for RabbitMqSender {
         };
         messages.into_iter().zip(batch).map(sent).collect()
     }
-}
 
-/// A message that was handed to the channel.
-struct Submitted<'a> {
-    message: &'a mut Message,
-    outgoing: &'a Outgoing,
-    is_delayed: bool,
-    /// In an earlier attempt.
-    may_have_arrived: bool,
-    told: oneshot::Receiver<Outcome>,
-}
-
-impl RabbitMqSender {
-    async fn send_all(&self, batch: &[Outgoing], messages: &mut [Message], deadline: Deadline) {
+    async fn send_all(
+        &self,
+        batch: &[Outgoing],
+        messages: &mut [Message],
+        begun: Option<(Arc<Present>, Outcome)>,
+        deadline: Deadline,
+    ) {
+        if let ([message], [outgoing], Some((present, outcome))) = (&mut *messages, batch, begun) {
+            *message = Message::Open { may_have_arrived: true, why: None };
+            let one = Submitted { message, outgoing, is_delayed: false, may_have_arrived: false };
+            self.take_down(&present, one, outcome).await;
+            if message.is_missing() {
+                // Whether it may be declared yet is known only of what is asked for from now on.
+                *message = Message::default();
+            } else if message.is_answered() {
+                return;
+            } else if !present.session.has_ended() {
+                tokio::time::sleep(pause(0, SystemEntropy.fraction())).await;
+            }
+        }
         for attempt in 0.. {
             let session = match self.shared.publishing.session(deadline).await {
                 Ok(session) => session,
@@ -93,7 +158,7 @@ impl RabbitMqSender {
                 }
                 continue;
             }
-            if messages.iter().all(|message| matches!(message, Message::Answered(_))) {
+            if messages.iter().all(Message::is_answered) {
                 return;
             }
             // A new connection is waited for above; what the broker did not take on this one, it may
@@ -136,20 +201,19 @@ impl RabbitMqSender {
                     let is_delayed = stage.is_some();
                     let why = stage.map(|stage| unconfirmed(&outgoing.to, &stage));
                     *message = Message::Open { may_have_arrived: true, why };
-                    let one = Submitted { message, outgoing, is_delayed, may_have_arrived, told };
-                    submitted.push(one);
+                    let one = Submitted { message, outgoing, is_delayed, may_have_arrived };
+                    submitted.push((one, told));
                 }
                 Err(error) if error.is_transient() => message.hinder(&error),
                 Err(error) => *message = Message::Answered(unanswered(may_have_arrived, error)),
             }
         }
         // Together: one that is never answered must not keep from the others what was said of them.
-        match <[Submitted<'_>; 1]>::try_from(submitted) {
-            Ok([one]) => self.hear(&present, one).await,
-            Err(many) => {
-                Box::pin(join_all(many.into_iter().map(|one| self.hear(&present, one)))).await;
-            }
-        }
+        join_all(submitted.into_iter().map(|(one, told)| async {
+            let outcome = told.await.unwrap_or(Outcome::Lost(None));
+            self.take_down(&present, one, outcome).await;
+        }))
+        .await;
     }
 
     /// Hands `outgoing` to the channel as soon as that takes it. The stage that it waits in first, if it
@@ -162,40 +226,38 @@ impl RabbitMqSender {
     ) -> Result<(Option<LegTo>, oneshot::Receiver<Outcome>)> {
         let now = SystemClock.now();
         let route = Route::of(outgoing, &self.shared.declared.names, now)?;
+        let publication = self.publication(session, outgoing, route.clone(), now)?;
+        let place = self.place(session, present, &route);
+        let place = session.unless_it_ends(place).await.flatten()?;
+        let stage = route.legs.into_iter().next().map(|leg| leg.to);
+        Ok((stage, present.channel.publish(publication, place, None)))
+    }
+
+    /// `outgoing` as it is published on `session` by `route`.
+    ///
+    /// # Errors
+    /// The broker would refuse it, or has refused one like it a moment ago.
+    fn publication(
+        &self,
+        session: &Session,
+        outgoing: &Outgoing,
+        route: Route,
+        now: Timestamp,
+    ) -> Result<Box<Publication>> {
         let properties = write(outgoing, &route.legs, now)?;
         if self.shared.publisher.bans.has_some() {
             self.shared.publisher.bans.check(&route.published(), outgoing)?;
         }
-        let body = outgoing.envelope.body.clone();
-        let (exchange, routing_key) = (route.exchange.clone(), route.routing_key.clone());
-        let publication = Box::new(Publication { exchange, routing_key, properties, body });
+        let Route { exchange, routing_key, .. } = route;
+        let envelope = outgoing.envelope.clone();
+        let publication = Box::new(Publication { exchange, routing_key, properties, envelope });
         let limits = Limits {
             body_bytes_max: self.shared.options.body_bytes_max,
             frame_bytes_max: session.frame_bytes_max(),
         };
         let is_copy = outgoing.copy.is_some();
         limits.check(&publication, is_copy, || format!("send to {}", outgoing.to))?;
-        let place = match self.place_at_once(session, present, &route) {
-            Some(place) => place,
-            // Boxed, as it is seldom waited for: a send is to be small.
-            None => {
-                let place = self.place(session, present, &route);
-                Box::pin(session.unless_it_ends(place)).await.flatten()?
-            }
-        };
-        let stage = route.legs.into_iter().next().map(|leg| leg.to);
-        Ok((stage, present.channel.publish(publication, place)))
-    }
-
-    /// A place in the window, if nothing must be waited for before `route` is taken.
-    fn place_at_once(
-        &self,
-        session: &Session,
-        present: &Present,
-        route: &Route,
-    ) -> Option<OwnedSemaphorePermit> {
-        let is_ready = present.ground.is_prepared(route) && !session.is_blocked();
-        is_ready.then(|| self.shared.publisher.place_at_once()).flatten()
+        Ok(publication)
     }
 
     /// A place in the window, when `route` can be taken.
@@ -204,16 +266,15 @@ impl RabbitMqSender {
         session: &Session,
         present: &Present,
         route: &Route,
-    ) -> Result<OwnedSemaphorePermit> {
+    ) -> Result<SemaphorePermit<'_>> {
         present.ground.prepare(route).await?;
         session.unblocked().await;
         Ok(self.shared.publisher.place().await)
     }
 
-    /// Waits for what became of one message.
-    async fn hear(&self, present: &Present, one: Submitted<'_>) {
-        let Submitted { message, outgoing, is_delayed, may_have_arrived, told } = one;
-        let outcome = told.await.unwrap_or(Outcome::Lost(None));
+    /// Takes down what became of one message.
+    async fn take_down(&self, present: &Present, one: Submitted<'_>, outcome: Outcome) {
+        let Submitted { message, outgoing, is_delayed, may_have_arrived } = one;
         let is_refused = matches!(outcome, Outcome::Answered(Verdict::Refused));
         if is_refused {
             present.refuses();

@@ -8,6 +8,7 @@
 use crate::link::Session;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What the broker has yet to answer on one connection, on whichever channel.
@@ -25,7 +26,7 @@ struct State {
 /// One channel's part. What it leaves unanswered is not waited for when it is dropped.
 pub(super) struct Share {
     silence: Arc<Silence>,
-    bytes: u64,
+    bytes: AtomicU64,
 }
 
 impl Silence {
@@ -39,7 +40,7 @@ impl Silence {
 
     /// The part of a new channel.
     pub(super) fn share(self: &Arc<Self>) -> Share {
-        Share { silence: self.clone(), bytes: 0 }
+        Share { silence: self.clone(), bytes: AtomicU64::new(0) }
     }
 
     /// Counts as an answer.
@@ -55,34 +56,33 @@ impl Silence {
 }
 
 impl Share {
-    /// These were handed to the client, one message of so many bytes each.
-    pub(super) fn handed(&mut self, messages: impl Iterator<Item = u64>) {
-        let (bytes, bytes_max) = messages.fold((0, 0), |(sum, max), one| (sum + one, one.max(max)));
-        self.bytes += bytes;
-        self.silence.0.lock().handed(bytes, bytes_max);
+    /// A message of so many bytes is handed to the client.
+    pub(super) fn handed(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.silence.0.lock().handed(bytes);
     }
 
     /// So many bytes of them were answered.
-    pub(super) fn answered(&mut self, bytes: u64) {
-        self.bytes -= bytes;
+    pub(super) fn answered(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.silence.0.lock().answered(bytes);
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.silence.0.lock().bytes -= self.bytes;
+        self.silence.0.lock().bytes -= *self.bytes.get_mut();
     }
 }
 
 impl State {
-    fn handed(&mut self, bytes: u64, bytes_max: u64) {
+    fn handed(&mut self, bytes: u64) {
         if self.bytes == 0 {
             self.heard = Instant::now();
             self.bytes_max = 0;
         }
         self.bytes += bytes;
-        self.bytes_max = self.bytes_max.max(bytes_max);
+        self.bytes_max = self.bytes_max.max(bytes);
     }
 
     fn answered(&mut self, bytes: u64) {
@@ -154,7 +154,7 @@ mod tests {
 
     fn patience(messages: &[u64]) -> u64 {
         let mut state = State { bytes: 0, bytes_max: 0, heard: Instant::now() };
-        messages.iter().for_each(|bytes| state.handed(*bytes, *bytes));
+        messages.iter().for_each(|bytes| state.handed(*bytes));
         state.patience().as_secs()
     }
 
@@ -169,9 +169,9 @@ mod tests {
     #[test]
     fn what_was_answered_takes_no_time() {
         let mut state = State { bytes: 0, bytes_max: 0, heard: Instant::now() };
-        state.handed(20 * MIB, 20 * MIB);
+        state.handed(20 * MIB);
         state.answered(20 * MIB);
-        state.handed(1000, 1000);
+        state.handed(1000);
         assert_eq!(state.patience().as_secs(), 15);
     }
 }

@@ -46,7 +46,7 @@ impl Limits {
         is_copy: bool,
         doing: impl FnOnce() -> String,
     ) -> Result<()> {
-        let body = publication.body.len() as u64;
+        let body = publication.envelope.body.len() as u64;
         if body > self.body_bytes_max {
             let limit = self.body_bytes_max;
             let why = format!("its body of {body} bytes is over the limit of {limit} (`body_max`)");
@@ -115,11 +115,12 @@ fn value_bytes(value: &AMQPValue) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
+    use tramline_core::envelope::Envelope;
 
     fn publication(properties: BasicProperties, body: usize) -> Publication {
         let (exchange, routing_key) = (ShortString::default(), "work".into());
-        Publication { exchange, routing_key, properties, body: Bytes::from(vec![0; body]) }
+        let envelope = Envelope { body: vec![0; body].into(), ..Envelope::default() }.into();
+        Publication { exchange, routing_key, properties, envelope }
     }
 
     fn with_header(bytes: usize) -> BasicProperties {
