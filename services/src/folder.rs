@@ -161,7 +161,7 @@ pub(crate) fn workspace() -> Result<PathBuf> {
 }
 
 /// Where the folders of all servers are: with what is built, so that whoever shares that shares them.
-fn root() -> Result<PathBuf> {
+pub(crate) fn root() -> Result<PathBuf> {
     let workspace = workspace()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").filter(|folder| !folder.is_empty());
     let target = workspace.join(target.unwrap_or_else(|| "target".into()));

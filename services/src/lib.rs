@@ -10,6 +10,8 @@
 //! settings has a [`rabbitmq::Server::temporary`] to itself. Both end in [`or_skip`], which lets a
 //! test pass over what cannot be had here, unless `cargo xtask test --require` forbids it.
 //!
+//! With the feature `testing` there is what tests hold beside a server, such as a vhost for each of them.
+//!
 //! To add a server: a module like `rabbitmq/` that implements [`Service`], and a line in
 //! `catalog.rs`. It links no crate of Tramline, so that it works while they do not build.
 
@@ -26,6 +28,8 @@ pub mod rabbitmq;
 mod service;
 mod skip;
 mod temporary;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use catalog::{Name, all, kinds, named, shared_kinds};
 pub use error::{Error, Result};

@@ -1,9 +1,5 @@
 //! The suite that every driver passes, on a real broker.
 
-#[path = "rabbitmq/kit.rs"]
-mod kit;
-
-use kit::Vhost;
 use std::sync::Mutex;
 use std::time::Duration;
 use tramline_conformance::TransportHarness;
@@ -16,6 +12,7 @@ use tramline_core::operate::Operate;
 use tramline_core::topology::{QueueSpec, Topology};
 use tramline_core::transport::{Source, Transport};
 use tramline_rabbitmq::{RabbitMq, RabbitMqReceiver, RabbitMqSender};
+use tramline_services::testing::{Vhost, broker};
 
 mod quorum {
     // Where there is no broker, that was told, and there is nothing to ask.
@@ -38,7 +35,7 @@ struct Broker(Mutex<Vec<Vhost>>);
 
 impl Broker {
     fn found() -> Option<Self> {
-        kit::broker().map(|_| Self::default())
+        broker().map(|_| Self::default())
     }
 
     /// To the vhost that was made last: a test asks for one.

@@ -1,6 +1,6 @@
 //! A broker that is short of memory takes nothing, and whoever consumes goes on.
 
-use crate::kit::Vhost;
+use crate::kit::{Connect, Vhost};
 use crate::receiving::{ack, next, send, source};
 use crate::topologies::{QUEUE, assert_says, shown, subscribed};
 use lapin::BasicProperties;

@@ -1,7 +1,7 @@
 //! What the broker refuses costs a channel, and nobody else notices.
 
 use crate::censor::Censor;
-use crate::kit::Vhost;
+use crate::kit::{Connect, Vhost};
 use crate::messages::{accepted, answers, main_queue, message, to, to_exchange, to_queue, within};
 use crate::receiving::{ack, body, next, source};
 use crate::topologies::{queue, spec};

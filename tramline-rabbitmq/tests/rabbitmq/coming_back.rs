@@ -1,7 +1,7 @@
 //! What was declared is there again with the next connection.
 
 use crate::censor::Censor;
-use crate::kit::Vhost;
+use crate::kit::{Connect, Vhost};
 use crate::messages::{self, accepted, after, answers, to_exchange, to_queue};
 use crate::receiving::{ack, next, send, source};
 use crate::topologies::{QUEUE, queue, refused, shown, spec, subscribed, with};

@@ -1,6 +1,6 @@
 //! A copy of another client's message has all that the message had.
 
-use crate::kit::{PATIENCE, Vhost};
+use crate::kit::{Connect, PATIENCE, Vhost};
 use crate::messages::{answers, take};
 use crate::receiving::{ack, next, send, source};
 use crate::topologies::{QUEUE, queue, spec};

@@ -1,6 +1,6 @@
 //! Queues and topics look on the broker as they were asked for, and what differs is named.
 
-use crate::kit::Vhost;
+use crate::kit::{Connect, Vhost};
 use crate::messages::{accepted, after, answers, id_of, take, to_queue, to_topic};
 use crate::topologies::{QUEUE, assert_says, queue, raw_queue, refused, spec, subscribed, with};
 use lapin::ExchangeKind;
@@ -208,9 +208,8 @@ async fn what_cannot_be_done_is_refused_before_anything_is_declared() {
 #[tokio::test]
 async fn a_user_without_permissions_is_told_which_are_needed() {
     let Some(vhost) = Vhost::fresh() else { return };
-    let path = format!("/api/permissions/{}/{}", vhost.name, vhost.url.username());
-    let few = r#"{"configure":"^tramline\\.","write":"^tramline\\.","read":"^tramline\\."}"#;
-    vhost.ask("PUT", &path, Some(few));
+    let own = r"^tramline\.";
+    vhost.permit(vhost.url.username(), own, own, own);
     let error = refused(&vhost.connect().await, &queue(spec())).await;
     assert_says(
         &error,

@@ -1,6 +1,6 @@
 //! Messages that wait arrive when they are due, whatever happens around them.
 
-use crate::kit::{PATIENCE, Raw, Vhost};
+use crate::kit::{Connect, PATIENCE, Raw, Vhost};
 use crate::messages::{
     accepted, after, answers, declare_quorum, get, id_of, ids, main_queue, message, refused, take,
     take_ids, to, to_exchange, to_queue, to_topic,

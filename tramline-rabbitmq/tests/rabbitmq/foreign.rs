@@ -1,6 +1,6 @@
 //! Exchanges and bindings of others are made as they are asked for, or joined untouched.
 
-use crate::kit::{PATIENCE, Vhost};
+use crate::kit::{Connect, PATIENCE, Vhost};
 use crate::topologies::{assert_says, queue, raw_queue, refused, shown, spec, with};
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,

@@ -18,7 +18,6 @@ mod ordering;
 mod permissions;
 mod pika;
 mod proxy;
-mod python;
 mod receiving;
 mod registry;
 mod sending;

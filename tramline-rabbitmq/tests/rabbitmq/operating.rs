@@ -1,6 +1,6 @@
 //! What operators see and do on a real broker.
 
-use crate::kit::{PATIENCE, Raw, Vhost};
+use crate::kit::{Connect, PATIENCE, Raw, Vhost};
 use crate::messages::{message, to, to_queue, within};
 use crate::receiving::source;
 use crate::topologies::{QUEUE, assert_says, queue, raw_queue, spec, with};

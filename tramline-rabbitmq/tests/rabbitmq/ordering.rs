@@ -1,6 +1,6 @@
 //! What is handled in order is handed on in order.
 
-use crate::kit::{PATIENCE, Raw, Vhost};
+use crate::kit::{Connect, PATIENCE, Raw, Vhost};
 use crate::receiving::{ack, body, declare_with, next, next_or_end, send_numbers, source};
 use lapin::types::AMQPValue;
 use std::time::Duration;

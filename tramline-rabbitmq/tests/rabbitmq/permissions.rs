@@ -1,6 +1,6 @@
 //! What a user may not send is refused alone, and the error says which permission is missing.
 
-use crate::kit::{PATIENCE, Vhost};
+use crate::kit::{Connect, PATIENCE, User, Vhost};
 use crate::messages::{
     accepted, after, answers, declare_quorum, get, id_of, refused, to_exchange, to_queue, to_topic,
 };
@@ -12,54 +12,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 use tramline_core::transport::{Sent, Transport};
 use tramline_core::{Error, ErrorKind};
-use tramline_rabbitmq::RabbitMq;
 
 const QUEUE: &str = "work";
-const PASSWORD: &str = "limited-password";
-
-/// A user of the test's own, gone when it is dropped.
-struct User<'a> {
-    vhost: &'a Vhost,
-    name: String,
-}
-
-impl<'a> User<'a> {
-    /// One who may do what these patterns allow.
-    fn of(vhost: &'a Vhost, configure: &str, write: &str, read: &str) -> Self {
-        let user = Self { vhost, name: format!("user-of-{}", vhost.name) };
-        let password = format!(r#"{{"password":"{PASSWORD}","tags":""}}"#);
-        vhost.ask("PUT", &format!("/api/users/{}", user.name), Some(&password));
-        user.permit(configure, write, read);
-        user
-    }
-
-    fn permit(&self, configure: &str, write: &str, read: &str) {
-        let rights = serde_json::json!({ "configure": configure, "write": write, "read": read });
-        let path = format!("/api/permissions/{}/{}", self.vhost.name, self.name);
-        self.vhost.ask("PUT", &path, Some(&rights.to_string()));
-    }
-
-    /// Limits what it may publish to a topic exchange, by patterns of routing keys.
-    fn permit_topic(&self, exchange: &str, write: &str) {
-        let rights = serde_json::json!({ "exchange": exchange, "write": write, "read": ".*" });
-        let path = format!("/api/topic-permissions/{}/{}", self.vhost.name, self.name);
-        self.vhost.ask("PUT", &path, Some(&rights.to_string()));
-    }
-
-    async fn connect(&self) -> RabbitMq {
-        let mut url = self.vhost.url.clone();
-        url.set_username(&self.name).unwrap();
-        url.set_password(Some(PASSWORD)).unwrap();
-        RabbitMq::connect(url.as_str()).await.unwrap()
-    }
-}
-
-impl Drop for User<'_> {
-    fn drop(&mut self) {
-        self.vhost.ask("DELETE", &format!("/api/users/{}", self.name), None);
-    }
-}
-
 async fn declare_topic(vhost: &Vhost, name: &str) {
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let (raw, table) = (vhost.raw().await, FieldTable::default());

@@ -1,7 +1,6 @@
 //! Python's `pika`, which knows nothing of us, sends to us and reads what we send.
 
-use crate::kit::{PATIENCE, Vhost};
-use crate::python::{SEND, python, script};
+use crate::kit::{Connect, PATIENCE, Vhost};
 use crate::receiving::{ack, body, declare, next, source};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use tramline_core::envelope::Envelope;
 use tramline_core::headers::Headers;
 use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::transport::{Delivery, Destination, Outgoing, Sender, Transport};
+use tramline_services::testing::{SEND, python, script};
 
 /// Takes one message, and prints all that is to be seen of it.
 const TAKE: &str = r#"

@@ -1,6 +1,6 @@
 //! Messages of any client are taken, and the broker hears how that ended.
 
-use crate::kit::{PATIENCE, Raw, Vhost};
+use crate::kit::{Connect, PATIENCE, Raw, Vhost};
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
 };

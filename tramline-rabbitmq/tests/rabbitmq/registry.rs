@@ -1,7 +1,7 @@
 //! Whoever declares at the same time, and whoever dies while declaring: the last declaration holds.
 
 use crate::cutter::Cutter;
-use crate::kit::Vhost;
+use crate::kit::{Connect, Vhost};
 use crate::topologies::{assert_says, queue, refused, shown, spec, subscribed};
 use futures_util::StreamExt;
 use lapin::options::BasicConsumeOptions;

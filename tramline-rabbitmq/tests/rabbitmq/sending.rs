@@ -1,6 +1,6 @@
 //! What is sent is in its queue when the sender says so, and the answer is the message's own.
 
-use crate::kit::{PATIENCE, Vhost};
+use crate::kit::{Connect, PATIENCE, Vhost};
 use crate::messages::{
     accepted, answers, declare, declare_quorum, get, id_of, ids, main_queue, message, refused,
     take, take_ids, to, to_exchange, to_queue, to_topic, within,

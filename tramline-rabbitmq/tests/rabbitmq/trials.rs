@@ -1,7 +1,7 @@
 //! Who may kill the process is handled alone, and the broker remembers how often.
 
 use crate::censor::{Censor, Frame};
-use crate::kit::{PATIENCE, Vhost};
+use crate::kit::{Connect, PATIENCE, Vhost};
 use crate::proxy::Proxy;
 use crate::receiving::{ack, body, cut_until_lost, declare, next, send, source};
 use crate::topologies::{assert_says, shown};
@@ -414,10 +414,8 @@ async fn in_time<T>(awaited: impl Future<Output = T>) -> T {
 
 /// Who may not publish to the exchange is never answered. For connections that begin after it.
 fn forbid_to_ask(vhost: &Vhost, forbids: bool) {
-    let user = vhost.url.username();
     let write = if forbids { "^(?!tramline.trials$)" } else { ".*" };
-    let body = format!(r#"{{"configure":".*","write":"{write}","read":".*"}}"#);
-    vhost.ask("PUT", &format!("/api/permissions/{}/{user}", vhost.name), Some(&body));
+    vhost.permit(vhost.url.username(), ".*", write, ".*");
 }
 
 fn trials(vhost: &Vhost) -> usize {

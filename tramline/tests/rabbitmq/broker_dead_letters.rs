@@ -1,6 +1,5 @@
 //! What the broker itself kills is a dead letter like any other, with the reason in our words.
 
-use crate::kit::Vhost;
 use crate::orders::{QUEUE, bus, dead_letters, declared, next, raw_send, raw_send_with, work};
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
@@ -8,6 +7,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use tramline::core::dead::Reason;
 use tramline::core::topology::QueueSpec;
 use tramline::{Endpoint, QueueName};
+use tramline_services::testing::Vhost;
 
 /// The dead letter of `work` that an operator sees, and which is handled once it was redriven.
 async fn assert_dies_of(vhost: &Vhost, endpoint: Endpoint, reason: Reason) {

@@ -1,11 +1,11 @@
 //! Exchanges by their names, and events that nobody has subscribed to.
 
 use crate::counters::Counters;
-use crate::kit::{PATIENCE, Vhost};
 use crate::orders::{Order, QUEUE, bus, next, work};
 use tokio::sync::mpsc::channel;
-use tramline::rabbitmq::{Binding, Exchange};
+use tramline::rabbitmq::{Binding, Exchange, RabbitMq};
 use tramline::{Bus, ErrorKind};
+use tramline_services::testing::{PATIENCE, Vhost};
 
 #[tokio::test]
 async fn an_event_without_subscribers_is_counted_and_an_error_by_choice() {
@@ -43,9 +43,9 @@ async fn an_event_without_subscribers_is_counted_and_an_error_by_choice() {
 async fn exchanges_of_every_kind_lead_to_an_endpoint_and_from_one_to_another() {
     let Some(vhost) = Vhost::fresh() else { return };
     let (say, mut heard) = channel(10);
-    let broker = vhost
-        .connect()
+    let broker = RabbitMq::connect(vhost.url.as_str())
         .await
+        .unwrap()
         .exchange(Exchange::direct("commands"))
         .exchange(Exchange::fanout("all"))
         .exchange(Exchange::topic("events"))

@@ -1,13 +1,13 @@
 //! What clients send that know nothing of us is handled, or is a dead letter that says why not.
 
-use crate::kit::{PATIENCE, Vhost};
 use crate::orders::{QUEUE, bus, dead_letters, declared, emptied, next, raw_send, work};
-use crate::python::{SEND, python, script};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::timeout;
 use tramline::QueueName;
 use tramline::core::dead::Reason;
+use tramline_services::testing::{PATIENCE, Vhost};
+use tramline_services::testing::{SEND, python, script};
 
 #[tokio::test]
 async fn what_pika_sends_without_any_header_is_handled_by_the_only_handler() {

@@ -5,9 +5,5 @@ mod broker_dead_letters;
 mod counters;
 mod exchanges;
 mod foreigners;
-#[path = "../../../tramline-rabbitmq/tests/rabbitmq/kit.rs"]
-mod kit;
 mod orders;
 mod permissions;
-#[path = "../../../tramline-rabbitmq/tests/rabbitmq/python.rs"]
-mod python;

@@ -1,6 +1,5 @@
 //! An order, whoever hears of it, and what a test waits for.
 
-use crate::kit::{PATIENCE, Raw, Vhost};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Confirmation};
 use serde::{Deserialize, Serialize};
@@ -10,6 +9,7 @@ use tokio::time::timeout;
 use tramline::core::erased::DynTransport;
 use tramline::core::operate::Peeked;
 use tramline::{Bus, BusBuilder, Endpoint, Failure, Message, State};
+use tramline_services::testing::{PATIENCE, Raw, Vhost};
 
 pub(crate) const QUEUE: &str = "work";
 

@@ -1,7 +1,6 @@
 //! A user of the broker with exactly the permissions that docs/rabbitmq.md lists can do everything, and
 //! with one less is told what is missing.
 
-use crate::kit::{PATIENCE, Raw, Vhost};
 use crate::orders::{Order, QUEUE, raw_send};
 use lapin::ExchangeKind;
 use lapin::options::{
@@ -17,6 +16,7 @@ use tokio::time::timeout;
 use tramline::core::name::QueueRef;
 use tramline::rabbitmq::{Exchange, RabbitMq};
 use tramline::{Bus, Endpoint, Failure, QueueName, Retry, StartError, State, TopicName};
+use tramline_services::testing::{PATIENCE, Raw, User, Vhost};
 
 /// What a service needs that declares its queue `work`, and publishes to and hears of topic `orders`.
 const DECLARES: Permissions = Permissions {
@@ -39,34 +39,10 @@ struct Permissions {
     read: &'static [&'static str],
 }
 
-/// A user of a test's own, gone when it is dropped.
-struct User<'a> {
-    vhost: &'a Vhost,
-    url: String,
-}
-
-impl<'a> User<'a> {
-    fn with(vhost: &'a Vhost, Permissions { configure, write, read }: Permissions) -> Self {
-        let name = &vhost.name;
-        vhost.ask("PUT", &format!("/api/users/{name}"), Some(r#"{"password":"p","tags":""}"#));
-        let only = |parts: &[&str]| format!("^({})$", parts.join("|"));
-        let body = serde_json::json!({
-            "configure": only(configure), "write": only(write), "read": only(read),
-        });
-        let path = format!("/api/permissions/{name}/{name}");
-        vhost.ask("PUT", &path, Some(&body.to_string()));
-        let mut url = vhost.url.clone();
-        url.set_query(None);
-        url.set_username(name).unwrap();
-        url.set_password(Some("p")).unwrap();
-        Self { vhost, url: url.into() }
-    }
-}
-
-impl Drop for User<'_> {
-    fn drop(&mut self) {
-        self.vhost.ask("DELETE", &format!("/api/users/{}", self.vhost.name), None);
-    }
+/// One with these permissions in `vhost`.
+fn user(vhost: &Vhost, Permissions { configure, write, read }: Permissions) -> User<'_> {
+    let only = |parts: &[&str]| format!("^({})$", parts.join("|"));
+    User::of(vhost, &only(configure), &only(write), &only(read))
 }
 
 /// How often each order was handled.
@@ -105,14 +81,14 @@ fn endpoint(name: &str) -> Endpoint {
 }
 
 async fn declaring(user: &User<'_>, runs: &Runs) -> Result<Bus, StartError> {
-    let bus = Bus::connect(&user.url).await.unwrap();
+    let bus = Bus::connect(user.url().as_str()).await.unwrap();
     bus.state(runs.clone()).endpoint(endpoint(QUEUE).subscribe::<Order>()).start().await
 }
 
 #[tokio::test]
 async fn who_declares_can_do_everything_with_the_permissions_that_are_listed() {
     let Some(vhost) = Vhost::fresh() else { return };
-    let (user, runs) = (User::with(&vhost, DECLARES), Runs::default());
+    let (user, runs) = (user(&vhost, DECLARES), Runs::default());
     let bus = declaring(&user, &runs).await.unwrap();
     bus.publish(&Order { order: 1 }).await.unwrap();
     bus.publish(&Order { order: 2 }).delay(Duration::from_millis(250)).await.unwrap();
@@ -181,7 +157,7 @@ async fn theirs(raw: &Raw) {
 }
 
 async fn joining(user: &User<'_>, runs: &Runs) -> Result<Bus, StartError> {
-    let broker = RabbitMq::connect(&user.url).await.unwrap();
+    let broker = RabbitMq::connect(user.url().as_str()).await.unwrap();
     let endpoint = endpoint("theirs")
         .argument("declare", "no")
         .argument("queue-type", "classic")
@@ -194,7 +170,7 @@ async fn joining(user: &User<'_>, runs: &Runs) -> Result<Bus, StartError> {
 async fn who_joins_can_do_everything_with_the_permissions_that_are_listed() {
     let Some(vhost) = Vhost::fresh() else { return };
     theirs(&vhost.raw().await).await;
-    let (user, runs) = (User::with(&vhost, JOINS), Runs::default());
+    let (user, runs) = (user(&vhost, JOINS), Runs::default());
     let bus = joining(&user, &runs).await.unwrap();
     for order in [1, 3] {
         bus.publish_to_exchange("events", "", &Order { order }).await.unwrap();
@@ -215,8 +191,8 @@ async fn who_has_a_temporary_queue_needs_its_names_besides() {
         read: &[r"tramline\..*", r"amq\.gen.*", "live-dlq", "orders"],
     };
     let Some(vhost) = Vhost::fresh() else { return };
-    let (user, runs) = (User::with(&vhost, TEMPORARY), Runs::default());
-    let bus = Bus::connect(&user.url).await.unwrap().state(runs.clone());
+    let (user, runs) = (user(&vhost, TEMPORARY), Runs::default());
+    let bus = Bus::connect(user.url().as_str()).await.unwrap().state(runs.clone());
     let live = endpoint("live").temporary().subscribe::<Order>();
     let bus = bus.endpoint(live).start().await.unwrap();
     bus.publish(&Order { order: 3 }).await.unwrap();
@@ -248,7 +224,7 @@ fn lessened(all: Permissions) -> Vec<(String, Permissions)> {
 async fn who_declares_with_one_permission_less_is_told_of_it() {
     for (gone, permissions) in lessened(DECLARES) {
         let Some(vhost) = Vhost::fresh() else { return };
-        let (user, runs) = (User::with(&vhost, permissions), Runs::default());
+        let (user, runs) = (user(&vhost, permissions), Runs::default());
         let used = async {
             let bus = declaring(&user, &runs).await.map_err(|error| error.to_string())?;
             let published = bus.publish(&Order { order: 1 }).await;
@@ -264,7 +240,7 @@ async fn who_joins_with_one_permission_less_is_told_of_it() {
     for (gone, permissions) in lessened(JOINS) {
         let Some(vhost) = Vhost::fresh() else { return };
         theirs(&vhost.raw().await).await;
-        let (user, runs) = (User::with(&vhost, permissions), Runs::default());
+        let (user, runs) = (user(&vhost, permissions), Runs::default());
         let used = async {
             let bus = joining(&user, &runs).await.map_err(|error| error.to_string())?;
             let published = bus.publish_to_exchange("events", "", &Order { order: 1 }).await;

@@ -1,13 +1,14 @@
 //! Python with `pika`, a client that knows nothing of us.
 
-use crate::kit::{PATIENCE, Vhost};
-use std::io::Write;
+use super::{PATIENCE, Vhost};
+use crate::folder::root;
+use crate::{Error, Result, or_skip};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tokio::sync::OnceCell;
 
-/// Sends the body in its second argument, with no properties at all.
-pub(crate) const SEND: &str = r#"
+/// A script that sends the body that it is given to the queue `work`, with no properties at all.
+pub const SEND: &str = r#"
 import pika, sys
 connection = pika.BlockingConnection(pika.URLParameters(sys.argv[1]))
 channel = connection.channel()
@@ -20,33 +21,28 @@ connection.close()
 ///
 /// # Panics
 /// … and `cargo xtask test --require all` forbids to pass it over.
-pub(crate) async fn python() -> Option<&'static Path> {
-    static PYTHON: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
+pub async fn python() -> Option<&'static Path> {
+    static PYTHON: OnceCell<Result<PathBuf>> = OnceCell::const_new();
     let found =
         PYTHON.get_or_init(|| async { tokio::task::spawn_blocking(install).await.unwrap() });
-    match found.await {
-        Ok(python) => Some(python),
-        Err(why) => {
-            let required = std::env::var("TRAMLINE_REQUIRE").unwrap_or_default();
-            let required = required.split(',').any(|what| what == "all");
-            assert!(!required, "not shown here: {why}, and TRAMLINE_REQUIRE forbids it");
-            let _ = writeln!(std::io::stderr(), "not shown here: {why}");
-            None
-        }
-    }
+    or_skip(found.await.as_deref().map_err(Clone::clone))
 }
 
-fn install() -> Result<PathBuf, String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pika");
+fn install() -> Result<PathBuf> {
+    let folder = root()?.join("pika");
     let python = folder.join("bin/python");
     if run(&python, &["-c", "import pika"]).is_err() {
-        run(Path::new("python3"), &["-m", "venv", "--clear", folder.to_str().unwrap()])?;
-        run(&python, &["-m", "pip", "install", "--quiet", "pika>=1.3,<2"])?;
+        provide(&folder, &python).map_err(|why| Error::Absent { kind: "pika", why })?;
     }
     Ok(python)
 }
 
-fn run(program: &Path, arguments: &[&str]) -> Result<String, String> {
+fn provide(folder: &Path, python: &Path) -> std::result::Result<(), String> {
+    run(Path::new("python3"), &["-m", "venv", "--clear", folder.to_str().unwrap()])?;
+    run(python, &["-m", "pip", "install", "--quiet", "pika>=1.3,<2"]).map(drop)
+}
+
+fn run(program: &Path, arguments: &[&str]) -> std::result::Result<String, String> {
     let output = Command::new(program).args(arguments).output();
     let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -57,7 +53,7 @@ fn run(program: &Path, arguments: &[&str]) -> Result<String, String> {
 }
 
 /// What `script` prints, given the vhost's URL and `last`.
-pub(crate) async fn script(
+pub async fn script(
     python: &'static Path,
     script: &'static str,
     vhost: &Vhost,
