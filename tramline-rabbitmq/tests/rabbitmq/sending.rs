@@ -447,7 +447,9 @@ async fn a_full_queue_that_nobody_declared_here_is_tried_until_the_deadline() {
     let arguments = [("x-max-length", AMQPValue::LongLongInt(1)), ("x-overflow", reject)];
     declare(&raw, QUEUE, arguments).await;
     accepted(&rabbitmq, to_queue(QUEUE, "a")).await;
-    match rabbitmq.sender().await.unwrap().send(&[to_queue(QUEUE, "b")], within(SOON)).await.pop() {
+    // Long enough for a busy broker to refuse it once.
+    let deadline = within(Duration::from_secs(3));
+    match rabbitmq.sender().await.unwrap().send(&[to_queue(QUEUE, "b")], deadline).await.pop() {
         Some(Sent::Unknown(error)) => assert!(error.to_string().contains("full"), "{error}"),
         other => panic!("{other:?}"),
     }
