@@ -1,8 +1,8 @@
 //! What all senders of one handle share: the window, and the channel of the present connection.
 
-use super::bans::Bans;
 use super::channel::ConfirmChannel;
 use super::ground::Ground;
+use super::recent_refusals::RecentRefusals;
 use super::silence::Silence;
 use crate::link::Session;
 use crate::options::RabbitMqOptions;
@@ -24,7 +24,7 @@ pub(crate) struct Publisher {
     window: Arc<Semaphore>,
     present: Mutex<Option<Arc<Present>>>,
     over_tls: bool,
-    pub(super) bans: Bans,
+    pub(super) recent_refusals: RecentRefusals,
     /// One opens at a time.
     opening: tokio::sync::Mutex<()>,
 }
@@ -46,7 +46,7 @@ impl Publisher {
             window: Arc::new(Semaphore::new(options.unconfirmed_max as usize)),
             present: Mutex::new(None),
             over_tls: options.tls.is_some(),
-            bans: Bans::default(),
+            recent_refusals: RecentRefusals::default(),
             opening: tokio::sync::Mutex::new(()),
         }
     }

@@ -245,8 +245,8 @@ impl RabbitMqSender {
         now: Timestamp,
     ) -> Result<Box<Publication>> {
         let properties = write(outgoing, &route.legs, now)?;
-        if self.shared.publisher.bans.has_some() {
-            self.shared.publisher.bans.check(&route.published(), outgoing)?;
+        if self.shared.publisher.recent_refusals.has_some() {
+            self.shared.publisher.recent_refusals.check(&route.published(), outgoing)?;
         }
         let Route { exchange, routing_key, .. } = route;
         let envelope = outgoing.envelope.clone();
@@ -310,7 +310,7 @@ impl RabbitMqSender {
             return too_large(broken, outgoing);
         };
         let error = forbidden.error(outgoing, &said);
-        self.shared.publisher.bans.add(forbidden, said);
+        self.shared.publisher.recent_refusals.add(forbidden, said);
         Some(error)
     }
 

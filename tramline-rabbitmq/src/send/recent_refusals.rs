@@ -14,42 +14,42 @@ use tramline_core::transport::Outgoing;
 /// How long the broker is not asked again. Whoever is permitted something meanwhile waits that long.
 const REMEMBERED: Duration = Duration::from_secs(5);
 /// Who is refused more than this at once is asked again for the oldest.
-const BANS_MAX: usize = 64;
+const REFUSALS_MAX: usize = 64;
 
 /// What was forbidden within the last seconds.
 #[derive(Debug, Default)]
-pub(super) struct Bans {
+pub(super) struct RecentRefusals {
     /// Whether there may be any: looked at for each message.
     has_some: AtomicBool,
-    bans: Mutex<Vec<Ban>>,
+    refusals: Mutex<Vec<Refusal>>,
 }
 
 #[derive(Debug)]
-struct Ban {
+struct Refusal {
     forbidden: Forbidden,
     said: String,
     since: Instant,
 }
 
-impl Bans {
+impl RecentRefusals {
     /// Remembers that the broker has just forbidden this, in the words `said`.
     pub(super) fn add(&self, forbidden: Forbidden, said: String) {
-        let mut bans = self.bans.lock();
-        bans.retain(|ban| ban.forbidden != forbidden);
-        let too_many = (bans.len() + 1).saturating_sub(BANS_MAX);
-        bans.drain(..too_many);
-        bans.push(Ban { forbidden, said, since: Instant::now() });
+        let mut refusals = self.refusals.lock();
+        refusals.retain(|refusal| refusal.forbidden != forbidden);
+        let too_many = (refusals.len() + 1).saturating_sub(REFUSALS_MAX);
+        refusals.drain(..too_many);
+        refusals.push(Refusal { forbidden, said, since: Instant::now() });
         self.has_some.store(true, Ordering::Release);
     }
 
     /// # Errors
     /// What the broker said a moment ago, if it forbade to publish there.
     pub(super) fn check(&self, to: &Published, outgoing: &Outgoing) -> Result<()> {
-        let mut bans = self.bans.lock();
-        bans.retain(|ban| ban.since.elapsed() < REMEMBERED);
-        self.has_some.store(!bans.is_empty(), Ordering::Release);
-        match bans.iter().find(|ban| ban.forbidden.holds_for(to)) {
-            Some(ban) => Err(ban.forbidden.error(outgoing, &ban.said)),
+        let mut refusals = self.refusals.lock();
+        refusals.retain(|refusal| refusal.since.elapsed() < REMEMBERED);
+        self.has_some.store(!refusals.is_empty(), Ordering::Release);
+        match refusals.iter().find(|refusal| refusal.forbidden.holds_for(to)) {
+            Some(refusal) => Err(refusal.forbidden.error(outgoing, &refusal.said)),
             None => Ok(()),
         }
     }
