@@ -154,7 +154,8 @@ async fn connect(client: TcpStream, road: Arc<Road>, generation: Generation) {
     );
 }
 
-/// Carries bytes until their source ends, and then tells the other side, unless that is lost too.
+/// Carries bytes until their source ends, and then tells the other side, unless that is lost too. If the
+/// other side is gone, what comes for it is dropped: when the client ends is to be heard all the same.
 async fn carry(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -164,6 +165,7 @@ async fn carry(
 ) {
     let mut stalls = road.stalls.subscribe();
     let mut bytes = vec![0; 16 * 1024];
+    let mut is_gone = false;
     loop {
         // The sender is in the road: it is never gone.
         let _ = stalls.wait_for(|stalls| !stalls).await;
@@ -176,9 +178,8 @@ async fn carry(
         match read {
             0 if is_lost => return std::future::pending().await,
             0 => return drop(to.shutdown().await),
-            _ if is_lost => {}
-            read if to.write_all(&bytes[..read]).await.is_err() => return,
-            _ => {}
+            _ if is_lost || is_gone => {}
+            read => is_gone = to.write_all(&bytes[..read]).await.is_err(),
         }
     }
 }
@@ -221,6 +222,15 @@ mod tests {
         let mut bytes = [0];
         let read = tokio::time::timeout(PATIENCE, client.read(&mut bytes)).await.unwrap()?;
         Ok(if read == 0 { 0 } else { bytes[0] })
+    }
+
+    async fn given_up(lost: &Lost) {
+        let given_up = async {
+            while !lost.is_given_up() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, given_up).await.unwrap();
     }
 
     async fn is_silent(client: &mut TcpStream) -> bool {
@@ -274,12 +284,21 @@ mod tests {
         assert!(is_silent(&mut other).await);
         assert!(!lost.is_given_up(), "there is another");
         drop(other);
-        let given_up = async {
-            while !lost.is_given_up() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, given_up).await.unwrap();
+        given_up(&lost).await;
+    }
+
+    #[tokio::test]
+    async fn whoever_ends_a_connection_whose_broker_has_gone_before_has_given_it_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy::to(listener.local_addr().unwrap()).await.unwrap();
+        let mut one = client(&proxy).await;
+        drop(listener.accept().await.unwrap());
+        assert_eq!(heard(&mut one).await.unwrap(), 0);
+        // More than is carried at once: what comes second cannot be written.
+        one.write_all(&[0; 100 * 1024]).await.unwrap();
+        let lost = proxy.lose(&[Direction::ToClient]);
+        drop(one);
+        given_up(&lost).await;
     }
 
     #[tokio::test]
