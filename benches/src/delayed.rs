@@ -1,30 +1,34 @@
 //! Messages that wait for their time: how late each of them leaves.
 
+use crate::arrivals::Arrivals;
 use crate::folder::{file, folder};
-use crate::hand::prepare;
-use crate::latency::Latencies;
+use crate::hand::{QUEUE, prepare};
 use crate::load::{call, runtime};
 use crate::message::OrderPlaced;
 use crate::round::{Amount, Case, Figure, Run};
-use crate::sqlite::listening;
 use crate::stopwatch::Stopwatch;
 use crate::{Bench, Result};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 use tramline::core::clock::{Clock, SystemClock, Timestamp};
 use tramline::core::transport::Transport;
-use tramline::{Bus, Memory, Sqlite};
+use tramline::{Bus, Endpoint, Memory, Sqlite};
 
 const MESSAGES: u64 = 100_000;
 /// From the first call that publishes to the first due time: all must be there by then.
 const HEAD_START: Duration = Duration::from_secs(30);
 /// From the first due time to the last.
 const SPREAD: Duration = Duration::from_secs(20);
+/// What has not come so long after the last due time is lost.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const LATE: &[Figure] = &[
     Figure { name: "late at least", unit: "ms" },
     Figure { name: "late p50", unit: "ms" },
     Figure { name: "late p99", unit: "ms" },
     Figure { name: "late at most", unit: "ms" },
+    Figure { name: "came again", unit: "msg" },
 ];
 
 pub(crate) fn cases(bench: Bench) -> Vec<Case> {
@@ -59,8 +63,14 @@ pub(crate) async fn leave<T: Transport>(
     head_start: Duration,
     spread: Duration,
 ) -> Result<Run> {
-    let latencies = Latencies::of(messages);
-    let bus = Bus::builder(transport).endpoint(listening(&latencies)).start().await?;
+    let arrivals = Arc::new(Arrivals::of(messages));
+    let note = arrivals.clone();
+    let handler = move |order: OrderPlaced| {
+        note.note(&order);
+        std::future::ready(())
+    };
+    let endpoint = Endpoint::new(QUEUE).subscribe::<OrderPlaced>().handle(handler);
+    let bus = Bus::builder(transport).endpoint(endpoint).start().await?;
     let watch = Stopwatch::start();
     let first_due = SystemClock.now().after(head_start);
     let through = bus.clone();
@@ -77,8 +87,17 @@ pub(crate) async fn leave<T: Transport>(
     if SystemClock.now() >= first_due {
         return Err("publishing took longer than the first message waits".into());
     }
-    latencies.done.wait().await;
-    let run = watch.run(messages, latencies.percentiles(&[0, 50, 99, 100]));
+    let left = first_due.after(spread).after(PATIENCE).since(SystemClock.now());
+    if timeout(left, arrivals.wait()).await.is_err() {
+        let lost = arrivals.missing();
+        return Err(format!(
+            "{lost} of {messages} messages did not come {PATIENCE:?} after the last due time"
+        )
+        .into());
+    }
+    let mut values = arrivals.late(&[0, 50, 99, 100]);
+    values.push(arrivals.again() as f64);
+    let run = watch.run(messages, values);
     let _ = bus.drain(Duration::from_secs(60)).await?;
     Ok(run)
 }

@@ -39,19 +39,24 @@ impl Latencies {
 
     /// So many percent took at most so many milliseconds.
     pub(crate) fn percentiles(&self, percents: &[usize]) -> Vec<f64> {
-        let mut micros = self.micros.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        micros.sort_unstable();
-        let last = micros.len().saturating_sub(1);
-        let at = |percent: &usize| {
-            let place = (micros.len() * percent / 100).min(last);
-            micros.get(place).map_or(f64::NAN, |micros| *micros as f64 / 1000.0)
-        };
-        percents.iter().map(at).collect()
+        let micros = self.micros.lock().unwrap_or_else(PoisonError::into_inner);
+        percentiles(micros.clone(), percents)
     }
 
     pub(crate) fn run(&self, watch: &Stopwatch, messages: u64) -> Run {
         watch.run(messages, self.percentiles(&[50, 99]))
     }
+}
+
+/// So many percent of `micros` are at most so many milliseconds.
+pub(crate) fn percentiles(mut micros: Vec<i64>, percents: &[usize]) -> Vec<f64> {
+    micros.sort_unstable();
+    let last = micros.len().saturating_sub(1);
+    let at = |percent: &usize| {
+        let place = (micros.len() * percent / 100).min(last);
+        micros.get(place).map_or(f64::NAN, |micros| *micros as f64 / 1000.0)
+    };
+    percents.iter().map(at).collect()
 }
 
 /// Calls `publish` again and again, each time when the call before has ended, and answers how long

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use tramline::Message;
 use tramline::core::clock::{Clock, SystemClock};
 
+const FIRST_ID: u64 = 1_000_000;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OrderPlaced {
     pub(crate) order_id: u64,
@@ -35,7 +37,7 @@ impl OrderPlaced {
     /// The `number`-th order, placed now. All are of the same size up to nine million.
     pub(crate) fn new(number: u64) -> Self {
         Self {
-            order_id: 1_000_000 + number,
+            order_id: FIRST_ID + number,
             user_id: 10_000 + number % 10_000,
             placed_at: SystemClock.now().as_micros(),
             units: 3,
@@ -45,6 +47,11 @@ impl OrderPlaced {
             city: "London SW1Y 4JH".into(),
             note: "leave it at the door if nobody is at home, and ring at number 14 later".into(),
         }
+    }
+
+    /// Which one it is.
+    pub(crate) fn number(&self) -> u64 {
+        self.order_id.saturating_sub(FIRST_ID)
     }
 
     pub(crate) fn cents(&self) -> i64 {

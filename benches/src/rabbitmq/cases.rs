@@ -58,7 +58,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 pub(crate) fn delayed_cases() -> Vec<Case> {
     vec![Case {
-        name: "delayed messages".to_owned(),
+        name: "delayed messages (promised: p99 250 ms)".to_owned(),
         figures: LATE,
         amount: Amount::Fixed(DELAYED),
         ours: Box::new(ours::delayed),
