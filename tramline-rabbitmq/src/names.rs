@@ -14,8 +14,9 @@ pub(crate) const OWN_PREFIX: &str = "tramline.";
 pub(crate) const DUE: &str = "tramline.due";
 /// Where a delayed message goes whose queue is gone: an exchange and a queue.
 pub(crate) const UNDELIVERABLE: &str = "tramline.undeliverable";
-/// Where an event goes that was delayed and has no subscriber any more: a queue that keeps nothing.
-pub(crate) const MISSED: &str = "tramline.missed";
+/// Where every delayed event goes beside its topic, because it may have no subscriber any more: a queue
+/// that keeps nothing.
+pub(crate) const VOID: &str = "tramline.void";
 /// Where delayed messages are sent to.
 pub(crate) const DELAY: &str = "tramline.delay";
 /// The queue that remembers what was declared.

@@ -5,7 +5,7 @@ use super::plan::Stage;
 use super::way::{End, Leg, LegTo, exchange_after, queue_of};
 use crate::declare::step::{Binding, ExchangeForm, Step};
 use crate::declare::{QueueForm, quorum};
-use crate::names::{DELAY, DUE, MISSED, UNDELIVERABLE};
+use crate::names::{DELAY, DUE, UNDELIVERABLE, VOID};
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -51,9 +51,9 @@ pub(crate) fn steps(leg: &Leg) -> Vec<Step> {
         LegTo::End(End::Exchange(exchange)) => {
             // A stage keeps what it cannot get rid of: an event without subscribers would stay in it
             // for ever.
-            let missed = Step::Bind(binding(&leg.from, MISSED, matching.clone()));
+            let void = Step::Bind(binding(&leg.from, VOID, matching.clone()));
             let ends = Step::BindExchange(binding(&leg.from, exchange, matching));
-            vec![missed_queue(), missed, ends]
+            vec![void_queue(), void, ends]
         }
     }
 }
@@ -68,10 +68,12 @@ fn stage_queue(stage: Stage) -> Step {
     Step::Queue(form)
 }
 
-fn missed_queue() -> Step {
+fn void_queue() -> Step {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    let arguments = table([("x-max-length".to_owned(), AMQPValue::LongLongInt(0))]);
-    Step::Queue(QueueForm { name: MISSED.into(), options, arguments })
+    // With no time to live the broker confirms and forgets at once. With no length it would store first:
+    // every delayed event comes here, and a stage waits for the confirm.
+    let arguments = table([("x-message-ttl".to_owned(), AMQPValue::LongLongInt(0))]);
+    Step::Queue(QueueForm { name: VOID.into(), options, arguments })
 }
 
 /// A durable exchange that gives what it has no way for to the undeliverable.

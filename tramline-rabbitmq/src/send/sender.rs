@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use std::sync::Arc;
 use tokio::sync::{SemaphorePermit, oneshot};
 use tramline_core::clock::{Clock, Deadline, Entropy, SystemClock, SystemEntropy, Timestamp};
-use tramline_core::transport::{Outgoing, Sender, Sent};
+use tramline_core::transport::{CopyOf, Outgoing, Sender, Sent};
 use tramline_core::{Error, Result};
 
 /// Sends to the queues, topics and exchanges of a broker. All senders of one handle share a channel,
@@ -65,6 +65,19 @@ impl Sender for RabbitMqSender {
         }
         // Boxed, as it is seldom done for one message.
         Box::pin(self.send_within(batch, begun, deadline)).await
+    }
+}
+
+/// A message, and which way it goes if it is published now.
+struct Planned {
+    route: Route,
+    publication: Box<Publication>,
+}
+
+impl Planned {
+    /// Whether it is promised for a moment. A retry is to come after a while.
+    fn has_moment(&self, outgoing: &Outgoing) -> bool {
+        self.route.is_delayed() && !matches!(outgoing.copy, Some(CopyOf::Retry { .. }))
     }
 }
 
@@ -224,13 +237,20 @@ impl RabbitMqSender {
         present: &Present,
         outgoing: &Outgoing,
     ) -> Result<(Option<LegTo>, oneshot::Receiver<Outcome>)> {
+        let mut planned = self.plan(session, outgoing)?;
+        let place = self.place(session, present, outgoing, &mut planned);
+        let place = session.unless_it_ends(place).await.flatten()?;
+        let Planned { route, publication } = planned;
+        let stage = route.legs.into_iter().next().map(|leg| leg.to);
+        Ok((stage, present.channel.publish(publication, place, None)))
+    }
+
+    /// What `outgoing` is when it leaves now.
+    fn plan(&self, session: &Session, outgoing: &Outgoing) -> Result<Planned> {
         let now = SystemClock.now();
         let route = Route::of(outgoing, &self.shared.declared.names, now)?;
         let publication = self.publication(session, outgoing, route.clone(), now)?;
-        let place = self.place(session, present, &route);
-        let place = session.unless_it_ends(place).await.flatten()?;
-        let stage = route.legs.into_iter().next().map(|leg| leg.to);
-        Ok((stage, present.channel.publish(publication, place, None)))
+        Ok(Planned { route, publication })
     }
 
     /// `outgoing` as it is published on `session` by `route`.
@@ -260,16 +280,33 @@ impl RabbitMqSender {
         Ok(publication)
     }
 
-    /// A place in the window, when `route` can be taken.
+    /// A place in the window, when what is planned can be taken.
+    ///
+    /// After each wait less is left until a message is due, so its way is planned anew: what waited for
+    /// its stages to be declared would be late by that.
     async fn place(
         &self,
         session: &Session,
         present: &Present,
-        route: &Route,
+        outgoing: &Outgoing,
+        planned: &mut Planned,
     ) -> Result<SemaphorePermit<'_>> {
-        present.ground.prepare(route).await?;
-        session.unblocked().await;
-        Ok(self.shared.publisher.place().await)
+        /// What is left may lead through stages that are not declared either, but not for ever.
+        const WAITS_MAX: usize = 8;
+        let mut waits = 0;
+        loop {
+            present.ground.prepare(&planned.route).await?;
+            session.unblocked().await;
+            let place = self.shared.publisher.place().await;
+            waits += 1;
+            if !planned.has_moment(outgoing) || waits == WAITS_MAX {
+                return Ok(place);
+            }
+            *planned = self.plan(session, outgoing)?;
+            if present.ground.is_prepared(&planned.route) {
+                return Ok(place);
+            }
+        }
     }
 
     /// Takes down what became of one message.
