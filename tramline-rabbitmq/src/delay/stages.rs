@@ -1,8 +1,8 @@
 //! What a delayed message meets on its way. All of it is durable and stays for ever: a stage that
 //! expired would take its messages with it.
 
+use super::hops::{Hop, HopTo, Target, exchange_after, queue_of};
 use super::plan::Stage;
-use super::way::{End, Leg, LegTo, exchange_after, queue_of};
 use crate::declare::step::{Binding, ExchangeForm, Step};
 use crate::declare::{QueueForm, quorum};
 use crate::names::{DELAY, DUE, UNDELIVERABLE, VOID};
@@ -37,22 +37,22 @@ pub(crate) fn bind_due(queue: &ShortString) -> Step {
     Step::Bind(Binding { from, to, key, arguments: FieldTable::default() })
 }
 
-/// What `leg` needs: where it leads, and the binding that understands its header.
-pub(crate) fn steps(leg: &Leg) -> Vec<Step> {
-    let matching = table([text("x-match", "all"), text(&leg.header, &leg.value)]);
-    match &leg.to {
-        LegTo::Stage(stage) => {
+/// What `hop` needs: where it leads, and the binding that understands its header.
+pub(crate) fn steps(hop: &Hop) -> Vec<Step> {
+    let matching = table([text("x-match", "all"), text(&hop.header, &hop.value)]);
+    match &hop.to {
+        HopTo::Stage(stage) => {
             let to = queue_of(*stage);
             let (after, queue) = (exchange_after(*stage), stage_queue(*stage));
-            let binding = binding(&leg.from, &to, matching);
+            let binding = binding(&hop.from, &to, matching);
             vec![exchange(&after, ExchangeKind::Headers), queue, Step::Bind(binding)]
         }
-        LegTo::End(End::Queue) => vec![Step::BindExchange(binding(&leg.from, DUE, matching))],
-        LegTo::End(End::Exchange(exchange)) => {
+        HopTo::Target(Target::Queue) => vec![Step::BindExchange(binding(&hop.from, DUE, matching))],
+        HopTo::Target(Target::Exchange(exchange)) => {
             // A stage keeps what it cannot get rid of: an event without subscribers would stay in it
             // for ever.
-            let void = Step::Bind(binding(&leg.from, VOID, matching.clone()));
-            let ends = Step::BindExchange(binding(&leg.from, exchange, matching));
+            let void = Step::Bind(binding(&hop.from, VOID, matching.clone()));
+            let ends = Step::BindExchange(binding(&hop.from, exchange, matching));
             vec![void_queue(), void, ends]
         }
     }

@@ -2,7 +2,7 @@
 
 use super::channel::Outcome;
 use super::returns::Verdict;
-use crate::delay::LegTo;
+use crate::delay::HopTo;
 use crate::error;
 use tramline_core::transport::{Destination, Outgoing, Sent};
 use tramline_core::{Error, ErrorKind};
@@ -155,7 +155,7 @@ pub(crate) fn out_of_time(
 }
 
 /// What stands in the way of a delayed message until the broker has answered.
-pub(crate) fn unconfirmed(to: &Destination, stage: &LegTo) -> Error {
+pub(crate) fn unconfirmed(to: &Destination, stage: &HopTo) -> Error {
     let why = format!("the stage of the delay, {stage}, has not confirmed it");
     error(ErrorKind::Unavailable, to).because(why)
 }

@@ -3,7 +3,7 @@
 use super::route::{Need, Route};
 use crate::declare::QueueForm;
 use crate::declare::step::{ExchangeForm, Step};
-use crate::delay::{Leg, bind_due, ground, steps};
+use crate::delay::{Hop, bind_due, ground, steps};
 use crate::error;
 use crate::link::Session;
 use crate::names::UNDELIVERABLE;
@@ -34,11 +34,11 @@ type Asking = tokio::sync::Mutex<Option<Channel>>;
 struct Known {
     has_stages: bool,
     needs: HashSet<Need>,
-    legs: HashSet<Leg>,
+    hops: HashSet<Hop>,
     /// Since when the broker has not declared what all stages stand on.
     ground_is_silent: Option<Instant>,
     /// Of what the broker did not declare in time, since when.
-    silent: HashMap<Leg, Instant>,
+    silent: HashMap<Hop, Instant>,
 }
 
 /// How long the broker may take to declare a stage, and how long it is not asked again if it did not.
@@ -46,7 +46,7 @@ const STAGE_LIMIT: Duration = Duration::from_secs(10);
 
 impl Known {
     fn has_stages_of(&self, route: &Route) -> bool {
-        self.has_stages && route.legs.iter().all(|leg| self.legs.contains(leg))
+        self.has_stages && route.hops.iter().all(|hop| self.hops.contains(hop))
     }
 }
 
@@ -84,7 +84,7 @@ impl Ground {
             self.ask_for(need).await?;
         }
         if needs_stages {
-            self.ask_for_stages(&route.legs).await?;
+            self.ask_for_stages(&route.hops).await?;
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl Ground {
     pub(crate) fn forget_stages(&self) {
         let mut known = self.known.lock();
         known.has_stages = false;
-        known.legs.clear();
+        known.hops.clear();
     }
 
     async fn ask_for(&self, need: &Need) -> Result<()> {
@@ -111,15 +111,15 @@ impl Ground {
         Ok(())
     }
 
-    async fn ask_for_stages(&self, legs: &[Leg]) -> Result<()> {
+    async fn ask_for_stages(&self, hops: &[Hop]) -> Result<()> {
         let mut asking = self.asking_for_stages.lock().await;
         let mut channel = asking.take();
         if !self.known.lock().has_stages {
             self.declare_ground(&mut channel).await?;
         }
-        for leg in legs {
-            if !self.known.lock().legs.contains(leg) {
-                self.declare_leg(&mut channel, leg).await?;
+        for hop in hops {
+            if !self.known.lock().hops.contains(hop) {
+                self.declare_hop(&mut channel, hop).await?;
             }
         }
         *asking = channel;
@@ -146,21 +146,21 @@ impl Ground {
     }
 
     /// For a while, no longer: others wait to declare another stage.
-    async fn declare_leg(&self, asking: &mut Option<Channel>, leg: &Leg) -> Result<()> {
+    async fn declare_hop(&self, asking: &mut Option<Channel>, hop: &Hop) -> Result<()> {
         let is_silent = |since: &Instant| since.elapsed() < STAGE_LIMIT;
-        if self.known.lock().silent.get(leg).is_some_and(is_silent) {
-            return Err(silent(leg));
+        if self.known.lock().silent.get(hop).is_some_and(is_silent) {
+            return Err(silent(hop));
         }
-        match tokio::time::timeout(STAGE_LIMIT, self.declare(asking, steps(leg))).await {
+        match tokio::time::timeout(STAGE_LIMIT, self.declare(asking, steps(hop))).await {
             Ok(declared) => declared?,
             Err(_) => {
-                self.known.lock().silent.insert(leg.clone(), Instant::now());
-                return Err(silent(leg));
+                self.known.lock().silent.insert(hop.clone(), Instant::now());
+                return Err(silent(hop));
             }
         }
         let mut known = self.known.lock();
-        known.silent.remove(leg);
-        known.legs.insert(leg.clone());
+        known.silent.remove(hop);
+        known.hops.insert(hop.clone());
         Ok(())
     }
 
@@ -204,8 +204,8 @@ impl Ground {
 }
 
 /// A queue whose leader is gone for good answers nothing.
-fn silent(leg: &Leg) -> Error {
-    no_answer(format!("declare the next stage of a delay behind `{}`: {}", leg.from, leg.to))
+fn silent(hop: &Hop) -> Error {
+    no_answer(format!("declare the next stage of a delay behind `{}`: {}", hop.from, hop.to))
 }
 
 /// The same of the only queue that all delays stand on.

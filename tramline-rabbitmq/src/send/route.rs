@@ -1,6 +1,6 @@
 //! Where a message is published, so that it reaches its destination.
 
-use crate::delay::{End, Leg, PAUSE_MAX, Plan, legs};
+use crate::delay::{Hop, PAUSE_MAX, Plan, Target, hops};
 use crate::names::{DELAY, Names, short};
 use lapin::types::ShortString;
 use tramline_core::clock::Timestamp;
@@ -13,7 +13,7 @@ pub(crate) struct Route {
     pub(crate) exchange: ShortString,
     pub(crate) routing_key: ShortString,
     /// None, unless the message is delayed.
-    pub(crate) legs: Vec<Leg>,
+    pub(crate) hops: Vec<Hop>,
     /// What must be there before.
     pub(crate) needs: Option<Need>,
 }
@@ -51,7 +51,7 @@ impl Route {
             _ => None,
         };
         let Some(due) = outgoing.due.filter(|due| *due > now) else {
-            return Ok(Self { exchange, routing_key, legs: Vec::new(), needs: need });
+            return Ok(Self { exchange, routing_key, hops: Vec::new(), needs: need });
         };
         let pause = due.since(now);
         let plan = match outgoing.copy {
@@ -59,12 +59,12 @@ impl Route {
             _ => Plan::scheduled(pause),
         };
         let plan = plan.ok_or_else(|| too_late(outgoing))?;
-        let (needs, end) = match need {
-            None => (Need::Queue(routing_key.clone()), End::Queue),
-            Some(need) => (need, End::Exchange(exchange.to_string())),
+        let (needs, target) = match need {
+            None => (Need::Queue(routing_key.clone()), Target::Queue),
+            Some(need) => (need, Target::Exchange(exchange.to_string())),
         };
-        let legs = legs(&plan, &end);
-        Ok(Self { exchange: DELAY.into(), routing_key, legs, needs: Some(needs) })
+        let hops = hops(&plan, &target);
+        Ok(Self { exchange: DELAY.into(), routing_key, hops, needs: Some(needs) })
     }
 
     /// Where the message is published.
@@ -74,7 +74,7 @@ impl Route {
 
     /// Whether the message waits in stages.
     pub(crate) fn is_delayed(&self) -> bool {
-        !self.legs.is_empty()
+        !self.hops.is_empty()
     }
 }
 
@@ -162,9 +162,9 @@ mod tests {
             (foreign("legacy"), through("legacy", "key", Need::Exchange)),
         ];
         for (outgoing, expected) in cases {
-            let Route { exchange, routing_key, legs, needs } = route(&outgoing).unwrap();
+            let Route { exchange, routing_key, hops, needs } = route(&outgoing).unwrap();
             assert_eq!((exchange.to_string(), routing_key.to_string(), needs), expected);
-            assert_eq!(legs, []);
+            assert_eq!(hops, []);
         }
     }
 
@@ -172,21 +172,21 @@ mod tests {
     fn what_is_delayed_begins_in_the_stages_with_the_key_of_its_end() {
         let second = Duration::from_secs(1);
         let cases = [
-            (queue(), Need::Queue("work".into()), End::Queue, "work"),
+            (queue(), Need::Queue("work".into()), Target::Queue, "work"),
             (
                 topic(),
                 Need::Topic("orders".into()),
-                End::Exchange("orders".into()),
+                Target::Exchange("orders".into()),
                 "orders.placed",
             ),
-            (foreign("x"), Need::Exchange("x".into()), End::Exchange("x".into()), "key"),
+            (foreign("x"), Need::Exchange("x".into()), Target::Exchange("x".into()), "key"),
         ];
-        for (outgoing, need, end, key) in cases {
+        for (outgoing, need, target, key) in cases {
             let route = route(&after(second, outgoing)).unwrap();
-            let plan = legs(&Plan::scheduled(second).unwrap(), &end);
+            let plan = hops(&Plan::scheduled(second).unwrap(), &target);
             let exchange = ShortString::from(DELAY);
             let expected =
-                Route { exchange, routing_key: key.into(), legs: plan, needs: Some(need) };
+                Route { exchange, routing_key: key.into(), hops: plan, needs: Some(need) };
             assert_eq!(route, expected);
         }
     }
@@ -197,7 +197,7 @@ mod tests {
         let retry = CopyOf::Retry { failures: 1, history: History::new(), marks: Marks::default() };
         let scheduled = after(pause, queue());
         let retried = Outgoing { copy: Some(retry), ..scheduled.clone() };
-        let stages = |outgoing| route(outgoing).unwrap().legs.len() - 1;
+        let stages = |outgoing| route(outgoing).unwrap().hops.len() - 1;
         assert_eq!((stages(&scheduled), stages(&retried)), (3, 1));
     }
 

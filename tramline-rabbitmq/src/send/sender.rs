@@ -9,7 +9,7 @@ use super::refusal::{forbidden, too_large};
 use super::returns::Verdict;
 use super::route::{Published, Route};
 use super::size::Limits;
-use crate::delay::LegTo;
+use crate::delay::HopTo;
 use crate::link::{LinkState, Session, pause};
 use crate::rabbitmq::Shared;
 use crate::wire::write;
@@ -236,12 +236,12 @@ impl RabbitMqSender {
         session: &Session,
         present: &Present,
         outgoing: &Outgoing,
-    ) -> Result<(Option<LegTo>, oneshot::Receiver<Outcome>)> {
+    ) -> Result<(Option<HopTo>, oneshot::Receiver<Outcome>)> {
         let mut planned = self.plan(session, outgoing)?;
         let place = self.place(session, present, outgoing, &mut planned);
         let place = session.unless_it_ends(place).await.flatten()?;
         let Planned { route, publication } = planned;
-        let stage = route.legs.into_iter().next().map(|leg| leg.to);
+        let stage = route.hops.into_iter().next().map(|hop| hop.to);
         Ok((stage, present.channel.publish(publication, place, None)))
     }
 
@@ -264,7 +264,7 @@ impl RabbitMqSender {
         route: Route,
         now: Timestamp,
     ) -> Result<Box<Publication>> {
-        let properties = write(outgoing, &route.legs, now)?;
+        let properties = write(outgoing, &route.hops, now)?;
         if self.shared.publisher.recent_refusals.has_some() {
             self.shared.publisher.recent_refusals.check(&route.published(), outgoing)?;
         }

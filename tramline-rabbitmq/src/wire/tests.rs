@@ -1,7 +1,7 @@
 //! What is written is read again.
 
 use super::{Incoming, read, write};
-use crate::delay::{End, Plan, legs};
+use crate::delay::{Plan, Target, hops};
 use bytes::Bytes;
 use lapin::message::Delivery;
 use proptest::collection::btree_map;
@@ -104,13 +104,13 @@ proptest! {
         let via = Some(Via { topic: name, subject: subject.into() });
         let last = ["tramline.delay.after-50ms", subject];
         let ways = [
-            (queue(), End::Queue, ["", "work"], None),
-            (topic, End::Exchange("orders".to_owned()), ["orders", subject], via),
+            (queue(), Target::Queue, ["", "work"], None),
+            (topic, Target::Exchange("orders".to_owned()), ["orders", subject], via),
         ];
-        for (to, end, way, via) in ways {
+        for (to, target, way, via) in ways {
             let outgoing = Outgoing { to, envelope: envelope.clone().into(), due: None, copy: None };
-            let legs = if waits { legs(&pause, &end) } else { Vec::new() };
-            let properties = write(&outgoing, &legs, NOW).unwrap();
+            let hops = if waits { hops(&pause, &target) } else { Vec::new() };
+            let properties = write(&outgoing, &hops, NOW).unwrap();
             let incoming = delivered(&outgoing, properties, if waits { last } else { way });
             prop_assert_eq!(incoming.received.complaints, []);
             prop_assert_eq!(incoming.received.record, Record::default());

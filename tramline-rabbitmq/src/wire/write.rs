@@ -1,7 +1,7 @@
 //! A message becomes properties and headers.
 
 use super::names::{APP_ID, CLUSTER_ID, CONTENT_ENCODING, is_brokers};
-use crate::delay::Leg;
+use crate::delay::Hop;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, MAX_SHORT_STRING_LENGTH, ShortString};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ const UNNAMED: [(&str, With); 3] = [
     (CLUSTER_ID, BasicProperties::with_cluster_id),
 ];
 
-/// What `outgoing` travels with when it is sent at `now`; with `legs`, if it is delayed.
+/// What `outgoing` travels with when it is sent at `now`; with `hops`, if it is delayed.
 ///
 /// Headers that [belong to the broker](is_brokers) are not written, whoever set them: the broker
 /// drops a copy with an `x-death` of the queue that it goes to, and a message has one destination,
@@ -33,10 +33,10 @@ const UNNAMED: [(&str, With); 3] = [
 ///
 /// # Errors
 /// [`ErrorKind::TooLarge`] if AMQP cannot say the name of a header.
-pub(crate) fn write(outgoing: &Outgoing, legs: &[Leg], now: Timestamp) -> Result<BasicProperties> {
-    let envelope = as_sent(outgoing, legs);
+pub(crate) fn write(outgoing: &Outgoing, hops: &[Hop], now: Timestamp) -> Result<BasicProperties> {
+    let envelope = as_sent(outgoing, hops);
     let native = native(&envelope);
-    let mut headers = table(&envelope, &Record::of(outgoing, now), &native, legs)?;
+    let mut headers = table(&envelope, &Record::of(outgoing, now), &native, hops)?;
     let mut properties = carried(native).with_delivery_mode(PERSISTENT);
     for (name, with) in UNNAMED {
         if let Some(AMQPValue::LongString(text)) = headers.get(name)
@@ -55,7 +55,7 @@ pub(crate) fn write(outgoing: &Outgoing, legs: &[Leg], now: Timestamp) -> Result
         let seconds = u64::try_from(sent_at.as_millis().div_euclid(1000));
         properties = properties.with_timestamp(seconds.unwrap_or(0));
     }
-    if let Some(millis) = time_to_live(outgoing, legs, now) {
+    if let Some(millis) = time_to_live(outgoing, hops, now) {
         properties = properties.with_expiration(millis.to_string().into());
     }
     Ok(properties)
@@ -63,9 +63,9 @@ pub(crate) fn write(outgoing: &Outgoing, legs: &[Leg], now: Timestamp) -> Result
 
 /// The envelope with the way that it takes. A direct send has none. An event that waits in stages
 /// does not come straight through its topic, so that only headers can say how it came.
-fn as_sent(outgoing: &Outgoing, legs: &[Leg]) -> Arc<Envelope> {
+fn as_sent(outgoing: &Outgoing, hops: &[Hop]) -> Arc<Envelope> {
     let via = match &outgoing.to {
-        Destination::Topic { name, subject } if !legs.is_empty() => {
+        Destination::Topic { name, subject } if !hops.is_empty() => {
             Some(Via { topic: name.clone(), subject: subject.clone() })
         }
         _ => None,
@@ -116,7 +116,7 @@ fn table(
     envelope: &Envelope,
     record: &Record,
     native: &Native,
-    legs: &[Leg],
+    hops: &[Hop],
 ) -> Result<BTreeMap<ShortString, AMQPValue>> {
     let mut table = BTreeMap::new();
     let mut refused = None;
@@ -129,7 +129,7 @@ fn table(
             put(name, value);
         }
     });
-    legs.iter().for_each(|leg| put(&leg.header, leg.value.as_str().into()));
+    hops.iter().for_each(|hop| put(&hop.header, hop.value.as_str().into()));
     refused.map_or(Ok(table), Err)
 }
 
@@ -154,8 +154,8 @@ fn amqp_value(value: HeaderValue) -> AMQPValue {
 /// dead-letter one in a stage, or a copy of one that is at work, as if its queue had killed it.
 ///
 /// The broker knows none over 2³² ms; who waits that long is told by the header.
-fn time_to_live(outgoing: &Outgoing, legs: &[Leg], now: Timestamp) -> Option<u32> {
-    if outgoing.copy.is_some() || !legs.is_empty() {
+fn time_to_live(outgoing: &Outgoing, hops: &[Hop], now: Timestamp) -> Option<u32> {
+    if outgoing.copy.is_some() || !hops.is_empty() {
         return None;
     }
     let left = outgoing.envelope.expires_at?.since(now);
@@ -166,7 +166,7 @@ fn time_to_live(outgoing: &Outgoing, legs: &[Leg], now: Timestamp) -> Option<u32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delay::{End, Plan, legs};
+    use crate::delay::{Plan, Target, hops};
     use bytes::Bytes;
     use std::time::Duration;
     use tramline_core::headers::Headers;
@@ -314,8 +314,8 @@ mod tests {
     fn only_a_first_send_without_a_delay_has_a_time_to_live() {
         let left = |micros| Some(NOW.after(Duration::from_micros(micros)));
         let expires = |expires_at| to_queue(Envelope { expires_at, ..Envelope::default() });
-        let expiration = |outgoing: &Outgoing, legs: &[Leg]| {
-            let properties = write(outgoing, legs, NOW).unwrap();
+        let expiration = |outgoing: &Outgoing, hops: &[Hop]| {
+            let properties = write(outgoing, hops, NOW).unwrap();
             assert!(header(&properties, "tramline_expires_at").is_some());
             properties.expiration().as_ref().map(ToString::to_string)
         };
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(expiration(&expires(left(longest)), &[]).as_deref(), Some("4294967295"));
         assert_eq!(expiration(&expires(left(longest + 1)), &[]), None);
 
-        let stages = legs(&Plan::retry(Duration::from_secs(1)).unwrap(), &End::Queue);
+        let stages = hops(&Plan::retry(Duration::from_secs(1)).unwrap(), &Target::Queue);
         assert_eq!(expiration(&first, &stages), None);
         let copy = Outgoing { copy: Some(CopyOf::Redrive), ..first };
         assert_eq!(expiration(&copy, &[]), None);
@@ -343,8 +343,8 @@ mod tests {
         for outgoing in [to_queue(forwarded.clone()), to_topic(forwarded.clone())] {
             assert_eq!(header_names(&written(&outgoing)), [""; 0]);
         }
-        let end = End::Exchange("orders".to_owned());
-        let stages = legs(&Plan::scheduled(Duration::from_secs(1)).unwrap(), &end);
+        let target = Target::Exchange("orders".to_owned());
+        let stages = hops(&Plan::scheduled(Duration::from_secs(1)).unwrap(), &target);
         let delayed = write(&to_topic(forwarded), &stages, NOW).unwrap();
         let headers = ["tramline_delay", "tramline_delay_1s", "tramline_subject", "tramline_topic"];
         assert_eq!(header_names(&delayed), headers);

@@ -9,9 +9,9 @@ use crate::names::{DELAY, DUE};
 use crate::wire::names::DELAY_PREFIX;
 use std::{fmt, iter};
 
-/// One leg of a delayed message's way: a header of it, and the binding that understands the header.
+/// One hop of a delayed message: a header of it, and the binding that understands the header.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Leg {
+pub(crate) struct Hop {
     /// The exchange that reads the header.
     pub(crate) from: String,
     /// The header's name.
@@ -19,38 +19,38 @@ pub(crate) struct Leg {
     /// What it says.
     pub(crate) value: String,
     /// Where the message goes then.
-    pub(crate) to: LegTo,
+    pub(crate) to: HopTo,
 }
 
-/// Where a leg leads.
+/// Where a hop leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum LegTo {
+pub(crate) enum HopTo {
     /// Into a stage.
     Stage(Stage),
     /// Out of the last stage.
-    End(End),
+    Target(Target),
 }
 
 /// Where a delayed message goes when its delay is over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum End {
+pub(crate) enum Target {
     /// To the queue that its routing key names.
     Queue,
     /// Through this exchange, with its routing key.
     Exchange(String),
 }
 
-/// The legs of `plan`: one more than it has stages.
-pub(crate) fn legs(plan: &Plan, end: &End) -> Vec<Leg> {
+/// The hops of `plan`: one more than it has stages.
+pub(crate) fn hops(plan: &Plan, target: &Target) -> Vec<Hop> {
     let stages = plan.stages().iter();
     let after = stages.clone().map(|stage| {
         let level = stage.level();
         (exchange_after(*stage), format!("{DELAY_PREFIX}_{level}"))
     });
     let froms = iter::once((DELAY.to_owned(), DELAY_PREFIX.to_owned())).chain(after);
-    let tos = stages.map(|stage| LegTo::Stage(*stage)).chain([LegTo::End(end.clone())]);
-    let leg = |((from, header), to): (_, LegTo)| Leg { from, header, value: to.value(), to };
-    froms.zip(tos).map(leg).collect()
+    let tos = stages.map(|stage| HopTo::Stage(*stage)).chain([HopTo::Target(target.clone())]);
+    let hop = |((from, header), to): (_, HopTo)| Hop { from, header, value: to.value(), to };
+    froms.zip(tos).map(hop).collect()
 }
 
 /// The queue of a stage.
@@ -63,23 +63,23 @@ pub(crate) fn exchange_after(stage: Stage) -> String {
     format!("{DELAY}.after-{}", stage.level())
 }
 
-impl LegTo {
+impl HopTo {
     fn value(&self) -> String {
         match self {
             Self::Stage(stage) => stage.to_string(),
-            Self::End(End::Queue) => "due".to_owned(),
-            Self::End(End::Exchange(exchange)) => format!("due in {exchange}"),
+            Self::Target(Target::Queue) => "due".to_owned(),
+            Self::Target(Target::Exchange(exchange)) => format!("due in {exchange}"),
         }
     }
 }
 
 /// As in errors.
-impl fmt::Display for LegTo {
+impl fmt::Display for HopTo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stage(stage) => write!(f, "queue `{}`", queue_of(*stage)),
-            Self::End(End::Queue) => write!(f, "exchange `{DUE}`"),
-            Self::End(End::Exchange(exchange)) => write!(f, "exchange `{exchange}`"),
+            Self::Target(Target::Queue) => write!(f, "exchange `{DUE}`"),
+            Self::Target(Target::Exchange(exchange)) => write!(f, "exchange `{exchange}`"),
         }
     }
 }
@@ -89,9 +89,9 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn told(plan: Option<Plan>, end: &End) -> Vec<(String, String, String)> {
-        let legs = legs(&plan.unwrap(), end).into_iter();
-        legs.map(|Leg { from, header, value, .. }| (from, header, value)).collect()
+    fn told(plan: Option<Plan>, target: &Target) -> Vec<(String, String, String)> {
+        let hops = hops(&plan.unwrap(), target).into_iter();
+        hops.map(|Hop { from, header, value, .. }| (from, header, value)).collect()
     }
 
     fn three<const N: usize>(rows: [[&str; 3]; N]) -> Vec<(String, String, String)> {
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn each_exchange_on_the_way_reads_a_header_of_its_own() {
         assert_eq!(
-            told(Plan::scheduled(Duration::from_millis(30_250)), &End::Queue),
+            told(Plan::scheduled(Duration::from_millis(30_250)), &Target::Queue),
             three([
                 ["tramline.delay", "tramline_delay", "30s"],
                 ["tramline.delay.after-10s", "tramline_delay_10s", "250ms"],
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_retry_takes_one_stage_and_a_delayed_event_ends_in_its_topic() {
         assert_eq!(
-            told(Plan::retry(Duration::from_secs(11)), &End::Exchange("orders".to_owned())),
+            told(Plan::retry(Duration::from_secs(11)), &Target::Exchange("orders".to_owned())),
             three([
                 ["tramline.delay", "tramline_delay", "12s"],
                 ["tramline.delay.after-10s", "tramline_delay_10s", "due in orders"],
