@@ -18,7 +18,6 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use parking_lot::Mutex;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::mem::take;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
@@ -206,13 +205,14 @@ pub(super) enum Ended {
 }
 
 /// Hands the message to the client when it is polled first, and ends with the confirm.
-async fn publish(channel: Arc<Channel>, mut publication: Box<Publication>) -> Ended {
+async fn publish(channel: Arc<Channel>, publication: Box<Publication>) -> Ended {
+    let Publication { exchange, routing_key, properties, envelope } = *publication;
     let written = channel.basic_publish(
-        take(&mut publication.exchange),
-        take(&mut publication.routing_key),
+        exchange,
+        routing_key,
         BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() },
-        &publication.envelope.body,
-        take(&mut publication.properties),
+        &envelope.body,
+        properties,
     );
     match written.await {
         Ok(confirm) => confirm.await.map_or_else(Ended::Unconfirmed, confirmed),

@@ -93,18 +93,22 @@ fn native(envelope: &Envelope) -> Native {
 }
 
 fn carried(native: Native) -> BasicProperties {
-    let texts: [(Option<String>, With); 5] = [
-        (native.id, BasicProperties::with_message_id),
-        (native.name, BasicProperties::with_type),
-        (native.content_type, BasicProperties::with_content_type),
-        (native.correlation_id, BasicProperties::with_correlation_id),
-        (native.reply_to, BasicProperties::with_reply_to),
-    ];
     let mut properties = BasicProperties::default();
-    for (text, with) in texts {
-        if let Some(text) = text {
-            properties = with(properties, text.into());
-        }
+    // One by one: properties are large, and a call that is not inlined moves them to and fro.
+    if let Some(id) = native.id {
+        properties = properties.with_message_id(id.into());
+    }
+    if let Some(name) = native.name {
+        properties = properties.with_type(name.into());
+    }
+    if let Some(content_type) = native.content_type {
+        properties = properties.with_content_type(content_type.into());
+    }
+    if let Some(correlation_id) = native.correlation_id {
+        properties = properties.with_correlation_id(correlation_id.into());
+    }
+    if let Some(reply_to) = native.reply_to {
+        properties = properties.with_reply_to(reply_to.into());
     }
     match native.priority {
         Some(priority) => properties.with_priority(priority),
