@@ -120,7 +120,7 @@ macro_rules! transport_suite {
                 a_returned_dead_letter_stays_one_and_an_acked_one_is_gone,
                 a_native_dead_letter_is_refused_a_pause_and_stays_what_it_is,
                 a_dead_letter_does_not_expire,
-                a_message_that_expired_at_the_broker_is_a_dead_letter_or_dropped,
+                a_message_that_expired_at_the_broker_is_a_dead_letter,
                 dead_letters_are_counted_by_name_and_reason,
                 dead_letters_are_looked_at_without_being_taken,
             }
