@@ -6,4 +6,4 @@ mod stages;
 
 pub(crate) use hops::{Hop, HopTo, Target, hops};
 pub(crate) use plan::{PAUSE_MAX, Plan, RESOLUTION};
-pub(crate) use stages::{bind_due, due_exchange, ground, steps, undeliverable};
+pub(crate) use stages::{bind_due, due_exchange, shared_steps, steps, undeliverable};

@@ -11,7 +11,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 /// Where delayed messages begin, where they end, and where they go if their end is gone.
-pub(crate) fn ground() -> Vec<Step> {
+pub(crate) fn shared_steps() -> Vec<Step> {
     let [exchange, queue, binding] = undeliverable();
     // Without an alternate: a message that finds no stage comes back to its sender.
     let entry = Step::durable(DELAY.into(), ExchangeKind::Headers);

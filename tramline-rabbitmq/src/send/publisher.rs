@@ -1,7 +1,7 @@
 //! What all senders of one handle share: the window, and the channel of the present connection.
 
 use super::channel::ConfirmChannel;
-use super::ground::Ground;
+use super::prepared::Prepared;
 use super::recent_refusals::RecentRefusals;
 use super::silence::Silence;
 use crate::link::Session;
@@ -35,7 +35,7 @@ pub(crate) struct Present {
     opened: Instant,
     is_given_up: AtomicBool,
     pub(crate) channel: ConfirmChannel,
-    pub(crate) ground: Ground,
+    pub(crate) prepared: Prepared,
     silence: Arc<Silence>,
 }
 
@@ -92,7 +92,7 @@ impl Publisher {
         let present = Arc::new(Present {
             session: session.clone(),
             channel: self.channel_on(session, &silence).await?,
-            ground: Ground::new(session.clone()),
+            prepared: Prepared::new(session.clone()),
             opened: Instant::now(),
             is_given_up: AtomicBool::new(false),
             silence,

@@ -101,7 +101,7 @@ impl RabbitMqSender {
         let now = SystemClock.now();
         // What is wrong with it is found again, and told then.
         let route = Route::of(outgoing, &self.shared.declared.names, now).ok()?;
-        if route.is_delayed() || deadline.0 <= now || !present.ground.is_prepared(&route) {
+        if route.is_delayed() || deadline.0 <= now || !present.prepared.is_prepared(&route) {
             return None;
         }
         let publication = self.publication(&present.session, outgoing, route, now).ok()?;
@@ -295,7 +295,7 @@ impl RabbitMqSender {
         const WAITS_MAX: usize = 8;
         let mut waits = 0;
         loop {
-            present.ground.prepare(&planned.route).await?;
+            present.prepared.prepare(&planned.route).await?;
             session.unblocked().await;
             let place = self.shared.publisher.place().await;
             waits += 1;
@@ -303,7 +303,7 @@ impl RabbitMqSender {
                 return Ok(place);
             }
             *planned = self.plan(session, outgoing)?;
-            if present.ground.is_prepared(&planned.route) {
+            if present.prepared.is_prepared(&planned.route) {
                 return Ok(place);
             }
         }
@@ -327,7 +327,7 @@ impl RabbitMqSender {
             Next::Answer(sent) => *message = Message::Answered(sent),
             Next::Again { why, may_have_arrived: this_time } => {
                 if is_delayed {
-                    present.ground.forget_stages();
+                    present.prepared.forget_stages();
                 }
                 let may_have_arrived = may_have_arrived || this_time;
                 *message = Message::Open { may_have_arrived, why: Some(why) };

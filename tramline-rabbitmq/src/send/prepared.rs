@@ -3,7 +3,7 @@
 use super::route::{Need, Route};
 use crate::declare::QueueForm;
 use crate::declare::step::{ExchangeForm, Step};
-use crate::delay::{Hop, bind_due, ground, steps};
+use crate::delay::{Hop, bind_due, shared_steps, steps};
 use crate::error;
 use crate::link::Session;
 use crate::names::UNDELIVERABLE;
@@ -18,7 +18,7 @@ use tramline_core::{Error, ErrorKind, Result};
 /// Remembers what was declared or looked for, so that each is asked of the broker once.
 ///
 /// It asks on a channel of its own: what the broker refuses there closes no other.
-pub(crate) struct Ground {
+pub(crate) struct Prepared {
     session: Session,
     known: Mutex<Known>,
     /// One asks at a time for what messages are sent to.
@@ -36,7 +36,7 @@ struct Known {
     needs: HashSet<Need>,
     hops: HashSet<Hop>,
     /// Since when the broker has not declared what all stages stand on.
-    ground_is_silent: Option<Instant>,
+    shared_is_silent: Option<Instant>,
     /// Of what the broker did not declare in time, since when.
     silent: HashMap<Hop, Instant>,
 }
@@ -50,7 +50,7 @@ impl Known {
     }
 }
 
-impl Ground {
+impl Prepared {
     /// Nothing is known.
     pub(crate) fn new(session: Session) -> Self {
         let (asking, asking_for_stages) = (Asking::default(), Asking::default());
@@ -74,7 +74,7 @@ impl Ground {
     /// [`ErrorKind::Unavailable`] if the connection broke; what else the broker says.
     pub(crate) async fn prepare(&self, route: &Route) -> Result<()> {
         let needs_stages = route.is_delayed() && !self.known.lock().has_stages_of(route);
-        // What is asked for on the way to a queue is bound to the ground, and stages lead to that.
+        // What is asked for on the way to a queue is bound to what all stages share, and those lead to that.
         if needs_stages {
             self.ask_for_stages(&[]).await?;
         }
@@ -115,7 +115,7 @@ impl Ground {
         let mut asking = self.asking_for_stages.lock().await;
         let mut channel = asking.take();
         if !self.known.lock().has_stages {
-            self.declare_ground(&mut channel).await?;
+            self.declare_shared(&mut channel).await?;
         }
         for hop in hops {
             if !self.known.lock().hops.contains(hop) {
@@ -127,20 +127,20 @@ impl Ground {
     }
 
     /// For a while, no longer, like each stage.
-    async fn declare_ground(&self, asking: &mut Option<Channel>) -> Result<()> {
+    async fn declare_shared(&self, asking: &mut Option<Channel>) -> Result<()> {
         let is_silent = |since: Instant| since.elapsed() < STAGE_LIMIT;
-        if self.known.lock().ground_is_silent.is_some_and(is_silent) {
-            return Err(silent_ground());
+        if self.known.lock().shared_is_silent.is_some_and(is_silent) {
+            return Err(silent_shared());
         }
-        match tokio::time::timeout(STAGE_LIMIT, self.declare(asking, ground())).await {
+        match tokio::time::timeout(STAGE_LIMIT, self.declare(asking, shared_steps())).await {
             Ok(declared) => declared?,
             Err(_) => {
-                self.known.lock().ground_is_silent = Some(Instant::now());
-                return Err(silent_ground());
+                self.known.lock().shared_is_silent = Some(Instant::now());
+                return Err(silent_shared());
             }
         }
         let mut known = self.known.lock();
-        known.ground_is_silent = None;
+        known.shared_is_silent = None;
         known.has_stages = true;
         Ok(())
     }
@@ -209,7 +209,7 @@ fn silent(hop: &Hop) -> Error {
 }
 
 /// The same of the only queue that all delays stand on.
-fn silent_ground() -> Error {
+fn silent_shared() -> Error {
     no_answer(format!("declare what all delays need, with queue {UNDELIVERABLE}"))
 }
 
