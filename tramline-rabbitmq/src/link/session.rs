@@ -191,7 +191,7 @@ impl Session {
 
     /// Ends the connection without a word, if it has not ended. The broker gives back what it held.
     pub(super) fn cut_off(&self) {
-        self.0.ended.cancel();
+        self.end();
         if let Some(socket) = self.let_go() {
             // It fails where the other side was faster.
             let _ = socket.shutdown(Shutdown::Both);

@@ -4,7 +4,7 @@
 //! the messages else. What becomes of it then is one task's to [hear](super::hearing), so that nobody's
 //! dropped future leaves half a message behind, and what was [returned](super::returns) finds its sender.
 
-use super::hearing::hear_all;
+use super::hearing::{UnderWay, hear_all};
 use super::in_flight::{Flight, Woken};
 use super::returns::{Fingerprint, Verdict};
 use super::silence::{Share, Silence};
@@ -117,7 +117,7 @@ impl ConfirmChannel {
             is_open: AtomicBool::new(true),
             entry: Mutex::new(entry),
         });
-        tokio::spawn(hear_all(line.clone(), session, over_tls));
+        tokio::spawn(hear_all(UnderWay::on(line.clone(), over_tls), session));
         Ok(Self(line))
     }
 

@@ -12,28 +12,26 @@ use std::time::Duration;
 use tramline_core::BoxFuture;
 use tramline_core::clock::{Clock, SystemClock, Timestamp};
 
-/// Hears until nothing more is published on `line`, or it is broken.
-pub(super) async fn hear_all(line: Arc<Line>, session: Session, over_tls: bool) {
+/// Hears until nothing more is published on the line, or it is broken.
+pub(super) async fn hear_all(mut under_way: UnderWay, session: Session) {
     /// For what was under way when the channel broke: it ends with that.
     const END_LIMIT: Duration = Duration::from_secs(1);
-    let mut under_way = UnderWay::on(line, over_tls);
     let mut deadline = NextDeadline::default();
     while under_way.broken.is_none() {
         tokio::select! {
             biased;
-            goes_on = under_way.hear() => if !goes_on { break },
+            goes_on = under_way.hear_until(&mut deadline) => if !goes_on { break },
             () = session.ended() => break,
-            () = deadline.passes() => under_way.tell_late(),
         }
-        deadline.set(under_way.earliest_deadline);
     }
     under_way.line.close();
     // Some were confirmed before, and of the others only those that the broker had say why it broke.
-    let _ = tokio::time::timeout(END_LIMIT, async { while under_way.hear().await {} }).await;
+    let rest = async { while under_way.hear_until(&mut deadline).await {} };
+    let _ = tokio::time::timeout(END_LIMIT, rest).await;
 }
 
 /// What was handed to the client and is not answered yet.
-struct UnderWay {
+pub(super) struct UnderWay {
     line: Arc<Line>,
     returns: Returns<Waiter>,
     /// Why the channel broke, if it has.
@@ -51,7 +49,8 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    fn on(line: Arc<Line>, over_tls: bool) -> Self {
+    /// Of `line`, which is encrypted if it is `over_tls`.
+    pub(super) fn on(line: Arc<Line>, over_tls: bool) -> Self {
         Self {
             line,
             returns: Returns::new(),
@@ -63,6 +62,20 @@ impl UnderWay {
             left: Vec::new(),
             settled: Vec::new(),
         }
+    }
+
+    /// [`hear`](Self::hear), or tells those whose time is up at the next `deadline`, which it sets.
+    async fn hear_until(&mut self, deadline: &mut NextDeadline) -> bool {
+        let goes_on = tokio::select! {
+            biased;
+            () = deadline.passes() => {
+                self.tell_late();
+                true
+            }
+            goes_on = self.hear() => goes_on,
+        };
+        deadline.set(self.earliest_deadline);
+        goes_on
     }
 
     /// Ends when anything has become of a message, and everybody was told of whom it is known by then;
@@ -175,7 +188,7 @@ impl UnderWay {
     }
 }
 
-/// Nobody is left waiting, whatever ends the task.
+/// Nobody is left waiting, whatever ends the task, and if it never began.
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.line.close();
@@ -189,6 +202,10 @@ impl Drop for UnderWay {
     }
 }
 
+/// How long the timer runs at most: it stands still while the machine is suspended, and deadlines are
+/// moments of the wall clock.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// A timer that is set again only for another moment.
 #[derive(Default)]
 struct NextDeadline {
@@ -200,11 +217,12 @@ impl NextDeadline {
     fn set(&mut self, at: Option<Timestamp>) {
         if self.at != at || self.sleep.is_none() {
             self.at = at;
-            self.sleep = at.map(|at| SystemClock.sleep_until(at));
+            let look_at = SystemClock.now().after(LOOK_EVERY);
+            self.sleep = at.map(|at| SystemClock.sleep_until(at.min(look_at)));
         }
     }
 
-    /// Ends when the deadline has passed, if there is one. Cancel-safe.
+    /// Ends when the deadline has passed, or may have, if there is one. Cancel-safe.
     async fn passes(&mut self) {
         match &mut self.sleep {
             Some(sleep) => {

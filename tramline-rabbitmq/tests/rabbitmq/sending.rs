@@ -14,6 +14,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use std::collections::HashSet;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tramline_core::ErrorKind;
 use tramline_core::clock::Timestamp;
 use tramline_core::envelope::Envelope;
@@ -190,6 +191,26 @@ async fn connections_that_break_under_load_lose_nothing_that_was_accepted() {
         expected.remove(&id_of(&got));
     }
     assert!(expected.is_empty(), "{} accepted messages are lost", expected.len());
+}
+
+#[test]
+fn who_sends_when_the_runtime_of_the_connection_is_gone_is_answered_by_the_deadline() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let runtime = || Runtime::new().unwrap();
+    let connected = runtime();
+    let rabbitmq = connected.block_on(async {
+        declare_quorum(&vhost.raw().await, QUEUE).await;
+        let rabbitmq = vhost.connect().await;
+        accepted(&rabbitmq, to_queue(QUEUE, "first")).await;
+        rabbitmq
+    });
+    connected.shutdown_background();
+    let sent = runtime().block_on(async {
+        let sender = rabbitmq.sender().await.unwrap();
+        let batch = [to_queue(QUEUE, "a")];
+        tokio::time::timeout(PATIENCE, sender.send(&batch, within(SOON))).await.unwrap().pop()
+    });
+    assert!(matches!(sent, Some(Sent::Unknown(_) | Sent::Refused(_))), "{sent:?}");
 }
 
 #[tokio::test]
