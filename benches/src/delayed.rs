@@ -1,14 +1,13 @@
 //! Messages that wait for their time: how late each of them leaves.
 
-use crate::arrivals::Arrivals;
 use crate::folder::{file, folder};
 use crate::hand::{QUEUE, prepare};
+use crate::latency::Latencies;
 use crate::load::{call, runtime};
 use crate::message::OrderPlaced;
 use crate::round::{Amount, Case, Figure, Run};
 use crate::stopwatch::Stopwatch;
 use crate::{Bench, Result};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use tramline::core::clock::{Clock, SystemClock, Timestamp};
@@ -63,7 +62,7 @@ pub(crate) async fn leave<T: Transport>(
     head_start: Duration,
     spread: Duration,
 ) -> Result<Run> {
-    let arrivals = Arc::new(Arrivals::of(messages));
+    let arrivals = Latencies::of(messages);
     let note = arrivals.clone();
     let handler = move |order: OrderPlaced| {
         note.note(&order);
@@ -88,15 +87,15 @@ pub(crate) async fn leave<T: Transport>(
         return Err("publishing took longer than the first message waits".into());
     }
     let left = first_due.after(spread).after(PATIENCE).since(SystemClock.now());
-    if timeout(left, arrivals.wait()).await.is_err() {
-        let lost = arrivals.missing();
+    if timeout(left, arrivals.done.wait()).await.is_err() {
+        let lost = arrivals.done.left();
         return Err(format!(
             "{lost} of {messages} messages did not come {PATIENCE:?} after the last due time"
         )
         .into());
     }
-    let mut values = arrivals.late(&[0, 50, 99, 100]);
-    values.push(arrivals.again() as f64);
+    let mut values = arrivals.percentiles(&[0, 50, 99, 100]);
+    values.push(arrivals.done.again() as f64);
     let run = watch.run(messages, values);
     let _ = bus.drain(Duration::from_secs(60)).await?;
     Ok(run)

@@ -17,7 +17,8 @@ pub(crate) const PACE: u64 = 1000;
 pub(crate) const FIGURES: &[Figure] =
     &[Figure { name: "p50", unit: "ms" }, Figure { name: "p99", unit: "ms" }];
 
-/// How long each message took from the call that published it to its handler. Clones are the same.
+/// How long after its time each message came first: the time of the call that published it, or for
+/// which it was published. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Latencies {
     pub(crate) done: Completion,
@@ -32,9 +33,12 @@ impl Latencies {
 
     /// A handler has begun.
     pub(crate) fn note(&self, order: &OrderPlaced) {
-        let micros = SystemClock.now().as_micros() - order.placed_at;
-        self.micros.lock().unwrap_or_else(PoisonError::into_inner).push(micros);
-        self.done.count();
+        let took = SystemClock.now().as_micros() - order.placed_at;
+        // Until it is in, who was told that this was the last one cannot look.
+        let mut micros = self.micros.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.done.count(order.number()) {
+            micros.push(took);
+        }
     }
 
     /// So many percent took at most so many milliseconds.

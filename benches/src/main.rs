@@ -24,7 +24,6 @@
 //! Every message is an order event of 256 bytes of JSON. Nothing here is asserted but that no
 //! message is lost: a slow machine fails no test.
 
-mod arrivals;
 mod cli;
 mod completion;
 mod cpu;

@@ -36,6 +36,13 @@ fn columns(beside: &str) {
     );
 }
 
+/// So many messages were handled twice, which a broker may bring about.
+pub(crate) fn came_again(messages: u64) {
+    if messages > 0 {
+        eprintln!("{messages} messages came again");
+    }
+}
+
 /// A line for each figure of a case.
 pub(crate) fn rows(case: &Case, measured: &Measured) {
     for (index, figure) in case.figures.iter().enumerate() {

@@ -74,7 +74,7 @@ fn endpoint(done: &Completion) -> Endpoint {
     let done = done.clone();
     let handler = move |order: OrderPlaced| {
         black_box(&order);
-        done.count();
+        done.count(order.number());
         std::future::ready(())
     };
     Endpoint::new("orders").subscribe::<OrderPlaced>().concurrency(CONCURRENCY).handle(handler)

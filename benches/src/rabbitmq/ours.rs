@@ -10,7 +10,7 @@ use crate::load::{call, runtime};
 use crate::message::OrderPlaced;
 use crate::round::Run;
 use crate::stopwatch::Stopwatch;
-use crate::{Result, latency};
+use crate::{Result, latency, table};
 use std::hint::black_box;
 use std::time::Duration;
 use tramline::{Bus, BusBuilder, Endpoint, RabbitMq};
@@ -57,7 +57,7 @@ pub(super) fn consume(messages: u64) -> Result<Run> {
         let count = done.clone();
         let handler = move |order: OrderPlaced| {
             black_box(&order);
-            count.count();
+            count.count(order.number());
             std::future::ready(())
         };
         let watch = Stopwatch::start();
@@ -66,7 +66,9 @@ pub(super) fn consume(messages: u64) -> Result<Run> {
         done.wait().await;
         // All is acked when the bus has drained.
         let _ = bus.drain(DRAIN).await?;
-        Ok(watch.rate(messages))
+        let run = watch.rate(messages);
+        table::came_again(done.again());
+        Ok(run)
     })
 }
 

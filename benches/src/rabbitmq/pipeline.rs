@@ -12,6 +12,7 @@ use crate::message::{OrderPaid, OrderPlaced};
 use crate::round::Run;
 use crate::stopwatch::Stopwatch;
 use crate::store::{INSERT, TABLE};
+use crate::table;
 use std::time::Duration;
 use tramline::{Bus, Endpoint, Failure, RabbitMq, Sqlite, State, Tx};
 
@@ -38,6 +39,7 @@ pub(super) fn run(messages: u64) -> Result<Run> {
         done.wait().await;
         let run = watch.rate(messages);
         let _ = bus.drain(Duration::from_secs(60)).await?;
+        table::came_again(done.again());
         Ok(run)
     })
 }
@@ -56,6 +58,6 @@ async fn charge(order: OrderPlaced, tx: Tx<Sqlite>) -> std::result::Result<(), F
     })
 }
 
-async fn count(_: OrderPaid, State(done): State<Completion>) {
-    done.count();
+async fn count(OrderPaid(order): OrderPaid, State(done): State<Completion>) {
+    done.count(order.number());
 }

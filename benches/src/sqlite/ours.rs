@@ -72,7 +72,7 @@ pub(super) async fn handle_all(sqlite: Sqlite, messages: u64, concurrency: usize
     let count = done.clone();
     let handler = move |order: OrderPlaced| {
         black_box(&order);
-        count.count();
+        count.count(order.number());
         std::future::ready(())
     };
     let endpoint =

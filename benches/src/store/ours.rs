@@ -43,10 +43,11 @@ async fn charge(
     State(done): State<Completion>,
     tx: Tx<Sqlite>,
 ) -> std::result::Result<(), Failure> {
+    let number = order.number();
     tx.write(move |db| {
         db.execute(INSERT, (order.order_id as i64, order.cents()))?;
         db.publish(&OrderPaid(order.clone()))
     })?;
-    done.count();
+    done.count(number);
     Ok(())
 }
