@@ -9,7 +9,7 @@ use crate::send::Publisher;
 use lapin::types::ShortString;
 use std::sync::Arc;
 use tramline_core::Result;
-use tramline_core::clock::Deadline;
+use tramline_core::clock::{Clock, Deadline, SystemClock};
 use tramline_core::name::QueueRef;
 
 /// A broker. Clones share its two connections: one publishes, one consumes. A third is there while
@@ -124,7 +124,11 @@ impl RabbitMq {
 
     /// Ends both connections, by `deadline` at the latest.
     pub(crate) async fn close_by(&self, deadline: Deadline) {
-        self.shared.leases.tell_all();
+        tokio::select! {
+            biased;
+            () = self.shared.leases.tell_all() => {}
+            () = SystemClock.sleep_until(deadline.0) => {}
+        }
         let (publishing, consuming) = (&self.shared.publishing, &self.shared.consuming);
         futures_util::future::join(publishing.close(deadline), consuming.close(deadline)).await;
     }

@@ -1,6 +1,7 @@
 //! What one channel delivered, for as long as the channel lives.
 
 use super::flag::Flag;
+use super::frames::Frames;
 use super::ledger::Ledger;
 use super::order::Order;
 use crate::link::Session;
@@ -13,6 +14,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use tokio::time::{sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tramline_core::name::QueueRef;
 use tramline_core::settlement::Settled;
@@ -52,6 +54,7 @@ struct Books {
     /// It hands out nothing more, and keeps the broker from others until the channel ends.
     retired: Option<Consumer>,
     ledger: Ledger,
+    frames: Frames,
     /// The receiver has nothing more to hand out: no more will be done soon than is at work.
     at_rest: bool,
     /// The keeper was told that something waits.
@@ -72,6 +75,7 @@ impl Lease {
             channel: Some(channel),
             retired: None,
             ledger: Ledger::default(),
+            frames: Frames::default(),
             at_rest: false,
             is_due: false,
             withheld_until: None,
@@ -197,7 +201,8 @@ impl Lease {
     pub(crate) fn lose(&self) {
         self.tell_all();
         self.lost.cancel();
-        self.books.lock().let_go();
+        let (channel, retired) = self.books.lock().let_go();
+        end(channel, retired);
     }
 
     /// Nothing more is handed out. `consumer` stays until the last delivery has let go of this lease;
@@ -262,12 +267,38 @@ impl Lease {
 }
 
 impl Drop for Lease {
+    /// The channel stays until the broker has heeded all, as far as there is a runtime to wait in.
     fn drop(&mut self) {
-        if !self.is_lost() {
+        let is_lost = self.is_lost();
+        if !is_lost {
             self.tell_all();
         }
         self.lost.cancel();
-        self.books.get_mut().let_go();
+        let books = self.books.get_mut();
+        let heeded_at = books.frames.all_heeded_at(Instant::now()).filter(|_| !is_lost);
+        let (channel, retired) = books.let_go();
+        match (heeded_at, tokio::runtime::Handle::try_current()) {
+            (Some(at), Ok(runtime)) => {
+                self.origin.shared.leases.has_ended(at);
+                let session = self.session.clone();
+                runtime.spawn(async move {
+                    let _ = timeout_at(at.into(), session.ended()).await;
+                    end(channel, retired);
+                });
+            }
+            _ => end(channel, retired),
+        }
+    }
+}
+
+/// Ends `channel`, if nobody else holds it.
+fn end(channel: Option<Channel>, retired: Option<Consumer>) {
+    if let (Some(channel), Some(_)) = (channel, &retired) {
+        // Closed before the consumer is let go of: that would cancel it first.
+        let closed = channel.close(REPLY_SUCCESS, "what is left goes back".into());
+        if let Some(Err(error)) = closed.now_or_never() {
+            tracing::debug!(%error, "the channel had ended before it was closed");
+        }
     }
 }
 
@@ -279,20 +310,38 @@ impl fmt::Debug for Lease {
 
 /// The leases of one handle.
 #[derive(Debug, Default)]
-pub(crate) struct Leases(Mutex<Vec<Weak<Lease>>>);
+pub(crate) struct Leases {
+    living: Mutex<Vec<Weak<Lease>>>,
+    /// When the broker has heeded what was told by those that have ended.
+    heeded_at: Mutex<Option<Instant>>,
+}
 
 impl Leases {
     /// Remembers `lease` while it lives.
     pub(super) fn add(&self, lease: &Arc<Lease>) {
-        let mut leases = self.0.lock();
+        let mut leases = self.living.lock();
         leases.retain(|lease| lease.strong_count() > 0);
         leases.push(Arc::downgrade(lease));
     }
 
-    /// Tells the broker of everything that is done, for who is about to close the connection.
-    pub(crate) fn tell_all(&self) {
-        let leases: Vec<_> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
-        leases.iter().filter(|lease| !lease.is_lost()).for_each(|lease| lease.tell_all());
+    fn has_ended(&self, heeded_at: Instant) {
+        let mut latest = self.heeded_at.lock();
+        *latest = (*latest).max(Some(heeded_at));
+    }
+
+    /// Tells the broker of everything that is done, and leaves it a moment to heed it, for who is about
+    /// to close the connection. Cancel-safe.
+    pub(crate) async fn tell_all(&self) {
+        let leases: Vec<_> = self.living.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut heeded_at = *self.heeded_at.lock();
+        for lease in leases.iter().filter(|lease| !lease.is_lost()) {
+            lease.tell_all();
+            heeded_at = heeded_at.max(lease.books.lock().frames.all_heeded_at(Instant::now()));
+        }
+        drop(leases);
+        if let Some(at) = heeded_at {
+            sleep_until(at.into()).await;
+        }
     }
 }
 
@@ -314,30 +363,25 @@ impl Books {
     }
 
     fn tell_overdue(&mut self) -> Result<(), Gone> {
-        self.ledger.sweep().into_iter().try_for_each(|tag| self.ack(tag, false))
+        let overdue = self.ledger.sweep();
+        overdue.into_iter().try_for_each(|tag| self.ack(tag, false))
     }
 
-    fn tell_returned(&self, tag: u64) -> Result<(), Gone> {
+    fn tell_returned(&mut self, tag: u64) -> Result<(), Gone> {
         let Some(channel) = &self.channel else { return Err(Gone) };
+        self.frames.sent(Instant::now());
         let options = BasicNackOptions { requeue: true, multiple: false };
         handed_over(channel.basic_nack(tag, options).now_or_never())
     }
 
-    /// Ends the channel, if nobody else holds it.
-    fn let_go(&mut self) {
-        let channel = self.channel.take();
-        if let (Some(channel), Some(_)) = (channel, &self.retired) {
-            // Closed before the consumer is let go of: that would cancel it first.
-            let closed = channel.close(REPLY_SUCCESS, "what is left goes back".into());
-            if let Some(Err(error)) = closed.now_or_never() {
-                tracing::debug!(%error, "the channel had ended before it was closed");
-            }
-        }
-        self.retired = None;
+    /// The channel, to be ended, and the consumer that stays until then.
+    fn let_go(&mut self) -> (Option<Channel>, Option<Consumer>) {
+        (self.channel.take(), self.retired.take())
     }
 
-    fn ack(&self, tag: u64, multiple: bool) -> Result<(), Gone> {
+    fn ack(&mut self, tag: u64, multiple: bool) -> Result<(), Gone> {
         let Some(channel) = &self.channel else { return Err(Gone) };
+        self.frames.sent(Instant::now());
         handed_over(channel.basic_ack(tag, BasicAckOptions { multiple }).now_or_never())
     }
 }

@@ -11,6 +11,7 @@ mod cutter;
 mod declaring;
 mod delaying;
 mod foreign;
+mod heeding;
 mod kit;
 mod messages;
 mod operating;

@@ -92,7 +92,7 @@ pub(crate) async fn next_or_end(receiver: &mut RabbitMqReceiver) -> Option<Rabbi
     next.expect("a message or the end in time").unwrap()
 }
 
-async fn take(receiver: &mut RabbitMqReceiver, count: usize) -> Vec<RabbitMqDelivery> {
+pub(crate) async fn take(receiver: &mut RabbitMqReceiver, count: usize) -> Vec<RabbitMqDelivery> {
     let mut taken = Vec::new();
     while taken.len() < count {
         taken.push(next(receiver).await);
