@@ -1,8 +1,11 @@
 //! One confirm channel, on which all senders publish.
 //!
 //! One message at a time is handed to the client: the numbers of its confirms would not be those of
-//! the messages else. What becomes of it then is one task's to [hear](super::hearing), so that nobody's
-//! dropped future leaves half a message behind, and what was [returned](super::returns) finds its sender.
+//! the messages else. While few are in flight their senders do that, without the way to another task
+//! and back; with many they would wait for each other, so they leave it to the task that
+//! [hears](super::hearing) what becomes of all, which hands over what has gathered in one go. That is its
+//! own so that nobody's dropped future leaves half a message behind, and what was
+//! [returned](super::returns) finds its sender.
 
 use super::hearing::{UnderWay, hear_all};
 use super::in_flight::{Flight, Woken};
@@ -58,22 +61,35 @@ pub(super) struct Line {
     pub(super) woken: Arc<Woken>,
     /// Where the places come from that are given back when the broker has answered.
     pub(super) window: Arc<Semaphore>,
+    /// With fewer free places many are in flight.
+    few_in_flight: usize,
     /// Looked at for each message: no lock.
     is_open: AtomicBool,
-    /// Locked while a message is handed to the client, which gives it its number then.
+    /// Locked while a sender hands a message to the client.
     pub(super) entry: Mutex<Entry>,
 }
 
 pub(super) struct Entry {
     /// Nothing is taken any more.
     pub(super) is_closed: bool,
+    /// The number of the message that comes next.
     next: u64,
     /// What was taken and is not known to the task yet. Bounded by the window.
-    pub(super) fresh: Vec<(Fingerprint, Waiter)>,
-    /// Rooms for what comes.
+    pub(super) fresh: Vec<Fresh>,
+    /// There is something that the task is to hand to the client, so what comes now is behind it.
+    pub(super) has_unsent: bool,
+    /// Rooms for what senders hand to the client.
     pub(super) spare: Vec<Flight<Ended>>,
     /// No sender's time is up before.
     pub(super) earliest_deadline: Option<Timestamp>,
+}
+
+/// A message that was taken.
+pub(super) struct Fresh {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) waiter: Waiter,
+    /// It is the task that is to hand it to the client.
+    pub(super) unsent: Option<Box<Publication>>,
 }
 
 /// A message in flight, and who waits for its outcome. It has a place in the window.
@@ -88,16 +104,18 @@ pub(super) struct Waiter {
 
 impl ConfirmChannel {
     /// Opens one on `session`, over which `silence` watches, and which is encrypted if it is `over_tls`.
-    /// What is published has places in `window`.
+    /// What is published has places in `window`, which has `window_max`.
     ///
     /// # Errors
     /// The connection is gone, or the broker has no more channels.
     pub(super) async fn open(
         session: Session,
         silence: &Arc<Silence>,
-        window: Arc<Semaphore>,
+        (window, window_max): (Arc<Semaphore>, usize),
         over_tls: bool,
     ) -> Result<Self> {
+        /// So many senders do not wait for each other for long.
+        const FEW: usize = 8;
         let channel = session.channel().await?;
         let selected = channel.confirm_select(ConfirmSelectOptions::default());
         let selected = session.unless_it_ends(selected).await?;
@@ -106,6 +124,7 @@ impl ConfirmChannel {
             is_closed: false,
             next: 0,
             fresh: Vec::new(),
+            has_unsent: false,
             spare: Vec::new(),
             earliest_deadline: None,
         };
@@ -114,6 +133,7 @@ impl ConfirmChannel {
             share: silence.share(),
             woken: Arc::default(),
             window,
+            few_in_flight: window_max.saturating_sub(FEW),
             is_open: AtomicBool::new(true),
             entry: Mutex::new(entry),
         });
@@ -138,7 +158,7 @@ impl ConfirmChannel {
         let (tell, told) = oneshot::channel();
         let fingerprint = fingerprint_of(&publication);
         let bytes = bytes_of(&publication);
-        let publishing = publish(line.channel.clone(), publication);
+        let are_few = line.window.available_permits() >= line.few_in_flight;
         let mut entry = line.entry.lock();
         if entry.is_closed {
             // Whoever waited may have gone.
@@ -146,16 +166,26 @@ impl ConfirmChannel {
             return told;
         }
         place.forget();
-        line.share.handed(bytes);
-        let mut flight = entry.spare.pop().unwrap_or_else(|| Flight::new(&line.woken));
-        flight.begin(entry.next, publishing);
+        let number = entry.next;
         entry.next += 1;
-        let waiter = Waiter { tell: Some(tell), deadline, bytes, flight: Some(flight) };
-        entry.fresh.push((fingerprint, waiter));
+        let mut waiter = Waiter { tell: Some(tell), deadline, bytes, flight: None };
+        let mut unsent = Some(publication);
+        if are_few && !entry.has_unsent {
+            let flight = entry.spare.pop().unwrap_or_else(|| Flight::new(&line.woken));
+            waiter.flight =
+                unsent.take().map(|publication| line.hand(flight, number, bytes, publication));
+        }
+        let mut is_news = unsent.is_some() && !entry.has_unsent;
+        entry.has_unsent |= unsent.is_some();
+        entry.fresh.push(Fresh { fingerprint, waiter, unsent });
         if let Some(deadline) = deadline
             && entry.earliest_deadline.is_none_or(|earliest| deadline < earliest)
         {
             entry.earliest_deadline = Some(deadline);
+            is_news = true;
+        }
+        drop(entry);
+        if is_news {
             line.woken.wake_task();
         }
         told
@@ -177,6 +207,19 @@ impl fmt::Debug for ConfirmChannel {
 }
 
 impl Line {
+    /// Hands message `number` to the client, in a room that is free.
+    pub(super) fn hand(
+        &self,
+        mut flight: Flight<Ended>,
+        number: u64,
+        bytes: u64,
+        publication: Box<Publication>,
+    ) -> Flight<Ended> {
+        self.share.handed(bytes);
+        flight.begin(number, publish(self.channel.clone(), publication));
+        flight
+    }
+
     /// Takes nothing any more.
     pub(super) fn close(&self) {
         self.is_open.store(false, Ordering::Release);

@@ -1,8 +1,8 @@
 //! The task that hears what becomes of all that is in flight on one channel.
 
-use super::channel::{Ended, Line, Outcome, Waiter};
+use super::channel::{Ended, Fresh, Line, Outcome, Publication, Waiter};
 use super::in_flight::Flight;
-use super::returns::{Fingerprint, Returns, Verdict};
+use super::returns::{Returns, Verdict};
 use crate::link::Session;
 use std::future::{pending, poll_fn};
 use std::mem::{swap, take};
@@ -42,9 +42,9 @@ pub(super) struct UnderWay {
     /// As it was when what was published was taken over last.
     earliest_deadline: Option<Timestamp>,
     // Kept from one turn to the next.
-    fresh: Vec<(Fingerprint, Waiter)>,
+    fresh: Vec<Fresh>,
     woken: Vec<u64>,
-    left: Vec<Flight<Ended>>,
+    spare: Vec<Flight<Ended>>,
     settled: Vec<(Waiter, Verdict)>,
 }
 
@@ -59,7 +59,7 @@ impl UnderWay {
             earliest_deadline: None,
             fresh: Vec::new(),
             woken: Vec::new(),
-            left: Vec::new(),
+            spare: Vec::new(),
             settled: Vec::new(),
         }
     }
@@ -111,7 +111,7 @@ impl UnderWay {
                 let Some(flight) = &mut waiter.flight else { continue };
                 if let Poll::Ready(ended) = flight.poll() {
                     bytes += waiter.bytes;
-                    self.left.extend(waiter.flight.take());
+                    self.spare.extend(waiter.flight.take());
                     has_any_ended = true;
                     self.note(number, ended);
                 }
@@ -123,23 +123,59 @@ impl UnderWay {
         }
     }
 
-    /// Takes over what was published, and leaves rooms for more. Whether nothing more will be.
+    /// Takes over what was taken, hands to the client what is to be, and leaves rooms for the senders.
+    /// Whether nothing more will be taken.
     fn take_fresh(&mut self) -> bool {
+        loop {
+            let (is_closed, has_unsent) = self.swap_fresh();
+            let mut fresh = take(&mut self.fresh);
+            for Fresh { fingerprint, waiter, unsent } in fresh.drain(..) {
+                let number = self.returns.publish(fingerprint, waiter);
+                if let Some(publication) = unsent {
+                    self.hand(number, publication);
+                }
+            }
+            self.fresh = fresh;
+            if !has_unsent {
+                return is_closed;
+            }
+        }
+    }
+
+    /// Whether nothing more will be taken, and whether something is to be handed to the client: until
+    /// there is nothing, senders leave all to this task.
+    fn swap_fresh(&mut self) -> (bool, bool) {
         /// How many rooms are kept for later.
         const SPARE_MAX: usize = 1024;
-        let is_closed = {
-            let mut entry = self.line.entry.lock();
-            swap(&mut entry.fresh, &mut self.fresh);
-            let room = SPARE_MAX.saturating_sub(entry.spare.len()).min(self.left.len());
-            entry.spare.extend(self.left.drain(..room));
-            self.earliest_deadline = entry.earliest_deadline;
-            entry.is_closed
-        };
-        self.left.clear();
-        for (fingerprint, waiter) in self.fresh.drain(..) {
-            self.returns.publish(fingerprint, waiter);
+        /// The same for the senders.
+        const SPARE_OF_SENDERS_MAX: usize = 16;
+        let mut entry = self.line.entry.lock();
+        swap(&mut entry.fresh, &mut self.fresh);
+        // From the first of them on, senders have handed nothing over themselves.
+        entry.has_unsent = self.fresh.last().is_some_and(|last| last.unsent.is_some());
+        let room = SPARE_OF_SENDERS_MAX.saturating_sub(entry.spare.len()).min(self.spare.len());
+        entry.spare.extend(self.spare.drain(..room));
+        self.spare.truncate(SPARE_MAX);
+        self.earliest_deadline = entry.earliest_deadline;
+        (entry.is_closed, entry.has_unsent)
+    }
+
+    /// Hands message `number` to the client, unless the channel is known to be broken.
+    fn hand(&mut self, number: u64, publication: Box<Publication>) {
+        if self.broken.is_some() {
+            return self.end_without_answer(number, Outcome::Unsent(self.broken.clone()));
         }
-        is_closed
+        let flight = self.spare.pop().unwrap_or_else(|| Flight::new(&self.line.woken));
+        if let Some(waiter) = self.returns.waiter(number) {
+            waiter.flight = Some(self.line.hand(flight, number, waiter.bytes, publication));
+        }
+    }
+
+    fn end_without_answer(&mut self, number: u64, outcome: Outcome) {
+        if let Some(mut waiter) = self.returns.lose(number) {
+            self.line.window.add_permits(1);
+            waiter.tell(outcome);
+        }
     }
 
     /// Takes down how it ended with message `number`.
@@ -155,10 +191,7 @@ impl UnderWay {
             Ended::Unwritten(error) if self.over_tls => (Outcome::Lost, error),
             Ended::Unwritten(error) => (Outcome::Unsent, error),
         };
-        if let Some(mut waiter) = self.returns.lose(number) {
-            self.line.window.add_permits(1);
-            waiter.tell(outcome(Some(error.clone())));
-        }
+        self.end_without_answer(number, outcome(Some(error.clone())));
         // What the broker said tells more than what the client found broken after it.
         let says_more = |known: &lapin::Error| known.is_amqp_error() || !error.is_amqp_error();
         if !self.broken.as_ref().is_some_and(says_more) {
@@ -182,7 +215,7 @@ impl UnderWay {
             }
         }
         let mut entry = self.line.entry.lock();
-        let fresh = entry.fresh.iter().filter_map(|(_, waiter)| waiter.deadline).min();
+        let fresh = entry.fresh.iter().filter_map(|fresh| fresh.waiter.deadline).min();
         entry.earliest_deadline = earliest.into_iter().chain(fresh).min();
         self.earliest_deadline = entry.earliest_deadline;
     }
@@ -192,8 +225,13 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.line.close();
-        self.take_fresh();
+        self.swap_fresh();
         let mut places = 0;
+        for Fresh { mut waiter, unsent, .. } in self.fresh.drain(..) {
+            places += 1;
+            let outcome = if unsent.is_some() { Outcome::Unsent } else { Outcome::Lost };
+            waiter.tell(outcome(self.broken.clone()));
+        }
         for mut waiter in self.returns.take_rest() {
             places += 1;
             waiter.tell(Outcome::Lost(self.broken.clone()));

@@ -22,6 +22,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 /// up.
 pub(crate) struct Publisher {
     window: Arc<Semaphore>,
+    window_max: usize,
     present: Mutex<Option<Arc<Present>>>,
     over_tls: bool,
     pub(super) recent_refusals: RecentRefusals,
@@ -44,6 +45,7 @@ impl Publisher {
     pub(crate) fn new(options: &RabbitMqOptions) -> Self {
         Self {
             window: Arc::new(Semaphore::new(options.unconfirmed_max as usize)),
+            window_max: options.unconfirmed_max as usize,
             present: Mutex::new(None),
             over_tls: options.tls.is_some(),
             recent_refusals: RecentRefusals::default(),
@@ -106,7 +108,7 @@ impl Publisher {
         session: &Session,
         silence: &Arc<Silence>,
     ) -> Result<ConfirmChannel> {
-        let window = self.window.clone();
+        let window = (self.window.clone(), self.window_max);
         ConfirmChannel::open(session.clone(), silence, window, self.over_tls).await
     }
 
