@@ -25,8 +25,8 @@ impl Completion {
         }))
     }
 
-    /// The order with this number was handled. Whether it had not been before: a broker may give a message twice, and the
-    /// second time stands for no other message.
+    /// The order with this number was handled. Whether it had not been before: a broker may give a
+    /// message twice, and the second time stands for no other message.
     pub(crate) fn count(&self, number: u64) -> bool {
         let Countdown { came, left, again, ended } = &*self.0;
         // None: from another run.

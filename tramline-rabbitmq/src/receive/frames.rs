@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// The broker's end of a channel lets 32 settlements be on their way to a quorum queue (`rabbit_fifo_client`,
-/// its soft limit). It keeps more than that to itself, and they end with the channel: messages that
-/// were acked come again. So few never come to that.
+/// The broker's end of a channel lets 32 settlements be on their way to a quorum queue
+/// (`rabbit_fifo_client`, its soft limit). It keeps more than that to itself, and they end with the
+/// channel: messages that were acked come again. So few never come to that.
 const FEW: u32 = 16;
 
 /// The settlements that a channel has sent.

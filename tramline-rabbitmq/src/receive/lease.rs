@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ const WAIT: Duration = Duration::from_millis(1);
 pub(crate) struct Lease {
     origin: Origin,
     session: Session,
+    /// That which it began in: its last delivery may end outside any.
+    runtime: Handle,
     lost: CancellationToken,
     /// Something was given back that comes again only when the channel has ended.
     spent: Flag,
@@ -83,6 +86,7 @@ impl Lease {
         let lease = Arc::new(Self {
             origin,
             session,
+            runtime: Handle::current(),
             lost: CancellationToken::new(),
             spent: Flag::default(),
             due: Arc::new(Notify::new()),
@@ -201,8 +205,7 @@ impl Lease {
     pub(crate) fn lose(&self) {
         self.tell_all();
         self.lost.cancel();
-        let (channel, retired) = self.books.lock().let_go();
-        end(channel, retired);
+        drop(self.books.lock().let_go());
     }
 
     /// Nothing more is handed out. `consumer` stays until the last delivery has let go of this lease;
@@ -267,7 +270,7 @@ impl Lease {
 }
 
 impl Drop for Lease {
-    /// The channel stays until the broker has heeded all, as far as there is a runtime to wait in.
+    /// The channel stays until the broker has heeded all, as long as there is a runtime to wait in.
     fn drop(&mut self) {
         let is_lost = self.is_lost();
         if !is_lost {
@@ -276,28 +279,32 @@ impl Drop for Lease {
         self.lost.cancel();
         let books = self.books.get_mut();
         let heeded_at = books.frames.all_heeded_at(Instant::now()).filter(|_| !is_lost);
-        let (channel, retired) = books.let_go();
-        match (heeded_at, tokio::runtime::Handle::try_current()) {
-            (Some(at), Ok(runtime)) => {
-                self.origin.shared.leases.has_ended(at);
-                let session = self.session.clone();
-                runtime.spawn(async move {
-                    let _ = timeout_at(at.into(), session.ended()).await;
-                    end(channel, retired);
-                });
-            }
-            _ => end(channel, retired),
+        let rest = books.let_go();
+        if let Some(at) = heeded_at {
+            self.origin.shared.leases.has_ended(at);
+            let session = self.session.clone();
+            self.runtime.spawn(async move {
+                let _ = timeout_at(at.into(), session.ended()).await;
+                drop(rest);
+            });
         }
     }
 }
 
-/// Ends `channel`, if nobody else holds it.
-fn end(channel: Option<Channel>, retired: Option<Consumer>) {
-    if let (Some(channel), Some(_)) = (channel, &retired) {
-        // Closed before the consumer is let go of: that would cancel it first.
-        let closed = channel.close(REPLY_SUCCESS, "what is left goes back".into());
-        if let Some(Err(error)) = closed.now_or_never() {
-            tracing::debug!(%error, "the channel had ended before it was closed");
+/// What is left of a lease: its channel, which ends with this, whatever comes in between.
+struct Rest {
+    channel: Option<Channel>,
+    retired: Option<Consumer>,
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        if let (Some(channel), Some(_)) = (&self.channel, &self.retired) {
+            // Closed before the consumer is let go of: that would cancel it first.
+            let closed = channel.close(REPLY_SUCCESS, "what is left goes back".into());
+            if let Some(Err(error)) = closed.now_or_never() {
+                tracing::debug!(%error, "the channel had ended before it was closed");
+            }
         }
     }
 }
@@ -339,8 +346,10 @@ impl Leases {
             heeded_at = heeded_at.max(lease.books.lock().frames.all_heeded_at(Instant::now()));
         }
         drop(leases);
-        if let Some(at) = heeded_at {
+        while let Some(at) = heeded_at.filter(|at| *at > Instant::now()) {
             sleep_until(at.into()).await;
+            // Another may have ended meanwhile.
+            heeded_at = *self.heeded_at.lock();
         }
     }
 }
@@ -374,9 +383,8 @@ impl Books {
         handed_over(channel.basic_nack(tag, options).now_or_never())
     }
 
-    /// The channel, to be ended, and the consumer that stays until then.
-    fn let_go(&mut self) -> (Option<Channel>, Option<Consumer>) {
-        (self.channel.take(), self.retired.take())
+    fn let_go(&mut self) -> Rest {
+        Rest { channel: self.channel.take(), retired: self.retired.take() }
     }
 
     fn ack(&mut self, tag: u64, multiple: bool) -> Result<(), Gone> {

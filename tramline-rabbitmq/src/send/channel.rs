@@ -3,8 +3,8 @@
 //! One message at a time is handed to the client: the numbers of its confirms would not be those of
 //! the messages else. While few are in flight their senders do that, without the way to another task
 //! and back; with many they would wait for each other, so they leave it to the task that
-//! [hears](super::hearing) what becomes of all, which hands over what has gathered in one go. That is its
-//! own so that nobody's dropped future leaves half a message behind, and what was
+//! [hears](super::hearing) what becomes of all, which hands over what has gathered in one go. It is one
+//! task that hears, so that nobody's dropped future leaves half a message behind, and what was
 //! [returned](super::returns) finds its sender.
 
 use super::hearing::{UnderWay, hear_all};
@@ -86,6 +86,7 @@ pub(super) struct Entry {
 
 /// A message that was taken.
 pub(super) struct Fresh {
+    pub(super) number: u64,
     pub(super) fingerprint: Fingerprint,
     pub(super) waiter: Waiter,
     /// It is the task that is to hand it to the client.
@@ -98,7 +99,7 @@ pub(super) struct Waiter {
     pub(super) tell: Option<oneshot::Sender<Outcome>>,
     pub(super) deadline: Option<Timestamp>,
     pub(super) bytes: u64,
-    /// Until it has ended.
+    /// From when it is handed to the client until it has ended.
     pub(super) flight: Option<Flight<Ended>>,
 }
 
@@ -177,7 +178,7 @@ impl ConfirmChannel {
         }
         let mut is_news = unsent.is_some() && !entry.has_unsent;
         entry.has_unsent |= unsent.is_some();
-        entry.fresh.push(Fresh { fingerprint, waiter, unsent });
+        entry.fresh.push(Fresh { number, fingerprint, waiter, unsent });
         if let Some(deadline) = deadline
             && entry.earliest_deadline.is_none_or(|earliest| deadline < earliest)
         {

@@ -24,6 +24,7 @@ pub(super) async fn hear_all(mut under_way: UnderWay, session: Session) {
             () = session.ended() => break,
         }
     }
+    under_way.is_over = true;
     under_way.line.close();
     // Some were confirmed before, and of the others only those that the broker had say why it broke.
     let rest = async { while under_way.hear_until(&mut deadline).await {} };
@@ -36,6 +37,8 @@ pub(super) struct UnderWay {
     returns: Returns<Waiter>,
     /// Why the channel broke, if it has.
     broken: Option<lapin::Error>,
+    /// Nothing more is handed to the client.
+    is_over: bool,
     /// Whether what the client could not write may have been: a write that fails over TLS may have
     /// encrypted and sent a part of its bytes before.
     over_tls: bool,
@@ -55,6 +58,7 @@ impl UnderWay {
             line,
             returns: Returns::new(),
             broken: None,
+            is_over: false,
             over_tls,
             earliest_deadline: None,
             fresh: Vec::new(),
@@ -129,8 +133,9 @@ impl UnderWay {
         loop {
             let (is_closed, has_unsent) = self.swap_fresh();
             let mut fresh = take(&mut self.fresh);
-            for Fresh { fingerprint, waiter, unsent } in fresh.drain(..) {
-                let number = self.returns.publish(fingerprint, waiter);
+            for Fresh { number, fingerprint, waiter, unsent } in fresh.drain(..) {
+                let known_as = self.returns.publish(fingerprint, waiter);
+                debug_assert_eq!(known_as, number, "both count what was taken");
                 if let Some(publication) = unsent {
                     self.hand(number, publication);
                 }
@@ -154,15 +159,17 @@ impl UnderWay {
         // From the first of them on, senders have handed nothing over themselves.
         entry.has_unsent = self.fresh.last().is_some_and(|last| last.unsent.is_some());
         let room = SPARE_OF_SENDERS_MAX.saturating_sub(entry.spare.len()).min(self.spare.len());
-        entry.spare.extend(self.spare.drain(..room));
-        self.spare.truncate(SPARE_MAX);
+        entry.spare.extend(self.spare.drain(self.spare.len() - room..));
         self.earliest_deadline = entry.earliest_deadline;
-        (entry.is_closed, entry.has_unsent)
+        let state = (entry.is_closed, entry.has_unsent);
+        drop(entry);
+        self.spare.truncate(SPARE_MAX);
+        state
     }
 
-    /// Hands message `number` to the client, unless the channel is known to be broken.
+    /// Hands message `number` to the client, unless the channel is known to be of no use any more.
     fn hand(&mut self, number: u64, publication: Box<Publication>) {
-        if self.broken.is_some() {
+        if self.is_over || self.broken.is_some() {
             return self.end_without_answer(number, Outcome::Unsent(self.broken.clone()));
         }
         let flight = self.spare.pop().unwrap_or_else(|| Flight::new(&self.line.woken));
@@ -197,6 +204,7 @@ impl UnderWay {
         if !self.broken.as_ref().is_some_and(says_more) {
             self.broken = Some(error);
         }
+        self.line.close();
     }
 
     /// Tells those whose time is up. Their messages keep their places until the broker has answered.

@@ -2,10 +2,10 @@
 //!
 //! Read in the order of a message's way: `sender` tries until it has an answer; `route` says where to,
 //! `prepared` sees to it that this is there, `size` that the broker takes it; `publisher` has the window
-//! and the channel, `channel` publishes, `hearing` hears what became of all that is `in_flight`, by their
-//! order (`numbered`); `returns` says whose a returned message is, `refusal` whose fault it was when the
-//! broker closed the channel, which `recent_refusals` remembers for a while, `silence` whether it still
-//! reads, and `answer` what all that means.
+//! and the channel, `channel` publishes, or leaves it to `hearing`, which hears what became of all that is
+//! `in_flight`, by their order (`numbered`); `returns` says whose a returned message is, `refusal` whose
+//! fault it was when the broker closed the channel, which `recent_refusals` remembers for a while,
+//! `silence` whether it still reads, and `answer` what all that means.
 
 mod answer;
 mod channel;

@@ -73,7 +73,7 @@ impl<W> Returns<W> {
         }
     }
 
-    /// A message is handed to the client. Its number.
+    /// A message was taken, and is handed to the client. Its number.
     pub(crate) fn publish(&mut self, fingerprint: Fingerprint, waiter: W) -> u64 {
         let flight = Flight { waiter, fingerprint, returned: None, confirmed: None };
         self.in_flight.push(flight)
