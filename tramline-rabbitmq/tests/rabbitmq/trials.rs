@@ -215,17 +215,26 @@ async fn what_is_remembered_of_a_message_that_vanished_expires() {
     assert_eq!(expires, [14 * 24 * 3600 * 1000]);
 }
 
-#[tokio::test]
-async fn a_trial_that_the_broker_does_not_remember_in_time_is_none_and_names_the_queue() {
-    let Some(vhost) = Vhost::fresh() else { return };
+/// Who goes through `censor`, and holds a message that is to be handled alone.
+async fn suspected_behind(
+    censor: &Censor,
+    vhost: &Vhost,
+) -> (RabbitMq, RabbitMqReceiver, RabbitMqDelivery) {
     let raw = vhost.raw().await;
     declare(&raw, "quorum").await;
-    let asked = Arc::new(AtomicU32::new(0));
-    let censor = Censor::before(&vhost, silent_weeks(asked.clone())).await;
     let rabbitmq = RabbitMq::connect(&censor.url).await.unwrap();
     let mut receiver = rabbitmq.receiver(&source(10)).await.unwrap();
     send(&raw, &BasicProperties::default(), ["0".to_owned()]).await;
-    let mut held = suspect(&mut receiver).await;
+    let held = suspect(&mut receiver).await;
+    (rabbitmq, receiver, held)
+}
+
+#[tokio::test]
+async fn a_trial_that_the_broker_does_not_remember_in_time_is_none_and_names_the_queue() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let asked = Arc::new(AtomicU32::new(0));
+    let censor = Censor::before(&vhost, silent_weeks(asked.clone())).await;
+    let (_rabbitmq, mut receiver, mut held) = suspected_behind(&censor, &vhost).await;
     for _ in 0..2 {
         let error = in_time(held.mark_trial()).await.unwrap_err();
         let words = ["queue tramline.trials.", "no leader", "has to be deleted"];
@@ -248,8 +257,6 @@ async fn a_trial_that_the_broker_does_not_remember_in_time_is_none_and_names_the
 #[tokio::test]
 async fn a_trial_is_remembered_although_the_queue_for_that_does_not_answer() {
     let Some(vhost) = Vhost::fresh() else { return };
-    let raw = vhost.raw().await;
-    declare(&raw, "quorum").await;
     let silent = Mutex::new(None);
     let censor = Censor::before(&vhost, move |frame| {
         let Some(name) =
@@ -260,10 +267,7 @@ async fn a_trial_is_remembered_although_the_queue_for_that_does_not_answer() {
         let is_silent = silent.lock().get_or_insert_with(|| name.to_vec()) == name;
         if is_silent { Vec::new() } else { vec![frame] }
     });
-    let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
-    let mut receiver = rabbitmq.receiver(&source(10)).await.unwrap();
-    send(&raw, &BasicProperties::default(), ["0".to_owned()]).await;
-    let mut held = suspect(&mut receiver).await;
+    let (_rabbitmq, mut receiver, mut held) = suspected_behind(&censor.await, &vhost).await;
     in_time(held.mark_trial()).await.unwrap();
     drop(held);
     let held = next(&mut receiver).await;
@@ -275,14 +279,9 @@ async fn a_trial_is_remembered_although_the_queue_for_that_does_not_answer() {
 #[tokio::test]
 async fn who_waits_for_a_trial_to_be_remembered_hears_that_the_message_is_lost() {
     let Some(vhost) = Vhost::fresh() else { return };
-    let raw = vhost.raw().await;
-    declare(&raw, "quorum").await;
     let asked = Arc::new(AtomicU32::new(0));
     let censor = Censor::before(&vhost, silent_weeks(asked.clone())).await;
-    let rabbitmq = RabbitMq::connect(&censor.url).await.unwrap();
-    let mut receiver = rabbitmq.receiver(&source(10)).await.unwrap();
-    send(&raw, &BasicProperties::default(), ["0".to_owned()]).await;
-    let mut held = suspect(&mut receiver).await;
+    let (rabbitmq, _receiver, mut held) = suspected_behind(&censor, &vhost).await;
     let cut = async {
         shown("the trial is asked for", || (asked.load(SeqCst) > 0).then_some(())).await;
         rabbitmq.cut().await;
@@ -297,16 +296,11 @@ async fn what_was_tried_is_done_although_the_broker_does_not_forget_the_trial() 
     /// The class and the method.
     const QUEUE_UNBIND_OK: (u16, u16) = (50, 51);
     let Some(vhost) = Vhost::fresh() else { return };
-    let raw = vhost.raw().await;
-    declare(&raw, "quorum").await;
     let censor = Censor::before(&vhost, |frame| {
         let is_one = frame.arguments(QUEUE_UNBIND_OK.0, QUEUE_UNBIND_OK.1).is_some();
         if is_one { Vec::new() } else { vec![frame] }
     });
-    let rabbitmq = RabbitMq::connect(&censor.await.url).await.unwrap();
-    let mut receiver = rabbitmq.receiver(&source(10)).await.unwrap();
-    send(&raw, &BasicProperties::default(), ["0".to_owned()]).await;
-    let mut held = suspect(&mut receiver).await;
+    let (_rabbitmq, _receiver, mut held) = suspected_behind(&censor.await, &vhost).await;
     held.mark_trial().await.unwrap();
     assert_eq!(in_time(held.settle(Settlement::Ack)).await.unwrap(), Settled::Done);
 }
