@@ -17,7 +17,8 @@ const HEAD: &str = "\
 # What each transport can do
 
 Made from what the drivers declare, by `tramline/tests/capabilities.rs`. *by the bus*: the broker
-cannot, and the engine does it with what the broker has. –: refused at `start()`.
+cannot, and the engine does it with what the broker has. –: not there; an endpoint that asks for it
+is refused at `start()`. On RabbitMQ delays above 100 s are rounded up to a second.
 
 ";
 
