@@ -61,8 +61,8 @@ pub(super) struct Line {
     pub(super) woken: Arc<Woken>,
     /// Where the places come from that are given back when the broker has answered.
     pub(super) window: Arc<Semaphore>,
-    /// With fewer free places many are in flight.
-    few_in_flight: usize,
+    /// With fewer of its places free, many are in flight.
+    free_when_few: usize,
     /// Looked at for each message: no lock.
     is_open: AtomicBool,
     /// Locked while a sender hands a message to the client.
@@ -134,7 +134,7 @@ impl ConfirmChannel {
             share: silence.share(),
             woken: Arc::default(),
             window,
-            few_in_flight: window_max.saturating_sub(FEW),
+            free_when_few: window_max.saturating_sub(FEW),
             is_open: AtomicBool::new(true),
             entry: Mutex::new(entry),
         });
@@ -159,7 +159,7 @@ impl ConfirmChannel {
         let (tell, told) = oneshot::channel();
         let fingerprint = fingerprint_of(&publication);
         let bytes = bytes_of(&publication);
-        let are_few = line.window.available_permits() >= line.few_in_flight;
+        let are_few = line.window.available_permits() >= line.free_when_few;
         let mut entry = line.entry.lock();
         if entry.is_closed {
             // Whoever waited may have gone.
