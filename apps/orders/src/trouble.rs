@@ -12,6 +12,8 @@ pub(crate) enum Trouble {
     Permanent(String),
     /// The run went wrong: nothing is lost, and it goes on when it is started again.
     Broken(String),
+    /// A server was not reached, or was lost: it may be back any moment. Else as `Broken`.
+    Away(String),
 }
 
 impl Trouble {
@@ -53,10 +55,10 @@ impl Trouble {
         let outdated = || failure.outdated().map(|error| error.kind());
         let of_call = || failure.find::<Error>().map(Error::kind);
         let kind = outdated().or_else(of_call).or_else(of_start);
-        if kind.is_some_and(is_permanent) {
-            Self::permanent(failure)
-        } else {
-            Self::broken(failure)
+        match kind {
+            Some(kind) if is_permanent(kind) => Self::permanent(failure),
+            Some(ErrorKind::Unavailable | ErrorKind::TimedOut) => Self::Away(failure.to_string()),
+            _ => Self::broken(failure),
         }
     }
 
@@ -65,7 +67,7 @@ impl Trouble {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Broken(_) => ExitCode::FAILURE,
+            Self::Broken(_) | Self::Away(_) => ExitCode::FAILURE,
             Self::Permanent(_) => ExitCode::from(Self::PERMANENT),
         }
     }
@@ -74,7 +76,7 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Permanent(text) | Self::Broken(text) => f.write_str(text),
+            Self::Permanent(text) | Self::Broken(text) | Self::Away(text) => f.write_str(text),
         }
     }
 }
@@ -88,7 +90,7 @@ pub(crate) fn both<A, B>(
     match (first, second) {
         (Err(first), Err(second)) => {
             let (reason, other) = match (&first, &second) {
-                (Trouble::Broken(_), Trouble::Permanent(_)) => (second, first),
+                (Trouble::Broken(_) | Trouble::Away(_), Trouble::Permanent(_)) => (second, first),
                 _ => (first, second),
             };
             if reason != other {
@@ -129,9 +131,10 @@ mod tests {
             Closed,
         ] {
             let text = Failure::from(error(kind)).chain();
-            let expected = |permanent: &[ErrorKind]| match permanent.contains(&kind) {
-                true => Trouble::permanent(&text),
-                false => Trouble::broken(&text),
+            let expected = |permanent: &[ErrorKind]| match kind {
+                kind if permanent.contains(&kind) => Trouble::permanent(&text),
+                Unavailable | TimedOut => Trouble::Away(text.clone()),
+                _ => Trouble::broken(&text),
             };
             assert_eq!(Trouble::of(error(kind)), expected(&later), "{kind:?}");
             assert_eq!(Trouble::of(Failure::from(error(kind))), expected(&later), "{kind:?}");

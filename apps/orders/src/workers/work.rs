@@ -11,20 +11,25 @@ use std::thread;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tramline::Bus;
 
 /// How long handlers may take to finish when the worker is to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// The pause before a server that is away is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the endpoints until the parent says to drain, or SIGTERM does, or the bus stops by itself.
 pub(crate) async fn work(broker: &str, database: &str, clock: SharedClock) -> Result<(), Trouble> {
-    let drain = listen_to_parent().map_err(Trouble::broken)?;
+    let mut drain = listen_to_parent().map_err(Trouble::broken)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::broken)?;
     // A terminal sends ctrl-c to the whole family: the parent decides what becomes of it.
     let _ignored = signal(SignalKind::interrupt()).map_err(Trouble::broken)?;
-    let database = Database::open(database).await.map_err(Trouble::of)?;
-    let bus = bus::connect(broker, &database, clock, Role::Handler).await;
-    let bus = bus.map_err(Trouble::of)?;
-    let bus = bus.start().await.map_err(Trouble::of)?;
+    let bus = tokio::select! {
+        bus = until_started(broker, database, &clock) => bus?,
+        // There is nothing yet that could be finished.
+        _ = &mut drain => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
     terminal::say(READY);
     tokio::select! {
         _ = drain => {}
@@ -34,6 +39,25 @@ pub(crate) async fn work(broker: &str, database: &str, clock: SharedClock) -> Re
     }
     let _drained = bus.drain(DRAIN_LIMIT).await.map_err(Trouble::of)?;
     Ok(())
+}
+
+/// Waits for a server that is away, as one is that starts again: for how long, the parent decides.
+async fn until_started(broker: &str, database: &str, clock: &SharedClock) -> Result<Bus, Trouble> {
+    loop {
+        match start(broker, database, clock).await {
+            Err(Trouble::Away(why)) => {
+                tracing::warn!(why, "cannot start yet: trying again in {} s", PAUSE.as_secs());
+                tokio::time::sleep(PAUSE).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+async fn start(broker: &str, database: &str, clock: &SharedClock) -> Result<Bus, Trouble> {
+    let database = Database::open(database).await.map_err(Trouble::of)?;
+    let bus = bus::connect(broker, &database, clock.clone(), Role::Handler).await;
+    bus.map_err(Trouble::of)?.start().await.map_err(Trouble::of)
 }
 
 /// Ends the process at once when the parent is gone: somebody may start another one any moment, and

@@ -1,5 +1,6 @@
 //! The order service as its users meet it: the program, its HTTP API, its report.
 
+mod away;
 mod bad_input;
 mod crash;
 mod exchange;
