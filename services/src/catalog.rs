@@ -1,7 +1,6 @@
 //! Every kind of server there is, and how its instances are named.
 
-use crate::rabbitmq::{Cluster, Server};
-use crate::{Error, Result, Service, folder};
+use crate::{Error, Result, Service, folder, postgres, rabbitmq};
 use std::fmt;
 use std::str::FromStr;
 
@@ -13,12 +12,21 @@ struct Kind {
     open: fn(&str) -> Result<Box<dyn Service>>,
 }
 
-const KINDS: [Kind; 2] = [
-    Kind { name: "rabbitmq", is_shared: true, open: |name| Ok(Box::new(Server::open(name)?)) },
+const KINDS: [Kind; 3] = [
+    Kind {
+        name: "postgres",
+        is_shared: true,
+        open: |name| Ok(Box::new(postgres::Server::open(name)?)),
+    },
+    Kind {
+        name: "rabbitmq",
+        is_shared: true,
+        open: |name| Ok(Box::new(rabbitmq::Server::open(name)?)),
+    },
     Kind {
         name: "rabbitmq-cluster",
         is_shared: false,
-        open: |name| Ok(Box::new(Cluster::open(name)?)),
+        open: |name| Ok(Box::new(rabbitmq::Cluster::open(name)?)),
     },
 ];
 
@@ -159,7 +167,7 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_refused_with_the_known_ones() {
-        let known = "no server is named rabbit; known are: rabbitmq, rabbitmq-cluster";
+        let known = "no server is named rabbit; known are: postgres, rabbitmq, rabbitmq-cluster";
         assert_eq!(refused("rabbit"), known);
         assert_eq!(refused("rabbit@x/1"), known);
     }

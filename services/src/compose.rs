@@ -2,9 +2,11 @@
 
 use crate::folder::workspace;
 use crate::process::{bounded, output};
+use crate::starting::{LOOK_EVERY, READY_LIMIT};
 use crate::{Error, Result};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 const DOCKER: &str = "docker";
 
@@ -46,12 +48,32 @@ impl Project {
         self.run(PULL_LIMIT, &["up", "--detach", self.service]).map(drop)
     }
 
+    /// Waits until what is started serves clients.
+    pub(crate) fn wait(&self, is_ready: impl Fn() -> bool) -> Result<()> {
+        let deadline = Instant::now() + READY_LIMIT;
+        while !is_ready() {
+            if Instant::now() >= deadline {
+                let (service, seconds, log) = (self.service, READY_LIMIT.as_secs(), self.log());
+                return Err(Error::failed(format!(
+                    "the container of {service} was not ready within {seconds} s\n{log}"
+                )));
+            }
+            sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
     pub(crate) fn stop(&self) -> Result<()> {
         self.run(LIMIT, &["stop", "--timeout", "20", self.service]).map(drop)
     }
 
-    pub(crate) fn kill(&self) -> Result<()> {
-        if self.runs()? { self.run(LIMIT, &["kill", self.service]).map(drop) } else { Ok(()) }
+    /// True if it ran.
+    pub(crate) fn kill(&self) -> Result<bool> {
+        let runs = self.runs()?;
+        if runs {
+            self.run(LIMIT, &["kill", self.service])?;
+        }
+        Ok(runs)
     }
 
     /// Removes it with its data.
@@ -65,7 +87,7 @@ impl Project {
     }
 
     /// The end of what the server has logged.
-    pub(crate) fn log(&self) -> String {
+    fn log(&self) -> String {
         let log = self.run(LIMIT, &["logs", "--tail", "20", self.service]);
         log.unwrap_or_else(|error| error.to_string())
     }

@@ -1,6 +1,7 @@
 //! How a server comes onto this machine: its Debian package, or else a container.
 
 use crate::account::is_root;
+use crate::folder::{create, write};
 use crate::process::{bounded, output};
 use crate::{Error, Result, compose};
 use std::io::Write;
@@ -18,12 +19,18 @@ pub enum Install {
     Never,
 }
 
-/// How a kind of server is had: a Debian package, the program in it that tells that it is installed, and
-/// whether a container does as well.
+/// How a kind of server is had.
 pub(crate) struct Package {
     pub(crate) kind: &'static str,
+    /// The Debian package.
     pub(crate) name: &'static str,
+    /// What it brings, for people.
     pub(crate) program: &'static str,
+    /// Whether that is there.
+    pub(crate) is_installed: fn() -> bool,
+    /// A file that lies there while the package is installed, and what is in it.
+    pub(crate) meanwhile: Option<(&'static str, &'static str)>,
+    /// Whether a container does as well.
     pub(crate) in_container: bool,
 }
 
@@ -56,7 +63,7 @@ struct Offer {
 impl Package {
     /// Sees to it that the server can be started, and says where.
     pub(crate) fn provide(&self, install: Install) -> Result<Host> {
-        let is_installed = Path::new(self.program).exists();
+        let is_installed = (self.is_installed)();
         let is_allowed = !is_installed && install == Install::Allowed;
         let may_install = is_allowed && is_root() && Path::new("/usr/bin/apt-get").exists();
         let may_contain = self.in_container && is_allowed && !may_install;
@@ -75,6 +82,7 @@ impl Package {
     fn install(&self) -> Result<()> {
         // A terminal that is gone is no reason to fail.
         writeln!(std::io::stderr(), "installing the Debian package {} …", self.name).ok();
+        let _told = self.meanwhile.map(|(path, text)| Meanwhile::write(path, text)).transpose()?;
         let apt = |arguments: &[&str]| {
             let mut command = bounded("apt-get", APT_LIMIT);
             command.args(["--quiet", "--option", "DPkg::Lock::Timeout=300"]).args(arguments);
@@ -86,8 +94,7 @@ impl Package {
             apt(&["update"])?;
             apt(&install)?;
         }
-        let there = Path::new(self.program).exists();
-        there.then_some(()).ok_or_else(|| {
+        (self.is_installed)().then_some(()).ok_or_else(|| {
             Error::failed(format!("the package {} has brought no {}", self.name, self.program))
         })
     }
@@ -111,6 +118,27 @@ impl Package {
             "{kind} needs what is not installed here. Install the Debian package {name} ({up} as root does){container}"
         );
         Error::Absent { kind, why }
+    }
+}
+
+/// A file that is removed when this is dropped.
+struct Meanwhile(&'static Path);
+
+impl Meanwhile {
+    fn write(path: &'static str, text: &str) -> Result<Self> {
+        let path = Path::new(path);
+        if let Some(folder) = path.parent() {
+            create(folder)?;
+        }
+        write(path, text).map(|()| Self(path))
+    }
+}
+
+impl Drop for Meanwhile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(self.0) {
+            writeln!(std::io::stderr(), "failed to remove {}: {error}", self.0.display()).ok();
+        }
     }
 }
 
@@ -145,6 +173,8 @@ mod tests {
                 kind: "oracle",
                 name: "oracle-server",
                 program: "not/there",
+                is_installed: || false,
+                meanwhile: None,
                 in_container,
             };
             let absent = package.provide(Install::Never).unwrap_err();

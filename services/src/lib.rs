@@ -23,10 +23,13 @@ mod folder;
 mod http;
 mod install;
 mod ports;
+pub mod postgres;
 mod process;
 pub mod rabbitmq;
 mod service;
+mod single;
 mod skip;
+mod starting;
 mod temporary;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,5 +1,6 @@
 //! Ports that nobody uses: ten for each member of a server, always the same ones once chosen.
 
+use crate::{Error, Result};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
@@ -17,8 +18,17 @@ pub(crate) fn choose(members: u16, chosen: &[Range<u16>]) -> Option<u16> {
     candidates(members, chosen, from).find(|block| block.clone().all(is_free)).map(|it| it.start)
 }
 
-/// The first port of a block that something listens on.
-pub(crate) fn taken(ports: &[u16]) -> Option<u16> {
+/// That nothing listens on the ports of a server that is to be started.
+pub(crate) fn require_free(name: &str, ports: &[u16]) -> Result<()> {
+    taken(ports).map_or(Ok(()), |port| {
+        Err(Error::failed(format!(
+            "failed to start {name}: its port {port} is taken by another program; end that, or let \
+             `cargo xtask services down --wipe {name}` forget the data and choose other ports"
+        )))
+    })
+}
+
+fn taken(ports: &[u16]) -> Option<u16> {
     ports.iter().copied().find(|port| !is_free(*port))
 }
 

@@ -3,7 +3,8 @@
 use crate::{Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+pub(crate) use rustix::process::Signal;
+use rustix::process::{Pid, PidfdFlags, kill_process_group, pidfd_open, pidfd_send_signal};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -27,20 +28,33 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// The process whose id is in `pid_file`, if it runs and one of its arguments lies in `folder`.
+    /// The process whose id is in the first line of `pid_file`, if it runs and one of its arguments lies in `folder`.
     /// After a crash another program may have got the id.
     pub(crate) fn find(pid_file: &Path, folder: &Path) -> Option<Self> {
-        let id: u32 = std::fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
-        let handle = pidfd_open(Pid::from_raw(id.try_into().ok()?)?, PidfdFlags::empty()).ok()?;
-        // Read after the handle was opened: what is read is then about the same process.
-        let arguments = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
-        let process = Self { id, handle };
+        let id = std::fs::read_to_string(pid_file).ok()?.lines().next()?.trim().parse().ok()?;
+        let (process, arguments) = Self::with_arguments(id)?;
         if arguments.is_empty() {
             // It is about to end, but its ports are only free when it has.
             process.ends_within(END_LIMIT);
             return None;
         }
         names(&arguments, folder).then_some(process)
+    }
+
+    /// Every process whose command line, its arguments with zeros between them, is as asked.
+    pub(crate) fn every(is_asked: impl Fn(&[u8]) -> bool) -> Vec<Self> {
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let found = ids.filter_map(Self::with_arguments);
+        found.filter(|(_, arguments)| is_asked(arguments)).map(|(process, _)| process).collect()
+    }
+
+    /// The process with this id and its command line, which is empty once it is about to end.
+    fn with_arguments(id: u32) -> Option<(Self, Vec<u8>)> {
+        let handle = pidfd_open(Pid::from_raw(id.try_into().ok()?)?, PidfdFlags::empty()).ok()?;
+        // Read after the handle was opened: what is read is then about the same process.
+        let arguments = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
+        Some((Self { id, handle }, arguments))
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -55,9 +69,9 @@ impl Process {
         ended.then_some(()).ok_or_else(hangs)
     }
 
-    /// SIGTERM, and SIGKILL for one that has not ended in time.
-    pub(crate) fn stop(&self, limit: Duration) -> Result<()> {
-        self.signal(Signal::TERM)?;
+    /// Asks it to end by this signal, and kills one that has not ended in time.
+    pub(crate) fn stop(&self, signal: Signal, limit: Duration) -> Result<()> {
+        self.signal(signal)?;
         if self.ends_within(limit) { Ok(()) } else { self.kill() }
     }
 
@@ -145,6 +159,12 @@ fn is_error(line: &str) -> bool {
     ["error", "fatal", "panic"].iter().any(|word| line.to_ascii_lowercase().contains(word))
 }
 
+/// The end of a log.
+pub(crate) fn end_of(log: &Path) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    last_lines(&String::from_utf8_lossy(&bytes))
+}
+
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     quoted(&lines[lines.len().saturating_sub(LINES_SHOWN)..])
@@ -211,7 +231,7 @@ mod tests {
         let (child, pid_file) = sleeping(folder.path());
         let _group = Group(Some(child));
         let found = Process::find(&pid_file, folder.path()).expect("it runs");
-        found.stop(Duration::from_secs(1)).unwrap();
+        found.stop(Signal::TERM, Duration::from_secs(1)).unwrap();
         assert!(Process::find(&pid_file, folder.path()).is_none());
     }
 

@@ -1,5 +1,6 @@
 //! What the command line can do with a server of any kind.
 
+use crate::process::Process;
 use crate::{Install, Result};
 use std::fmt;
 
@@ -22,11 +23,12 @@ pub trait Service {
     /// If a process cannot be signalled.
     fn down(&self) -> Result<()>;
 
-    /// Kills the members, or this one counted from 1, at once: SIGKILL, as a crash would.
+    /// Kills the members, or this one counted from 1, at once: SIGKILL, as a crash would. True if
+    /// there was anything to kill.
     ///
     /// # Errors
     /// If there is no such member or its process cannot be signalled.
-    fn kill(&self, member: Option<usize>) -> Result<()>;
+    fn kill(&self, member: Option<usize>) -> Result<bool>;
 
     /// Kills what runs and removes all its data.
     ///
@@ -61,6 +63,17 @@ pub enum State {
     NotReady(Option<u32>),
     /// It serves clients; with its process id, if it is a process of this machine.
     Up(Option<u32>),
+}
+
+impl State {
+    /// That of a process, if there is one.
+    pub(crate) fn of(process: Option<&Process>, is_ready: impl FnOnce() -> bool) -> Self {
+        match process.map(Process::id) {
+            None => Self::Stopped,
+            Some(id) if is_ready() => Self::Up(Some(id)),
+            Some(id) => Self::NotReady(Some(id)),
+        }
+    }
 }
 
 impl fmt::Display for State {

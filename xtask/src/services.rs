@@ -58,9 +58,7 @@ fn act(act: &Act) -> Result<(), Error> {
         Act::Down { wipe, names } => {
             known(whole(names)?)?.iter().try_for_each(|name| down(name, *wipe))
         }
-        Act::Kill { chosen } => {
-            known(&chosen.names)?.iter().try_for_each(|name| named(name)?.kill(name.member))
-        }
+        Act::Kill { chosen } => known(&chosen.names)?.iter().try_for_each(kill),
         Act::Status { names } => status(known(whole(names)?)?),
     }
 }
@@ -75,6 +73,13 @@ fn up(name: &Name) -> Result<(), Error> {
 fn down(name: &Name, wipe: bool) -> Result<(), Error> {
     let service = named(name)?;
     if wipe { service.wipe() } else { service.down() }
+}
+
+fn kill(name: &Name) -> Result<(), Error> {
+    if !named(name)?.kill(name.member)? {
+        println!("{name} did not run");
+    }
+    Ok(())
 }
 
 fn status(names: Vec<Name>) -> Result<(), Error> {

@@ -84,7 +84,7 @@ impl Cluster {
     /// # Errors
     /// If there is no such member or its process cannot be signalled.
     pub fn kill(&self, member: usize) -> Result<()> {
-        Service::kill(self, Some(member))
+        Service::kill(self, Some(member)).map(drop)
     }
 
     /// The URL that names all members.
@@ -112,6 +112,11 @@ impl Cluster {
             let name = self.folder.name();
             Error::failed(format!("{name} has no member {number}, only 1 to {MEMBERS}"))
         })
+    }
+
+    /// True if any of them ran.
+    fn kill_all(&self) -> Result<bool> {
+        self.nodes.iter().try_fold(false, |any, node| Ok(node.kill()? | any))
     }
 
     /// Waits until every member sees all of them run.
@@ -166,16 +171,16 @@ impl Service for Cluster {
         self.nodes[0].stop_name_server()
     }
 
-    fn kill(&self, member: Option<usize>) -> Result<()> {
+    fn kill(&self, member: Option<usize>) -> Result<bool> {
         match member {
             Some(number) => self.member(number)?.kill(),
-            None => self.nodes.iter().try_for_each(Node::kill),
+            None => self.kill_all(),
         }
     }
 
     fn wipe(&self) -> Result<()> {
         let lock = self.folder.lock()?;
-        self.nodes.iter().try_for_each(Node::kill)?;
+        self.kill_all()?;
         self.nodes[0].stop_name_server()?;
         self.folder.remove(lock)
     }

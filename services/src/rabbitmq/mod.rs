@@ -3,7 +3,6 @@
 mod certificates;
 mod cluster;
 mod config;
-mod container;
 mod management;
 mod node;
 mod server;

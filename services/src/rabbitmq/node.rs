@@ -6,31 +6,30 @@ use super::management::Management;
 use crate::account::Account;
 use crate::folder::{create, write, write_secret};
 use crate::install::Package;
-use crate::process::{self, Process, bounded, output};
+use crate::process::{self, Process, Signal, bounded, output};
+use crate::starting::{LOOK_EVERY, Starting};
 use crate::{Error, Result, State, ports};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The scripts themselves: those in the PATH change to the user rabbitmq and to the system's files.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 
-/// On a machine that is busy with other things.
-const READY_LIMIT: Duration = Duration::from_secs(180);
+const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 const TOOL_LIMIT: Duration = Duration::from_secs(60);
 
-/// How often one that starts is asked whether it is ready.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
 /// It brings `openssl` too.
 pub(crate) const PACKAGE: Package = Package {
     kind: "rabbitmq",
     name: "rabbitmq-server",
-    program: "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    program: PROGRAM,
+    is_installed: || Path::new(PROGRAM).exists(),
+    meanwhile: None,
     in_container: true,
 };
 
@@ -45,51 +44,23 @@ pub(crate) struct Node {
     pub(crate) cluster: Vec<Ports>,
 }
 
-/// A node on its way up; without a process of ours if it was started by somebody else.
-pub(crate) struct Starting(Option<Child>);
-
 impl Node {
     /// Starts the node, unless its process is there.
     pub(crate) fn start(&self, settings: &[(String, String)], cookie: &str) -> Result<Starting> {
         if self.process().is_some() {
-            return Ok(Starting(None));
+            return Ok(Starting::by_others());
         }
-        if let Some(port) = ports::taken(&self.ports.all()) {
-            return Err(Error::failed(format!(
-                "failed to start {name}: its port {port} is taken by another program; end that, or let \
-                 `cargo xtask services down --wipe {name}` forget the data and choose other ports",
-                name = self.name
-            )));
-        }
+        ports::require_free(&self.name, &self.ports.all())?;
         let account = Account::of_root("rabbitmq")?;
         self.prepare(settings, cookie, account)?;
         self.start_name_server(account)?;
-        let server = self.command(Command::new(format!("{PROGRAMS}/rabbitmq-server")), account);
-        process::start(server, &self.files.printed()).map(|child| Starting(Some(child)))
+        let server = self.command(Command::new(PROGRAM), account);
+        process::start(server, &self.files.printed()).map(Starting::ours)
     }
 
     /// Waits until the node serves clients. One that does not is killed, if it was started here.
     pub(crate) fn wait(&self, starting: Starting) -> Result<()> {
-        let Starting(mut child) = starting;
-        let deadline = Instant::now() + READY_LIMIT;
-        let why = loop {
-            if self.is_ready() {
-                if let Some(child) = child {
-                    process::release(child);
-                }
-                return Ok(());
-            }
-            if child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_)))) {
-                break "it ended by itself".to_owned();
-            }
-            if Instant::now() >= deadline {
-                break format!("it was not ready within {} s", READY_LIMIT.as_secs());
-            }
-            std::thread::sleep(LOOK_EVERY);
-        };
-        if let Some(child) = child {
-            process::abandon(child);
-        }
+        let Err(why) = starting.wait(|| self.is_ready()) else { return Ok(()) };
         let (told, log) = (process::told_by(&self.files.printed()), self.files.log());
         let (name, log) = (&self.name, log.display());
         Err(Error::failed(format!("failed to start {name}: {why}; see {log}, and\n{told}")))
@@ -101,19 +72,16 @@ impl Node {
     }
 
     pub(crate) fn state(&self) -> State {
-        match self.process() {
-            None => State::Stopped,
-            Some(process) if self.is_ready() => State::Up(Some(process.id())),
-            Some(process) => State::NotReady(Some(process.id())),
-        }
+        State::of(self.process().as_ref(), || self.is_ready())
     }
 
-    pub(crate) fn kill(&self) -> Result<()> {
-        self.process().map_or(Ok(()), |process| process.kill())
+    /// True if it ran.
+    pub(crate) fn kill(&self) -> Result<bool> {
+        self.process().map_or(Ok(false), |process| process.kill().map(|()| true))
     }
 
     pub(crate) fn stop(&self) -> Result<()> {
-        self.process().map_or(Ok(()), |process| process.stop(STOP_LIMIT))
+        self.process().map_or(Ok(()), |process| process.stop(Signal::TERM, STOP_LIMIT))
     }
 
     /// Ends the name server, which outlives the nodes.
@@ -135,12 +103,7 @@ impl Node {
     }
 
     fn is_ready(&self) -> bool {
-        let port = self.ports.amqp;
-        // Refused at once while nothing listens, so the long limit of a request costs no time.
-        let path = format!("/api/health/checks/port-listener/{port}");
-        Management::on_loopback(self.ports)
-            .ask("GET", &path, "")
-            .is_ok_and(|answer| answer.status == 200)
+        listens(self.ports, self.ports.amqp)
     }
 
     fn name_server_listens(&self) -> bool {
@@ -201,4 +164,11 @@ impl Node {
         }
         command
     }
+}
+
+/// Whether the broker says that it listens on this port of its own.
+pub(crate) fn listens(ports: Ports, port: u16) -> bool {
+    // Refused at once while nothing listens, so the long limit of a request costs no time.
+    let path = format!("/api/health/checks/port-listener/{port}");
+    Management::on_loopback(ports).ask("GET", &path, "").is_ok_and(|answer| answer.status == 200)
 }

@@ -3,12 +3,14 @@
 use super::certificates::Certificates;
 use super::config::{self, Files, Ports};
 use super::management::Management;
-use super::node::{Node, PACKAGE};
-use super::{container, url};
+use super::node::{self, Node, PACKAGE};
+use super::url;
 use crate::catalog::Name;
-use crate::folder::{Folder, write};
-use crate::install::{Host, Package};
-use crate::{Error, Install, Member, Result, Service, State, Temporary, temporary};
+use crate::compose::Project;
+use crate::folder::Folder;
+use crate::install::Package;
+use crate::single::{self, Single};
+use crate::{Install, Result, Service, State, Temporary, temporary};
 use std::path::PathBuf;
 
 /// A RabbitMQ of one node, set up but not necessarily running: dropping this changes nothing, and
@@ -76,7 +78,7 @@ impl Server {
     /// # Errors
     /// If the process cannot be signalled.
     pub fn kill(&self) -> Result<()> {
-        Service::kill(self, None)
+        Service::kill(self, None).map(drop)
     }
 
     /// Stops it as an operator would, which takes some seconds; its data stay.
@@ -89,15 +91,12 @@ impl Server {
 
     /// Whether it runs now.
     pub fn state(&self) -> State {
-        if self.is_container() {
-            return container::state(&self.container(), self.node.ports);
-        }
-        self.node.state()
+        single::state(self)
     }
 
     /// `amqp://guest:guest@127.0.0.1:PORT/%2f?management=…`
     pub fn url(&self) -> String {
-        url::amqp(self.node.ports)
+        Single::url(self)
     }
 
     /// The same as `amqps://`; trust [`Certificates::ca`].
@@ -136,77 +135,57 @@ impl Server {
     pub fn manage(&self, method: &str, path: &str, body: &str) -> Result<String> {
         Management::on_loopback(self.node.ports).manage(method, path, body)
     }
-
-    fn container(&self) -> crate::compose::Project {
-        container::project(self.folder.name(), self.node.ports)
-    }
-
-    /// The mark of a server that was started in a container, and stays there.
-    fn mark(&self) -> PathBuf {
-        self.folder.path().join("container")
-    }
-
-    fn is_container(&self) -> bool {
-        self.mark().exists()
-    }
 }
 
-impl Service for Server {
-    fn up(&self, install: Install) -> Result<bool> {
-        let _lock = self.folder.lock()?;
-        if matches!(self.state(), State::Up(_)) {
-            return Ok(false);
-        }
-        self.folder.keep(self.node.ports.amqp)?;
-        let host =
-            if self.is_container() { Host::Container } else { self.package.provide(install)? };
-        match host {
-            Host::Container => {
-                container::up(&self.container(), self.node.ports)?;
-                write(&self.mark(), "")?;
-            }
-            Host::Machine => {
-                let starting = self.node.start(&self.settings, &self.folder.secret()?)?;
-                self.node.wait(starting)?;
-            }
-        }
-        Ok(true)
+impl Single for Server {
+    fn folder(&self) -> &Folder {
+        &self.folder
     }
 
-    fn down(&self) -> Result<()> {
-        let _lock = self.folder.lock()?;
-        if self.is_container() {
-            return self.container().stop();
-        }
-        self.node.stop()?;
+    fn port(&self) -> u16 {
+        self.node.ports.amqp
+    }
+
+    fn package(&self) -> &Package {
+        &self.package
+    }
+
+    fn project(&self) -> Project {
+        let ports = self.node.ports;
+        let variables = [
+            ("TRAMLINE_RABBITMQ_PORT", ports.amqp),
+            ("TRAMLINE_RABBITMQ_MANAGEMENT_PORT", ports.management()),
+        ];
+        Project::new(self.folder.name(), "rabbitmq", &variables)
+    }
+
+    fn container_is_ready(&self) -> bool {
+        // Inside it is the usual port.
+        node::listens(self.node.ports, 5672)
+    }
+
+    fn process_state(&self) -> State {
+        self.node.state()
+    }
+
+    fn start(&self) -> Result<()> {
+        let starting = self.node.start(&self.settings, &self.folder.secret()?)?;
+        self.node.wait(starting)
+    }
+
+    fn stop(&self) -> Result<()> {
+        self.node.stop()
+    }
+
+    fn kill(&self) -> Result<bool> {
+        self.node.kill()
+    }
+
+    fn end_helpers(&self) -> Result<()> {
         self.node.stop_name_server()
     }
 
-    fn kill(&self, member: Option<usize>) -> Result<()> {
-        if let Some(member) = member {
-            let name = self.folder.name();
-            return Err(Error::failed(format!("{name} is no cluster and has no member {member}")));
-        }
-        if self.is_container() { self.container().kill() } else { self.node.kill() }
-    }
-
-    fn wipe(&self) -> Result<()> {
-        let lock = self.folder.lock()?;
-        if self.is_container() {
-            self.container().remove()?;
-        } else {
-            self.node.kill()?;
-            self.node.stop_name_server()?;
-        }
-        self.folder.remove(lock)
-    }
-
-    fn status(&self) -> Vec<Member> {
-        let name = self.folder.name().to_owned();
-        vec![Member { name, state: self.state(), url: self.url() }]
-    }
-
-    fn urls(&self) -> String {
-        self.url()
+    fn url(&self) -> String {
+        url::amqp(self.node.ports)
     }
 }
