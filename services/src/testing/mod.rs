@@ -1,10 +1,15 @@
-//! What tests hold beside a server: a vhost for each of them, users of it, and clients that know
-//! nothing of Tramline. It panics where a test would.
+//! What tests hold beside a server: a vhost or a database for each of them, users of a vhost, and
+//! clients that know nothing of Tramline. It panics where a test would.
 
+mod database;
 mod python;
+mod test;
 mod user;
 mod vhost;
 
+pub use database::{Database, Rows};
 pub use python::{SEND, python, script};
+pub use test::PATIENCE;
+use test::unique;
 pub use user::User;
-pub use vhost::{PATIENCE, Raw, Vhost, broker};
+pub use vhost::{Raw, Vhost, broker};

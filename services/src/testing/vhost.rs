@@ -1,15 +1,11 @@
 //! A vhost for each test, and what a test sees of it beside the driver.
 
+use super::unique;
 use crate::rabbitmq::{Management, shared_url};
 use crate::{Answer, or_skip};
 use lapin::{Channel, Connection, ConnectionProperties};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
 use url::Url;
-
-/// How long anything that must come is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A vhost of the test's own, gone when it is dropped.
 pub struct Vhost {
@@ -145,12 +141,4 @@ pub struct Raw {
 pub fn broker() -> Option<Url> {
     let url = or_skip(shared_url())?;
     Some(url.parse().unwrap_or_else(|error| panic!("the broker's URL: {error}")))
-}
-
-/// A name that no test has had before.
-fn unique() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("test-{}-{}-{count}", since, std::process::id())
 }
