@@ -5,7 +5,7 @@ use crate::folder::{create, write};
 use crate::process::{bounded, output};
 use crate::{Error, Result, compose};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const APT_LIMIT: Duration = Duration::from_secs(600);
@@ -82,7 +82,10 @@ impl Package {
     fn install(&self) -> Result<()> {
         // A terminal that is gone is no reason to fail.
         writeln!(std::io::stderr(), "installing the Debian package {} …", self.name).ok();
-        let _told = self.meanwhile.map(|(path, text)| Meanwhile::write(path, text)).transpose()?;
+        let _told = self
+            .meanwhile
+            .map(|(path, text)| Meanwhile::write(Path::new(path), text))
+            .transpose()?;
         let apt = |arguments: &[&str]| {
             let mut command = bounded("apt-get", APT_LIMIT);
             command.args(["--quiet", "--option", "DPkg::Lock::Timeout=300"]).args(arguments);
@@ -122,21 +125,18 @@ impl Package {
 }
 
 /// A file that is removed when this is dropped.
-struct Meanwhile(&'static Path);
+struct Meanwhile(PathBuf);
 
 impl Meanwhile {
-    fn write(path: &'static str, text: &str) -> Result<Self> {
-        let path = Path::new(path);
-        if let Some(folder) = path.parent() {
-            create(folder)?;
-        }
-        write(path, text).map(|()| Self(path))
+    fn write(path: &Path, text: &str) -> Result<Self> {
+        path.parent().map_or(Ok(()), create)?;
+        write(path, text).map(|()| Self(path.to_owned()))
     }
 }
 
 impl Drop for Meanwhile {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(self.0) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
             writeln!(std::io::stderr(), "failed to remove {}: {error}", self.0.display()).ok();
         }
     }
@@ -187,5 +187,15 @@ mod tests {
         }
         assert!(told(true).contains("or start a Docker engine"));
         assert!(told(false).contains("it does not run in Docker"));
+    }
+
+    #[test]
+    fn what_a_package_is_told_is_gone_when_it_is_installed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("conf.d/ours.conf");
+        let told = Meanwhile::write(&path, "create = false\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "create = false\n");
+        drop(told);
+        assert!(!path.exists());
     }
 }

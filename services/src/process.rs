@@ -219,7 +219,10 @@ mod tests {
         let (child, pid_file) = sleeping(folder.path());
         let _group = Group(Some(child));
         let found = Process::find(&pid_file, folder.path()).expect("it runs");
+        let every = || Process::every(|arguments| names(arguments, folder.path()));
+        assert!(every().iter().any(|process| process.id() == found.id()));
         found.kill().unwrap();
+        assert!(every().iter().all(|process| process.id() != found.id()));
         // Its parent, this test, has not awaited it: it is a zombie.
         assert!(Process::find(&pid_file, folder.path()).is_none());
         found.kill().unwrap();

@@ -94,6 +94,32 @@ fn one_that_stops_does_not_wait_for_its_clients() {
     assert!(log.contains("database system is shut down"), "{log}");
 }
 
+#[test]
+fn the_id_of_a_dead_postmaster_that_another_server_has_got_is_no_obstacle() {
+    let Some(server) = or_skip(Server::temporary("dead", &[])) else { return };
+    let other = Server::temporary("alive", &[]).unwrap();
+    server.kill().unwrap();
+    let pid_file = server.log().with_file_name("data").join("postmaster.pid");
+    let written = std::fs::read_to_string(&pid_file).unwrap();
+    let (_dead, rest) = written.split_once('\n').unwrap();
+    std::fs::write(&pid_file, format!("{}\n{rest}", pid(other.state()))).unwrap();
+    assert_eq!(server.state(), State::Stopped);
+    server.up().unwrap();
+    psql(&other, "SELECT 1");
+}
+
+#[test]
+fn a_first_start_that_was_cut_short_is_begun_anew() {
+    let Some(server) = or_skip(Server::temporary("cut-short", &[])) else { return };
+    psql(&server, "CREATE TABLE kept (it text)");
+    server.kill().unwrap();
+    // As if it had been killed before its data were complete.
+    let data = server.log().with_file_name("data");
+    std::fs::rename(&data, data.with_extension("new")).unwrap();
+    server.up().unwrap();
+    assert_eq!(psql(&server, "SELECT to_regclass('kept')"), "");
+}
+
 /// Removes a server that was only named.
 struct Removed(Box<dyn Service>);
 

@@ -103,8 +103,10 @@ impl Cluster {
         remove(fs::remove_file(self.pid_file()), &self.pid_file())?;
         let settings: Vec<(&str, &str)> =
             self.settings.iter().map(|(key, value)| (&**key, &**value)).collect();
-        let config = self.folder.join("postgresql.conf");
-        write(&config, &config::text(self.port, &settings))?;
+        let (config, access) =
+            (self.folder.join("postgresql.conf"), self.folder.join("pg_hba.conf"));
+        write(&access, &config::access())?;
+        write(&config, &config::text(self.port, &access, &settings))?;
         let mut postmaster = self.command(Command::new(program("postgres")?), account);
         postmaster.arg("-D").arg(&data);
         postmaster.args([OsStr::new("-c"), &option("config_file", &config)]);
@@ -123,7 +125,7 @@ impl Cluster {
             account.owns(&unfinished).map_err(|error| failed("hand over", error))?;
         }
         let mut initdb = self.command(bounded(program("initdb")?, TOOL_LIMIT), account);
-        initdb.arg("-D").arg(&unfinished).args(["--username=postgres", "--auth=trust"]);
+        initdb.arg("-D").arg(&unfinished).args(["--username=postgres"]);
         // The servers of tests are many, and none is to outlive a loss of power.
         initdb.args(["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
         output(initdb)?;

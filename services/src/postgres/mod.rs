@@ -7,5 +7,7 @@ mod programs;
 mod server;
 mod shared;
 
+#[cfg(feature = "testing")]
+pub(crate) use config::BY_PASSWORD;
 pub use server::Server;
 pub use shared::shared_url;

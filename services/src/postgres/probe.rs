@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_server_that_recovers_refuses_fails_or_hangs_up_is_not() {
         conversed(&[(b'E', b"SFATAL\0C57P03\0\0")]).0.unwrap_err();
-        conversed(&[&IN[..], &[(b'E', b"SFATAL\0\0")]].concat()).0.unwrap_err();
+        conversed(&[&IN[..], &[(b'E', b"SERROR\0\0"), (b'Z', b"I")]].concat()).0.unwrap_err();
         conversed(&IN).0.unwrap_err();
         conversed(&[]).0.unwrap_err();
     }
