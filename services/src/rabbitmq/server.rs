@@ -68,7 +68,7 @@ impl Server {
     /// [`kill`](Self::kill) or [`down`](Self::down), on the same data and ports. It installs nothing.
     ///
     /// # Errors
-    /// [`Absent`](Error::Absent) if RabbitMQ is not installed; otherwise why it does not start.
+    /// [`Absent`](crate::Error::Absent) if RabbitMQ is not installed; otherwise why it does not start.
     pub fn up(&self) -> Result<()> {
         Service::up(self, Install::Never).map(drop)
     }
