@@ -36,6 +36,7 @@ pub mod id;
 pub mod message;
 pub mod name;
 pub mod operate;
+pub mod rows;
 pub mod settlement;
 pub mod store;
 pub mod topology;

@@ -2,7 +2,6 @@
 
 use super::expire::{self, Expired};
 use super::held::{Held, Lease};
-use super::slots::Reserved;
 use crate::error::failed;
 use crate::open::core::Core;
 use crate::open::session::Session;
@@ -16,6 +15,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tramline_core::Result;
 use tramline_core::clock::Timestamp;
+use tramline_core::rows::Reserved;
 use tramline_core::settlement::Marks;
 
 /// How many bytes of bodies one claim reads, give or take the last: prefetch counts messages, and

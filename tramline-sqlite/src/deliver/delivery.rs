@@ -3,14 +3,14 @@
 use super::claim::Taken;
 use super::ending::SettleJob;
 use super::held::Held;
-use super::settle::{self, Charge, Place};
-use crate::queue::parcel::forget_via;
+use super::settle::{self, Place};
 use crate::queue::sql::{BORN_HERE, DIRECT};
 use crate::writer::{Plan, Work, WriteError};
 use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::dead::{FailureNote, History, Reason};
-use tramline_core::envelope::{Envelope, Text};
+use tramline_core::envelope::Envelope;
+use tramline_core::rows::{self, Charge, forget_via, read_envelope, read_history};
 use tramline_core::settlement::{Marks, Settled, Settlement};
 use tramline_core::transport::{Delivery, Ticket};
 use tramline_core::{Error, ErrorKind, Result};
@@ -33,20 +33,17 @@ pub struct SqliteDelivery {
 
 impl SqliteDelivery {
     pub(super) fn open(taken: Taken, held: Held, dead: bool) -> Self {
-        let history = settle::history_of(&taken).unwrap_or_else(|error| {
-            tracing::error!(%error, seq = taken.seq, "a history is not readable");
+        let seq = taken.seq;
+        let unreadable = |error: Error| tracing::error!(%error, seq, "a message is not readable");
+        let history = read_history(taken.history.as_deref()).unwrap_or_else(|error| {
+            unreadable(error);
             History::new()
         });
-        // What cannot be read is of a type that no handler has: a newer process on the file may
-        // know it, and if none does, it is buried as unhandled. Without a name, the only handler
-        // of an endpoint would get it.
-        let mut envelope: Envelope =
-            serde_json::from_str(&taken.envelope).unwrap_or_else(|error| {
-                tracing::error!(%error, seq = taken.seq, "an envelope is not readable");
-                let name = Some(Text::Borrowed("unreadable envelope"));
-                Envelope { name, version: u32::MAX, ..Envelope::default() }
-            });
-        envelope.body = taken.body;
+        let envelope = read_envelope(&taken.envelope, taken.body.clone());
+        let mut envelope = envelope.unwrap_or_else(|error| {
+            unreadable(error);
+            rows::unreadable(taken.body)
+        });
         if dead || taken.flags & DIRECT != 0 {
             forget_via(&mut envelope);
         }

@@ -1,9 +1,9 @@
 //! What is held of a message that was taken: let go of, it returns.
 
-use super::slots::Slot;
 use crate::open::core::Core;
 use crate::open::session::Session;
 use std::sync::Arc;
+use tramline_core::rows::Slot;
 
 /// One claim: many messages that were taken together.
 pub(crate) struct Lease {

@@ -6,8 +6,6 @@ pub(crate) mod delivery;
 mod ending;
 mod expire;
 pub(crate) mod held;
-mod pace;
 pub(crate) mod receiver;
 pub(crate) mod returned;
 pub(crate) mod settle;
-pub(crate) mod slots;

@@ -3,17 +3,17 @@
 use super::claim::{CLAIM_BYTES_MAX, Claim, Claimed, Found, Taken};
 use super::delivery::SqliteDelivery;
 use super::held::Held;
-use super::pace::Pace;
-use super::slots::{Reserved, Slots};
 use crate::open::core::Core;
 use crate::open::session::Session;
-use crate::processes::hub::Bell;
 use crate::writer::WriteError;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tramline_core::Result;
 use tramline_core::clock::Timestamp;
+use tramline_core::rows::Bell;
+use tramline_core::rows::Pace;
+use tramline_core::rows::{Reserved, Slots};
 use tramline_core::transport::{Receiver, Source};
 
 /// Reads one queue of a file, or its dead letters.

@@ -1,22 +1,20 @@
 //! What becomes of a message that was taken. Every statement names the claim: a message that is
 //! no longer ours is not touched.
 
-use super::claim::Taken;
 use super::completed;
 use crate::error::failed;
 use crate::queue::leave;
-use crate::queue::parcel::encode_history;
 use crate::queue::release::release;
 use crate::queue::routes::Queue;
 use crate::queue::sql::{DIRECT, tail, tail_returned};
 use crate::writer::Work;
 use rusqlite::{OptionalExtension, params};
 use std::sync::Arc;
+use tramline_core::Result;
 use tramline_core::clock::Timestamp;
-use tramline_core::dead::{FailureNote, History};
-use tramline_core::settlement::{Marks, Settled};
+use tramline_core::rows::Charge;
+use tramline_core::settlement::Settled;
 use tramline_core::transport::Ticket;
-use tramline_core::{Error, ErrorKind, Result};
 
 /// A message that was taken: its place and its claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,29 +27,6 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn of(ticket: &Ticket) -> Self {
         Self { queue: ticket.queue, seq: ticket.row, token: ticket.token }
-    }
-}
-
-/// What a failed delivery adds to what is known about its message. Encoded by the caller.
-pub(crate) struct Charge {
-    pub(crate) failures: u32,
-    pub(crate) marks: Marks,
-    pub(crate) first_failed_at: Option<Timestamp>,
-    pub(crate) history: Option<String>,
-}
-
-impl Charge {
-    /// `notes` on top of what `taken` knows already.
-    pub(crate) fn new(
-        history: &History,
-        failures: u32,
-        notes: Vec<FailureNote>,
-        marks: Marks,
-    ) -> Result<Self> {
-        let mut history = history.clone();
-        let first_failed_at = notes.first().map(|note| note.at);
-        notes.into_iter().for_each(|note| history.push(note));
-        Ok(Self { failures, marks, first_failed_at, history: encode_history(&history)? })
     }
 }
 
@@ -151,16 +126,6 @@ pub(crate) fn mark_trial(work: &Work<'_>, place: Place) -> Result<Settled> {
         .and_then(|mut statement| statement.execute([place.token, place.seq]))
         .map_err(|error| failed("mark the trial of a message", error))?;
     Ok(if marked == 1 { Settled::Done } else { Settled::LeaseLost })
-}
-
-/// The history that was read with a message.
-pub(crate) fn history_of(taken: &Taken) -> Result<History> {
-    match &taken.history {
-        None => Ok(History::new()),
-        Some(text) => serde_json::from_str(text).map_err(|error| {
-            Error::new(ErrorKind::Corrupt, "read a message's history").because(error)
-        }),
-    }
 }
 
 /// `since` when it waits for its next taker.

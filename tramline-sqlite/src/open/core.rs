@@ -4,7 +4,6 @@ use super::connection;
 use crate::deliver::returned::Returned;
 use crate::options::Settings;
 use crate::processes::checkpoint::Checkpoints;
-use crate::processes::hub::Hub;
 use crate::processes::reading::Reading;
 use crate::processes::{Neighbours, lock::LockFile, watch};
 use crate::queue::routes::Routes;
@@ -19,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tokio::sync::mpsc;
+use tramline_core::rows::Hub;
 use tramline_core::store::DatabaseId;
 use tramline_core::{Error, ErrorKind, Result};
 

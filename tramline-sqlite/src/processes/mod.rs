@@ -2,7 +2,6 @@
 //! beside the writer.
 
 pub(crate) mod checkpoint;
-pub(crate) mod hub;
 pub(crate) mod lock;
 mod neighbours;
 pub(crate) mod reading;

@@ -4,7 +4,7 @@ use super::admit::{Admitted, admit};
 use super::parcel::Parcel;
 use super::promote::promote_before;
 use super::routes::{Leg, Legs, Queue};
-use super::sql::tail;
+use super::sql::{DIRECT, tail};
 use super::{lane, length};
 use crate::writer::Work;
 use rusqlite::{ToSql, params};
@@ -198,7 +198,7 @@ fn insert(
     let mut bind = |index, value: &dyn ToSql| statement.raw_bind_parameter(index, value);
     bind(1, &leg.rank)?;
     bind(2, &since.as_micros())?;
-    bind(3, &(flags | state.flags))?;
+    bind(3, &(flags | if state.is_direct { DIRECT } else { 0 }))?;
     bind(4, &state.failures)?;
     bind(5, &0)?;
     bind(6, &state.marks.trials)?;

@@ -2,7 +2,6 @@
 
 use super::outbox::Written;
 use super::write::SqliteWriter;
-use crate::processes::hub::OUTBOX;
 use crate::schema;
 use crate::sqlite::Sqlite;
 use sqlx::Row;
@@ -11,6 +10,7 @@ use std::path::Path;
 use tramline_core::compose::{Scope, Target};
 use tramline_core::draft::IntoDraft;
 use tramline_core::name::QueueName;
+use tramline_core::rows::OUTBOX;
 use tramline_core::transport::Outgoing;
 use tramline_core::{Error, ErrorKind, Failure, Result};
 

@@ -1,9 +1,9 @@
 //! Rows that wait for an operator, and those of their keys.
 
 use super::stored::Stored;
-use crate::processes::hub::OUTBOX;
 use crate::writer::Work;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use tramline_core::rows::OUTBOX;
 use tramline_core::store::ParkedRow;
 
 /// What every row has, wherever it stands. A literal, for `concat!`.

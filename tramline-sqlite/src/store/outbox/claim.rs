@@ -4,13 +4,13 @@ use super::aside::{self, Aside};
 use super::stored::Stored;
 use crate::deliver::claim::CLAIM_BYTES_MAX;
 use crate::error::failed;
-use crate::processes::hub::OUTBOX;
 use crate::writer::Work;
 use rusqlite::Connection;
 use std::collections::HashSet;
 use std::time::Duration;
 use tramline_core::Result;
 use tramline_core::clock::Timestamp;
+use tramline_core::rows::OUTBOX;
 use tramline_core::store::OutboxToken;
 
 /// What a claim brought.

@@ -2,14 +2,13 @@
 
 use super::aside;
 use super::claim::{self, Claimed, Claims, claim};
-use super::stored::Stored;
 use crate::error::{corrupt, failed};
-use crate::processes::hub::OUTBOX;
 use crate::sqlite::Sqlite;
 use crate::writer::{Plan, Work, WriteError};
 use rusqlite::params;
 use std::time::Duration;
 use tramline_core::clock::Timestamp;
+use tramline_core::rows::OUTBOX;
 use tramline_core::store::{Outbox, OutboxRow, OutboxToken, ParkedRow};
 use tramline_core::{BoxFuture, Result};
 
@@ -152,7 +151,8 @@ impl Sqlite {
         let mut readable = Vec::with_capacity(rows.len());
         for Claimed { token, stored } in rows {
             let attempts = stored.as_ref().map_or(0, |stored| stored.attempts);
-            match stored.map_err(|error| error.to_string()).and_then(Stored::open) {
+            let opened = stored.map_err(|error| error.to_string());
+            match opened.and_then(|stored| stored.open().map_err(|error| error.to_string())) {
                 Ok(outgoing) => readable.push(OutboxRow { token, outgoing, attempts }),
                 Err(why) => {
                     let error = corrupt(format!("read row {} of the outbox", token.row), why);

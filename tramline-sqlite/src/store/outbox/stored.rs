@@ -1,28 +1,15 @@
 //! A message as it stands in the outbox.
 
 use crate::error::failed;
-use crate::processes::hub::OUTBOX;
-use crate::queue::parcel::encode;
 use crate::writer::Work;
 use bytes::Bytes;
 use rusqlite::{Row, params};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tramline_core::Failure;
 use tramline_core::clock::Timestamp;
-use tramline_core::envelope::{Envelope, Text};
-use tramline_core::name::{QueueRef, TopicName};
-use tramline_core::transport::{Destination, Outgoing};
-
-/// How a destination is written down.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Address {
-    Queue(QueueRef),
-    Topic { name: TopicName, subject: Text },
-    Foreign { exchange: String, routing_key: String },
-    Reply(String),
-}
+use tramline_core::rows::OUTBOX;
+use tramline_core::rows::{read_destination, read_envelope, write_destination, write_envelope};
+use tramline_core::transport::Outgoing;
+use tramline_core::{Failure, Result};
 
 /// What stands in a row, not yet decoded.
 pub(super) struct Stored {
@@ -73,12 +60,11 @@ impl<'a> Written<'a> {
     /// A permanent failure: it cannot be encoded.
     pub(in crate::store) fn of(outgoing: &'a Outgoing, now: Timestamp) -> Result<Self, Failure> {
         let Outgoing { to, envelope, due, .. } = outgoing;
-        let address = Address::from(to.clone());
         Ok(Self {
             key: envelope.key.as_deref(),
             hold_until: due.unwrap_or(now).as_micros(),
-            destination: serde_json::to_string(&address).map_err(Failure::permanent)?,
-            envelope: encode(envelope).map_err(Failure::permanent)?,
+            destination: write_destination(to).map_err(Failure::permanent)?,
+            envelope: write_envelope(envelope).map_err(Failure::permanent)?,
             body: &envelope.body[..],
         })
     }
@@ -115,36 +101,9 @@ impl Stored {
     }
 
     /// Its due time has come, and it leaves without one: not every broker knows delays.
-    pub(super) fn open(self) -> Result<Outgoing, String> {
-        let unreadable = |error: serde_json::Error| error.to_string();
-        let address: Address = serde_json::from_str(&self.destination).map_err(unreadable)?;
-        let mut envelope: Envelope = serde_json::from_str(&self.envelope).map_err(unreadable)?;
-        envelope.body = self.body;
-        let to = address.into();
-        Ok(Outgoing { to, envelope: Arc::new(envelope), due: None, copy: None })
-    }
-}
-
-impl From<Destination> for Address {
-    fn from(to: Destination) -> Self {
-        match to {
-            Destination::Queue(queue) => Self::Queue(queue),
-            Destination::Topic { name, subject } => Self::Topic { name, subject },
-            Destination::Foreign { exchange, routing_key } => {
-                Self::Foreign { exchange, routing_key }
-            }
-            Destination::Address(address) => Self::Reply(address),
-        }
-    }
-}
-
-impl From<Address> for Destination {
-    fn from(address: Address) -> Self {
-        match address {
-            Address::Queue(queue) => Self::Queue(queue),
-            Address::Topic { name, subject } => Self::Topic { name, subject },
-            Address::Foreign { exchange, routing_key } => Self::Foreign { exchange, routing_key },
-            Address::Reply(address) => Self::Address(address),
-        }
+    pub(super) fn open(self) -> Result<Outgoing> {
+        let to = read_destination(&self.destination)?;
+        let envelope = Arc::new(read_envelope(&self.envelope, self.body)?);
+        Ok(Outgoing { to, envelope, due: None, copy: None })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// The slots of one receiver.
-pub(crate) struct Slots {
+pub struct Slots {
     count: Mutex<Count>,
     freed: Notify,
 }
@@ -16,23 +16,24 @@ struct Count {
 }
 
 /// Slots that were taken; free again when dropped.
-pub(crate) struct Reserved {
+pub struct Reserved {
     slots: Arc<Slots>,
     count: usize,
 }
 
 impl Slots {
-    pub(crate) fn new(total: usize) -> Arc<Self> {
+    /// So many slots, all free.
+    pub fn new(total: usize) -> Arc<Self> {
         Arc::new(Self { count: Mutex::new(Count { total, taken: 0 }), freed: Notify::new() })
     }
 
     /// From now on there are so many. Those beyond that are given up as they become free.
-    pub(crate) fn resize(&self, total: usize) {
+    pub fn resize(&self, total: usize) {
         self.count.lock().total = total;
     }
 
     /// Takes all slots that are free, if they are at least `worth`.
-    pub(crate) fn reserve(self: &Arc<Self>, worth: usize) -> Option<Reserved> {
+    pub fn reserve(self: &Arc<Self>, worth: usize) -> Option<Reserved> {
         let mut count = self.count.lock();
         let free = count.total.saturating_sub(count.taken);
         if free == 0 || free < worth {
@@ -43,12 +44,12 @@ impl Slots {
     }
 
     /// Half of the slots: worth a claim while there is still something to hand out.
-    pub(crate) fn half(&self) -> usize {
+    pub fn half(&self) -> usize {
         self.count.lock().total.div_ceil(2)
     }
 
     /// Ends when a slot was freed since the last call, at once if one was. Cancel-safe.
-    pub(crate) async fn freed(&self) {
+    pub async fn freed(&self) {
         self.freed.notified().await;
     }
 
@@ -59,12 +60,13 @@ impl Slots {
 }
 
 impl Reserved {
-    pub(crate) fn count(&self) -> usize {
+    /// How many were taken.
+    pub fn count(&self) -> usize {
         self.count
     }
 
     /// One of these slots, to be freed by itself.
-    pub(crate) fn one(&mut self) -> Option<Slot> {
+    pub fn one(&mut self) -> Option<Slot> {
         self.count = self.count.checked_sub(1)?;
         Some(Slot(self.slots.clone()))
     }
@@ -79,7 +81,7 @@ impl Drop for Reserved {
 }
 
 /// One slot that was taken; free again when dropped.
-pub(crate) struct Slot(Arc<Slots>);
+pub struct Slot(Arc<Slots>);
 
 impl Drop for Slot {
     fn drop(&mut self) {

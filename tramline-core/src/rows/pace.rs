@@ -1,7 +1,7 @@
 //! How many messages a receiver holds: as many as are handled in a moment.
 
+use crate::clock::Timestamp;
 use std::time::Duration;
-use tramline_core::clock::Timestamp;
 
 /// If the next claim comes sooner than this, twice as many may be held.
 const QUICK: Duration = Duration::from_millis(50);
@@ -10,7 +10,7 @@ const SLOW: Duration = Duration::from_millis(200);
 
 /// Grows while claims follow each other quickly: one of a thousand messages costs hardly more than
 /// one of a hundred. Shrinks when they do not: what is held here is held back from other processes.
-pub(super) struct Pace {
+pub struct Pace {
     held: usize,
     least: usize,
     most: usize,
@@ -18,13 +18,14 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(prefetch: u32, prefetch_max: u32) -> Self {
+    /// A receiver that may hold `prefetch` messages, and up to `prefetch_max` while it is quick.
+    pub fn new(prefetch: u32, prefetch_max: u32) -> Self {
         let least = prefetch.max(1) as usize;
         Self { held: least, least, most: least.max(prefetch_max as usize), claimed_at: None }
     }
 
     /// A claim is made at `now`. Answers how many messages may be held from then on.
-    pub(super) fn claims(&mut self, now: Timestamp) -> usize {
+    pub fn claims(&mut self, now: Timestamp) -> usize {
         if let Some(last) = self.claimed_at.replace(now) {
             let took = now.since(last);
             if took < QUICK {
@@ -38,7 +39,7 @@ impl Pace {
 
     /// There was nothing more to take: how long it is until the next claim says nothing about
     /// handlers.
-    pub(super) fn rests(&mut self) {
+    pub fn rests(&mut self) {
         self.claimed_at = None;
     }
 }

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// The outbox rings as the queue that cannot be.
-pub(crate) const OUTBOX: i64 = 0;
+pub const OUTBOX: i64 = 0;
 
 /// A bell for each queue that is read in this process, and one for the outbox.
 #[derive(Default)]
-pub(crate) struct Hub {
+pub struct Hub {
     queues: Mutex<HashMap<i64, Arc<Bell>>>,
     outbox: Arc<Bell>,
     /// This process sends from the outbox.
@@ -21,7 +21,7 @@ pub(crate) struct Hub {
 /// Rings when a queue has something new. Counts, so that nobody misses a ring that came between
 /// looking and listening.
 #[derive(Default)]
-pub(crate) struct Bell {
+pub struct Bell {
     rung: AtomicU64,
     /// How often it had rung when [`Bell::heard`] ended last.
     heard: AtomicU64,
@@ -30,30 +30,33 @@ pub(crate) struct Bell {
 
 impl Hub {
     /// The bell of `queue`.
-    pub(crate) fn bell(&self, queue: i64) -> Arc<Bell> {
+    pub fn bell(&self, queue: i64) -> Arc<Bell> {
         self.queues.lock().entry(queue).or_default().clone()
     }
 
     /// The bell of the outbox.
-    pub(crate) fn outbox(&self) -> &Bell {
+    pub fn outbox(&self) -> &Bell {
         &self.outbox
     }
 
     /// The queues that are read, or were, in this process.
-    pub(crate) fn consumed(&self) -> Vec<i64> {
+    pub fn consumed(&self) -> Vec<i64> {
         let relays = self.is_relay().then_some(OUTBOX);
         self.queues.lock().keys().copied().chain(relays).collect()
     }
 
-    pub(crate) fn is_relay(&self) -> bool {
+    /// Whether this process sends from the outbox.
+    pub fn is_relay(&self) -> bool {
         self.relays.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn becomes_relay(&self) {
+    /// From now on it does.
+    pub fn becomes_relay(&self) {
         self.relays.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn wake(&self, queue: i64) {
+    /// `queue` has something new.
+    pub fn wake(&self, queue: i64) {
         let bell = match queue {
             OUTBOX => Some(self.outbox.clone()),
             _ => self.queues.lock().get(&queue).cloned(),
@@ -63,7 +66,8 @@ impl Hub {
         }
     }
 
-    pub(crate) fn wake_all(&self) {
+    /// Any queue may have something new.
+    pub fn wake_all(&self) {
         let bells: Vec<_> = self.queues.lock().values().cloned().collect();
         bells.iter().chain([&self.outbox]).for_each(|bell| bell.ring());
     }
@@ -71,12 +75,12 @@ impl Hub {
 
 impl Bell {
     /// How often it has rung.
-    pub(crate) fn rung(&self) -> u64 {
+    pub fn rung(&self) -> u64 {
         self.rung.load(Ordering::Acquire)
     }
 
     /// Ends when it has rung since `rung` was read. Cancel-safe.
-    pub(crate) async fn rings_after(&self, rung: u64) {
+    pub async fn rings_after(&self, rung: u64) {
         loop {
             let mut ringing = std::pin::pin!(self.listeners.notified());
             // Listens before it looks, or a ring in between would be lost.
@@ -89,7 +93,7 @@ impl Bell {
     }
 
     /// Ends when it has rung since this ended last, for anybody. Cancel-safe.
-    pub(crate) async fn heard(&self) {
+    pub async fn heard(&self) {
         loop {
             let heard = self.heard.load(Ordering::Acquire);
             self.rings_after(heard).await;
