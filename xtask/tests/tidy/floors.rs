@@ -8,6 +8,7 @@ const FLOORS: [&[&str]; 5] = [
         "tramline-memory",
         "tramline-sqlite",
         "tramline-postgres",
+        "tramline-postgres",
         "tramline-rabbitmq",
         "tramline-kafka",
         "tramline-servicebus",

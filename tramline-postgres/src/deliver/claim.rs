@@ -1,0 +1,133 @@
+//! Messages are taken from the head of a queue, many at once.
+
+use super::held::{Held, Lease};
+use super::settling::Job;
+use super::taken::Taken;
+use crate::error::{failed, is_certain};
+use crate::open::{Core, Session};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tramline_core::clock::Timestamp;
+use tramline_core::rows::Reserved;
+use tramline_core::{Error, Result};
+
+/// How many bytes of bodies one claim reads, give or take the last: prefetch counts messages, and
+/// hundreds of large ones would not fit into memory.
+pub(super) const CLAIM_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What a claim brought.
+pub(super) struct Claimed {
+    pub(super) messages: Vec<(Taken, Held)>,
+    /// There was nothing more to take.
+    pub(super) emptied: bool,
+    /// When the next delayed message is due, if there was nothing more.
+    pub(super) next_due: Option<Timestamp>,
+}
+
+/// Takes messages for one receiver.
+pub(super) struct Claim {
+    pub(super) core: Arc<Core>,
+    pub(super) session: Arc<Session>,
+    pub(super) queue: i32,
+    pub(super) dead: bool,
+    pub(super) is_ordered: bool,
+    pub(super) reserved: Reserved,
+}
+
+macro_rules! take {
+    ($function:literal) => {
+        concat!(
+            "SELECT place, epoch, flags, failures, deliveries, trials, unhandled_since, history,
+                 envelope, body
+             FROM tramline.",
+            $function,
+            "($1, $2, $3, $4, $5, $6, $7, $8)"
+        )
+    };
+}
+
+impl Claim {
+    /// Runs by itself: whoever waits for the answer may go, and what was taken returns.
+    pub(super) fn begin(self) -> oneshot::Receiver<Result<Claimed>> {
+        let (reply, answer) = oneshot::channel();
+        tokio::spawn(async move {
+            // A receiver that is gone drops what it would have got, and so returns it.
+            let _ = reply.send(self.run().await);
+        });
+        answer
+    }
+
+    async fn run(self) -> Result<Claimed> {
+        const TAKE: &str = take!("take");
+        const TAKE_DEAD: &str = take!("take_dead");
+        const NEXT_DUE: &str = "SELECT tramline.next_due($1)";
+        let Self { core, session, queue, dead, is_ordered, mut reserved } = self;
+        loop {
+            let connected = core.taking.connected().await?;
+            let token = (core.settings.entropy.bits() as i64) & i64::MAX;
+            let most = reserved.count().min(i32::MAX as usize) as i32;
+            let rows = connected
+                .query(
+                    if dead { TAKE_DEAD } else { TAKE },
+                    &[
+                        &queue,
+                        &most,
+                        &(CLAIM_BYTES_MAX as i64),
+                        &token,
+                        &core.process,
+                        &core.label,
+                        &core.lease_micros(),
+                        &core.now(),
+                    ],
+                )
+                .await;
+            let rows = match rows {
+                Ok(rows) => rows,
+                Err(error) => {
+                    if !is_certain(&error) {
+                        // It may have been made: nobody has it.
+                        core.settling.submit(&core, Job::GiveBack(token));
+                        core.taking.hang_up();
+                    }
+                    let error = failed("take messages", &error);
+                    if !error.is_transient() {
+                        return Err(error);
+                    }
+                    core.trouble(&error).await;
+                    continue;
+                }
+            };
+            let taken: Vec<Taken> = rows.iter().map(Taken::read).collect();
+            let bytes: usize = taken.iter().map(|taken| taken.body.len()).sum();
+            let emptied = taken.len() < most as usize && bytes < CLAIM_BYTES_MAX;
+            let next_due = match (dead, emptied) {
+                (false, true) => {
+                    let row = connected.query_one(NEXT_DUE, &[&queue]).await;
+                    // Not known: the next look will tell.
+                    row.ok().and_then(|row| row.get::<_, Option<i64>>(0))
+                }
+                _ => None,
+            };
+            let held = taken.len();
+            let lease = Lease::new(core.clone(), session, token, queue, dead, is_ordered, held);
+            if !taken.is_empty() {
+                core.leases.took(&lease);
+            }
+            let messages = taken.into_iter().map(|taken| {
+                let held = Held::new(lease.clone(), taken.place, taken.epoch, reserved.one());
+                (taken, held)
+            });
+            let messages = messages.collect();
+            let next_due = next_due.map(Timestamp::from_micros);
+            return Ok(Claimed { messages, emptied, next_due });
+        }
+    }
+}
+
+/// A claim whose task has ended without an answer.
+pub(super) fn gone() -> Error {
+    Error::new(
+        tramline_core::ErrorKind::Unavailable,
+        "take messages: the runtime that takes has ended",
+    )
+}

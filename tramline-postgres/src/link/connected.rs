@@ -1,0 +1,73 @@
+//! A connection that is there, with the statements that were prepared on it.
+
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use tokio::sync::watch;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Statement};
+
+/// What a statement is called with.
+pub(crate) type Params<'a> = [&'a (dyn ToSql + Sync)];
+
+/// One connection. Requests go out in the order in which their futures are first polled, without
+/// waiting for the answers of those before them.
+pub(crate) struct Connected {
+    client: Client,
+    statements: Mutex<HashMap<&'static str, Statement>>,
+    ended: watch::Receiver<()>,
+}
+
+impl Connected {
+    /// `ended` is dropped with the connection.
+    pub(super) fn new(client: Client, ended: watch::Receiver<()>) -> Self {
+        Self { client, statements: Mutex::default(), ended }
+    }
+
+    /// Ends with the connection. Cancel-safe.
+    pub(crate) async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Runs `sql` and answers its rows.
+    pub(crate) async fn query(
+        &self,
+        sql: &'static str,
+        params: &Params<'_>,
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let statement = self.prepared(sql).await?;
+        self.client.query(&statement, params).await
+    }
+
+    /// Runs `sql`, which answers exactly one row.
+    pub(crate) async fn query_one(
+        &self,
+        sql: &'static str,
+        params: &Params<'_>,
+    ) -> Result<Row, tokio_postgres::Error> {
+        let statement = self.prepared(sql).await?;
+        self.client.query_one(&statement, params).await
+    }
+
+    /// Runs statements without parameters, several if they are separated by semicolons.
+    pub(crate) async fn run(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
+        self.client.batch_execute(sql).await
+    }
+
+    /// Prepares `sql` if it has not been: before requests that are to follow each other closely.
+    pub(crate) async fn prepared(
+        &self,
+        sql: &'static str,
+    ) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.statements.lock().get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.lock().insert(sql, statement.clone());
+        Ok(statement)
+    }
+}

@@ -1,0 +1,7 @@
+//! A database is opened.
+
+mod core;
+mod session;
+
+pub(crate) use self::core::{Core, OUTBOX};
+pub(crate) use session::Session;

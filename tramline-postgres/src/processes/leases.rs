@@ -1,0 +1,50 @@
+//! What this process has taken and not settled.
+
+use crate::deliver::Lease;
+use crate::open::Session;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+/// The claims of this process.
+#[derive(Default)]
+pub(crate) struct Leases(Mutex<HashMap<i64, Weak<Lease>>>);
+
+impl Leases {
+    /// Remembers a claim, for as long as anybody holds something of it.
+    pub(crate) fn took(&self, lease: &Arc<Lease>) {
+        let mut leases = self.0.lock();
+        if leases.len() == leases.capacity() {
+            leases.retain(|_, lease| lease.strong_count() > 0);
+        }
+        leases.insert(lease.token, Arc::downgrade(lease));
+    }
+
+    /// The names of the claims of which something is held.
+    pub(crate) fn tokens(&self) -> Vec<i64> {
+        let held = self.held();
+        held.iter().map(|lease| lease.token).collect()
+    }
+
+    /// These claims are no more.
+    pub(crate) fn lose(&self, tokens: &[i64]) {
+        let held = self.held();
+        held.iter().filter(|lease| tokens.contains(&lease.token)).for_each(|lease| lease.lose());
+    }
+
+    /// Nothing is known to be ours any more.
+    pub(crate) fn lose_all(&self) {
+        self.held().iter().for_each(|lease| lease.lose());
+    }
+
+    /// The claims that came from this opening of the database.
+    pub(crate) fn of(&self, session: &Arc<Session>) -> Vec<i64> {
+        let held = self.held();
+        held.iter().filter(|lease| lease.is_of(session)).map(|lease| lease.token).collect()
+    }
+
+    fn held(&self) -> Vec<Arc<Lease>> {
+        let leases = self.0.lock();
+        leases.values().filter_map(Weak::upgrade).filter(|lease| lease.is_held()).collect()
+    }
+}

@@ -1,0 +1,205 @@
+-- Published inside a transaction, sent by a relay after it.
+
+-- Appends messages to the outbox. What has no due time is due by every clock.
+CREATE FUNCTION tramline.append(
+    p_keys text[], p_dues bigint[], p_destinations text[], p_envelopes text[], p_bodies bytea[]
+) RETURNS void LANGUAGE sql VOLATILE AS $$
+    INSERT INTO tramline.outbox (key, hold_until, destination, envelope, body)
+    SELECT n.key, coalesce(n.due, 0), n.destination, n.envelope, n.body
+    FROM unnest(p_keys, p_dues, p_destinations, p_envelopes, p_bodies)
+        AS n(key, due, destination, envelope, body)
+$$;
+
+-- Takes rows that are due, in their order, for one relay. A row that is at work or that failed holds
+-- back the others of its key; one that only waits for its due time does not. What stands behind a
+-- parked row is set aside. Relays take turns.
+CREATE FUNCTION tramline.claim_outbox(
+    p_lease bigint, p_limit int, p_bytes_max bigint, p_for bigint, p_now bigint
+) RETURNS SETOF tramline.outbox LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+DECLARE
+    v_now bigint := coalesce(p_now, tramline.clock());
+    v_ids bigint[];
+    v_busy_ids bigint[];
+    v_busy_keys text[];
+    v_has_aside boolean;
+    v_bytes bigint := 0;
+    v_free bigint[] := '{}';
+    v_free_keys text[] := '{}';
+    v_stuck bigint[] := '{}';
+    r record;
+BEGIN
+    PERFORM pg_advisory_xact_lock(-1953260904, 0);
+    PERFORM set_config('synchronous_commit', 'off', true);
+    DELETE FROM tramline.relay WHERE until <= v_now;
+    SELECT coalesce(array_agg(id), '{}') INTO v_busy_ids FROM tramline.relay, unnest(ids) AS id;
+    SELECT coalesce(array_agg(DISTINCT key), '{}') INTO v_busy_keys FROM tramline.relay, unnest(keys) AS key;
+    v_has_aside := EXISTS (SELECT FROM tramline.outbox_aside WHERE key IS NOT NULL);
+    FOR r IN
+        SELECT o.id, o.key, o.hold_until, o.tried, octet_length(o.body) AS size
+        FROM tramline.outbox o WHERE NOT o.id IN (SELECT unnest(v_busy_ids)) ORDER BY o.id
+    LOOP
+        CONTINUE WHEN r.key = ANY (v_busy_keys);
+        IF v_has_aside AND r.key IS NOT NULL AND EXISTS (
+            SELECT FROM tramline.outbox_aside a
+            WHERE hashtextextended(a.key, 0) = hashtextextended(r.key, 0) AND a.key = r.key
+                AND a.id < r.id)
+        THEN
+            v_stuck := v_stuck || r.id;
+            EXIT WHEN cardinality(v_stuck) >= 1000;
+        ELSIF r.hold_until <= v_now THEN
+            v_free := v_free || r.id;
+            IF r.key IS NOT NULL THEN
+                v_free_keys := v_free_keys || r.key;
+            END IF;
+            v_bytes := v_bytes + r.size;
+            EXIT WHEN cardinality(v_free) >= p_limit OR v_bytes >= p_bytes_max;
+        ELSIF r.tried AND r.key IS NOT NULL THEN
+            v_busy_keys := v_busy_keys || r.key;
+        END IF;
+    END LOOP;
+    IF cardinality(v_stuck) > 0 THEN
+        PERFORM tramline.set_aside(v_stuck);
+    END IF;
+    IF cardinality(v_free) = 0 THEN
+        RETURN;
+    END IF;
+    INSERT INTO tramline.relay VALUES (
+        p_lease, v_now + p_for, v_free, ARRAY(SELECT DISTINCT unnest(v_free_keys)));
+    RETURN QUERY SELECT * FROM tramline.outbox o WHERE o.id = ANY (v_free) ORDER BY o.id;
+END
+$$;
+
+-- Rows leave the sight of claims.
+CREATE FUNCTION tramline.set_aside(p_ids bigint[]) RETURNS void LANGUAGE sql VOLATILE AS $$
+    WITH gone AS (DELETE FROM tramline.outbox WHERE id = ANY (p_ids) RETURNING *)
+    INSERT INTO tramline.outbox_aside
+    SELECT id, key, hold_until, attempts, tried, error, destination, envelope, body, false FROM gone
+$$;
+
+-- Of these rows, those that a relay still has; it has them no more. Its keys are free with the last
+-- one, and so no row overtakes another one of its key that is still at work.
+CREATE FUNCTION tramline.leave_relay(p_lease bigint, p_ids bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_ids bigint[];
+BEGIN
+    SELECT ids INTO v_ids FROM tramline.relay WHERE lease = p_lease FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN '{}';
+    END IF;
+    IF v_ids <@ p_ids THEN
+        DELETE FROM tramline.relay WHERE lease = p_lease;
+        RETURN v_ids;
+    END IF;
+    UPDATE tramline.relay SET ids = ARRAY(
+        SELECT id FROM unnest(v_ids) AS id WHERE NOT id = ANY (p_ids) ORDER BY id)
+    WHERE lease = p_lease;
+    RETURN ARRAY(SELECT id FROM unnest(p_ids) AS id WHERE id = ANY (v_ids));
+END
+$$;
+
+-- These were sent.
+CREATE FUNCTION tramline.sent(p_lease bigint, p_ids bigint[]) RETURNS void LANGUAGE sql VOLATILE AS $$
+    DELETE FROM tramline.outbox WHERE id = ANY ((SELECT tramline.leave_relay(p_lease, p_ids))::bigint[])
+$$;
+
+-- This one failed: not before `p_until` again.
+CREATE FUNCTION tramline.postpone(p_lease bigint, p_id bigint, p_until bigint, p_error text)
+RETURNS void LANGUAGE sql VOLATILE AS $$
+    UPDATE tramline.outbox SET hold_until = p_until, attempts = attempts + 1, tried = true,
+        error = p_error
+    WHERE id = ANY ((SELECT tramline.leave_relay(p_lease, ARRAY[p_id]))::bigint[])
+$$;
+
+-- These were not tried. Not before `p_until` again.
+CREATE FUNCTION tramline.return_to_outbox(p_lease bigint, p_ids bigint[], p_until bigint)
+RETURNS void LANGUAGE sql VOLATILE AS $$
+    UPDATE tramline.outbox SET hold_until = p_until, tried = true
+    WHERE id = ANY ((SELECT tramline.leave_relay(p_lease, p_ids))::bigint[])
+$$;
+
+-- This one waits for an operator.
+CREATE FUNCTION tramline.park(p_lease bigint, p_id bigint, p_error text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(tramline.leave_relay(p_lease, ARRAY[p_id])) = 0 THEN
+        RETURN;
+    END IF;
+    PERFORM tramline.set_aside(ARRAY[p_id]);
+    UPDATE tramline.outbox_aside SET parked = true, attempts = attempts + 1, error = p_error
+    WHERE id = p_id;
+END
+$$;
+
+-- Everything that is aside can be claimed again, the parked rows as if they had never failed. Answers
+-- how many were parked.
+CREATE FUNCTION tramline.release() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_released bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(-1953260904, 0);
+    UPDATE tramline.outbox_aside SET parked = false, attempts = 0, hold_until = 0 WHERE parked;
+    GET DIAGNOSTICS v_released = ROW_COUNT;
+    WITH back AS (DELETE FROM tramline.outbox_aside RETURNING *)
+    INSERT INTO tramline.outbox
+    SELECT id, key, hold_until, attempts, tried, error, destination, envelope, body FROM back;
+    RETURN v_released;
+END
+$$;
+
+-- Removes parked rows. What stood behind one of them, and behind no other, can be claimed again. Answers
+-- how many there were.
+CREATE FUNCTION tramline.discard(p_ids bigint[]) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_keys text[];
+    v_discarded bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(-1953260904, 0);
+    WITH gone AS (
+        DELETE FROM tramline.outbox_aside WHERE id = ANY (p_ids) AND parked RETURNING key
+    )
+    SELECT count(*), array_agg(DISTINCT key) FILTER (WHERE key IS NOT NULL)
+    INTO v_discarded, v_keys FROM gone;
+    WITH back AS (
+        DELETE FROM tramline.outbox_aside a
+        WHERE a.key = ANY (v_keys) AND NOT a.parked AND NOT EXISTS (
+            SELECT FROM tramline.outbox_aside p WHERE p.key = a.key AND p.parked AND p.id < a.id)
+        RETURNING *
+    )
+    INSERT INTO tramline.outbox
+    SELECT id, key, hold_until, attempts, tried, error, destination, envelope, body FROM back;
+    RETURN v_discarded;
+END
+$$;
+
+-- When the first row can be claimed that waits for nothing but its time, if there is any.
+CREATE FUNCTION tramline.outbox_next_due(p_now bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_now bigint := coalesce(p_now, tramline.clock());
+    v_held text[] := '{}';
+    v_due bigint;
+    v_earliest bigint;
+    r record;
+BEGIN
+    FOR r IN
+        SELECT o.id, o.key, o.tried, o.hold_until, (
+            SELECT max(w.until) FROM tramline.relay w
+            WHERE o.id = ANY (w.ids) OR o.key = ANY (w.keys)) AS busy_until
+        FROM tramline.outbox o ORDER BY o.id
+    LOOP
+        CONTINUE WHEN r.key = ANY (v_held) OR r.key IS NOT NULL AND EXISTS (
+            SELECT FROM tramline.outbox_aside a
+            WHERE hashtextextended(a.key, 0) = hashtextextended(r.key, 0) AND a.key = r.key
+                AND a.id < r.id);
+        v_due := greatest(r.hold_until, r.busy_until);
+        v_earliest := least(v_earliest, v_due);
+        EXIT WHEN v_due <= v_now;
+        IF r.tried AND r.key IS NOT NULL THEN
+            v_held := v_held || r.key;
+        END IF;
+    END LOOP;
+    RETURN v_earliest;
+END
+$$;

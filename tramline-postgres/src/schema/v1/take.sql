@@ -1,0 +1,250 @@
+-- Messages are taken from the head of a queue, many at once. Those who take from one queue do it one
+-- after the other: the advisory lock of a queue is held for the length of one call.
+
+-- Waits for its turn at a queue.
+CREATE FUNCTION tramline.enter(p_queue int) RETURNS void LANGUAGE sql VOLATILE AS $$
+    SELECT pg_advisory_xact_lock(-1953260906, p_queue)
+$$;
+
+-- Takes up to `p_most` messages, and no more bodies than `p_bytes_max`, give or take the last. The
+-- claim of what is taken is `p_token`. Fewer rows than asked for, in messages and in bytes: nothing more
+-- was there.
+CREATE FUNCTION tramline.take(
+    p_queue int, p_most int, p_bytes_max bigint, p_token bigint, p_process bigint, p_label text,
+    p_lease bigint, p_now bigint
+) RETURNS SETOF tramline.message LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+DECLARE
+    v_now bigint := coalesce(p_now, tramline.clock());
+    v_ordering smallint;
+    v_held bigint[];
+    v_live bigint[];
+    v_expired bigint[];
+    v_looked int;
+BEGIN
+    PERFORM tramline.enter(p_queue);
+    SELECT ordering INTO STRICT v_ordering FROM tramline.queue WHERE id = p_queue;
+    -- If the server forgets in a crash who took what, others take it too, and the fence decides whom it
+    -- hears. Two of one lane at once would be another matter.
+    IF v_ordering = 0 THEN
+        PERFORM set_config('synchronous_commit', 'off', true);
+    END IF;
+    PERFORM tramline.promote(p_queue, v_ordering, v_now);
+    LOOP
+        IF v_ordering > 0 THEN
+            WHILE tramline.decide(p_queue) >= 2000 LOOP
+            END LOOP;
+        END IF;
+        SELECT coalesce(array_agg(place), '{}') INTO v_held
+        FROM tramline.claim c, unnest(c.places) AS held(place) WHERE c.queue = p_queue AND NOT c.dead;
+        SELECT array_agg(place) FILTER (WHERE expires_at IS NULL OR expires_at > v_now),
+            array_agg(place) FILTER (WHERE expires_at <= v_now), count(*)
+        INTO v_live, v_expired, v_looked
+        FROM (
+            SELECT free.place, free.expires_at,
+                sum(free.size) OVER (ORDER BY free.place) - free.size AS before
+            FROM (
+                SELECT head.* FROM (
+                    SELECT m.place, m.expires_at, octet_length(m.body)::bigint AS size
+                    FROM tramline.message m WHERE m.queue = p_queue
+                    ORDER BY m.place LIMIT p_most + cardinality(v_held)
+                ) AS head
+                WHERE NOT head.place IN (SELECT unnest(v_held))
+                ORDER BY head.place LIMIT p_most
+            ) AS free
+        ) AS candidate
+        WHERE before < p_bytes_max;
+        IF v_expired IS NOT NULL THEN
+            PERFORM tramline.expire(p_queue, v_expired, v_now);
+        END IF;
+        EXIT WHEN v_live IS NOT NULL OR v_looked = 0;
+    END LOOP;
+    IF v_live IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM tramline.register(p_process, p_label, v_now + p_lease);
+    INSERT INTO tramline.claim VALUES (p_token, p_process, p_queue, false, v_live);
+    RETURN QUERY SELECT * FROM tramline.message m
+        WHERE m.queue = p_queue AND m.place = ANY (v_live) ORDER BY m.place;
+END
+$$;
+
+-- The same with dead letters.
+CREATE FUNCTION tramline.take_dead(
+    p_queue int, p_most int, p_bytes_max bigint, p_token bigint, p_process bigint, p_label text,
+    p_lease bigint, p_now bigint
+) RETURNS SETOF tramline.message LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+DECLARE
+    v_now bigint := coalesce(p_now, tramline.clock());
+    v_held bigint[];
+    v_live bigint[];
+BEGIN
+    PERFORM tramline.enter(p_queue);
+    PERFORM set_config('synchronous_commit', 'off', true);
+    SELECT coalesce(array_agg(place), '{}') INTO v_held
+    FROM tramline.claim c, unnest(c.places) AS held(place) WHERE c.queue = p_queue AND c.dead;
+    SELECT array_agg(place) INTO v_live
+    FROM (
+        SELECT free.place, sum(free.size) OVER (ORDER BY free.place) - free.size AS before
+        FROM (
+            SELECT head.* FROM (
+                SELECT d.place, octet_length(d.body)::bigint AS size
+                FROM tramline.dead d WHERE d.queue = p_queue
+                ORDER BY d.place LIMIT p_most + cardinality(v_held)
+            ) AS head
+            WHERE NOT head.place IN (SELECT unnest(v_held))
+            ORDER BY head.place LIMIT p_most
+        ) AS free
+    ) AS candidate
+    WHERE before < p_bytes_max;
+    IF v_live IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM tramline.register(p_process, p_label, v_now + p_lease);
+    INSERT INTO tramline.claim VALUES (p_token, p_process, p_queue, true, v_live);
+    RETURN QUERY
+        SELECT d.queue, d.place, d.epoch, d.flags, d.failures, d.deliveries, d.trials, d.since,
+            d.unhandled_since, d.first_failed_at, d.expires_at, d.key, d.history, d.envelope, d.body
+        FROM tramline.dead d
+        WHERE d.queue = p_queue AND d.place = ANY (v_live) ORDER BY d.place;
+END
+$$;
+
+-- When the next delayed message of a queue is due, if there is any.
+CREATE FUNCTION tramline.next_due(p_queue int) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT due FROM tramline.delayed WHERE queue = p_queue ORDER BY due LIMIT 1
+$$;
+
+-- Delayed messages whose time has come can be taken, or line up: a retry comes back as the head of its
+-- lane, a scheduled message arrives only now.
+CREATE FUNCTION tramline.promote(p_queue int, p_ordering smallint, p_now bigint)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    d record;
+    m tramline.message;
+    v_lane text;
+BEGIN
+    IF p_ordering = 0 THEN
+        WITH due AS (
+            DELETE FROM tramline.delayed WHERE (queue, due, place) IN (
+                SELECT queue, due, place FROM tramline.delayed
+                WHERE queue = p_queue AND due <= p_now ORDER BY due, place LIMIT 1000)
+            RETURNING *
+        )
+        INSERT INTO tramline.message
+        SELECT queue, place, epoch, flags, failures, deliveries, trials, since, unhandled_since,
+            first_failed_at, expires_at, key, history, envelope, body
+        FROM due;
+        RETURN;
+    END IF;
+    FOR d IN
+        DELETE FROM tramline.delayed WHERE (queue, due, place) IN (
+            SELECT queue, due, place FROM tramline.delayed
+            WHERE queue = p_queue AND due <= p_now ORDER BY due, place LIMIT 1000)
+        RETURNING *
+    LOOP
+        m := ROW(d.queue, d.place, d.epoch, d.flags, d.failures, d.deliveries, d.trials, d.since,
+            d.unhandled_since, d.first_failed_at, d.expires_at, d.key, d.history, d.envelope, d.body);
+        v_lane := tramline.lane_of(p_ordering, d.key);
+        IF v_lane IS NULL OR EXISTS (
+            SELECT FROM tramline.lane l WHERE l.queue = p_queue AND l.lane = v_lane AND l.head = d.place
+        ) THEN
+            INSERT INTO tramline.message SELECT m.*;
+        ELSE
+            INSERT INTO tramline.behind SELECT m.*, v_lane, nextval('tramline.number');
+            INSERT INTO tramline.turn VALUES (p_queue, v_lane);
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- Of each lane whose head has left, or that was empty, the next one becomes the head. Only those who
+-- have entered the queue decide, so there is one at a time. Answers how many events there were to look
+-- at, 2000 at most.
+CREATE FUNCTION tramline.decide(p_queue int) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_lanes text[];
+    v_looked bigint;
+BEGIN
+    WITH looked AS (
+        DELETE FROM tramline.turn WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM tramline.turn WHERE queue = p_queue LIMIT 2000))
+        RETURNING lane
+    )
+    SELECT array_agg(DISTINCT lane), count(*) INTO v_lanes, v_looked FROM looked;
+    IF v_looked = 0 THEN
+        RETURN 0;
+    END IF;
+    WITH head AS (
+        SELECT b.* FROM unnest(v_lanes) AS free(lane)
+        CROSS JOIN LATERAL (
+            SELECT * FROM tramline.behind first
+            WHERE first.queue = p_queue AND first.lane = free.lane ORDER BY first.arrival LIMIT 1
+        ) AS b
+        WHERE NOT EXISTS (
+            SELECT FROM tramline.lane l WHERE l.queue = p_queue AND l.lane = free.lane)
+    ), gone AS (
+        DELETE FROM tramline.behind b USING head
+        WHERE b.queue = p_queue AND b.lane = head.lane AND b.arrival = head.arrival
+    ), out AS (
+        INSERT INTO tramline.lane SELECT queue, lane, place FROM head
+    )
+    INSERT INTO tramline.message
+    SELECT queue, place, epoch, flags, failures, deliveries, trials, since, unhandled_since,
+        first_failed_at, expires_at, key, history, envelope, body
+    FROM head;
+    RETURN v_looked;
+END
+$$;
+
+-- What has expired is not handed out: it goes to the dead letters of its queue, uncharged.
+CREATE FUNCTION tramline.expire(p_queue int, p_places bigint[], p_now bigint)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    m tramline.message;
+BEGIN
+    FOR m IN
+        DELETE FROM tramline.message WHERE queue = p_queue AND place = ANY (p_places) RETURNING *
+    LOOP
+        m.epoch := m.epoch + 1;
+        m.deliveries := 0;
+        INSERT INTO tramline.dead
+        SELECT m.*, coalesce(tramline.name_in(m.envelope), ''), 'expired', p_now;
+        PERFORM tramline.left(m.queue, m.place, m.key);
+    END LOOP;
+END
+$$;
+
+-- The name of a message; NULL for an envelope that cannot be read.
+CREATE FUNCTION tramline.name_in(p_envelope text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN p_envelope::json ->> 'name';
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL;
+END
+$$;
+
+-- A message is no longer in its queue: there is room, and its lane goes on. True.
+CREATE FUNCTION tramline.left(p_queue int, p_place bigint, p_key text)
+RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    q tramline.queue;
+    v_lane text;
+BEGIN
+    SELECT * INTO q FROM tramline.queue WHERE id = p_queue;
+    IF q.length_max IS NOT NULL THEN
+        INSERT INTO tramline.length VALUES (p_queue, -1);
+    END IF;
+    v_lane := tramline.lane_of(q.ordering, p_key);
+    IF v_lane IS NOT NULL THEN
+        DELETE FROM tramline.lane WHERE queue = p_queue AND lane = v_lane AND head = p_place;
+        IF FOUND THEN
+            INSERT INTO tramline.turn VALUES (p_queue, v_lane);
+        END IF;
+    END IF;
+    RETURN true;
+END
+$$;

@@ -1,0 +1,23 @@
+//! Transactions of handlers: their writes, inbox, outbox and ack.
+
+mod appending;
+mod commit;
+mod conclude;
+mod conditions;
+mod failure;
+mod inbox;
+mod messages;
+mod outbox;
+mod pool;
+mod steps;
+#[expect(clippy::module_inception, reason = "the contract itself, beside its parts")]
+mod store;
+mod tx;
+mod watch;
+mod writer;
+
+pub use appending::TransactionOutbox;
+pub(crate) use pool::Pool;
+pub use tx::PostgresTx;
+pub(crate) use watch::Watch;
+pub use writer::PostgresWriter;

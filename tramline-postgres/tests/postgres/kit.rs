@@ -1,0 +1,162 @@
+//! What these tests are written with.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tramline_core::Message;
+use tramline_core::clock::{SystemClock, SystemEntropy};
+use tramline_core::codec::Encoding;
+use tramline_core::compose::{Composer, Parent, Publishing, Scope};
+use tramline_core::envelope::Envelope;
+use tramline_core::id::MessageId;
+use tramline_core::name::QueueName;
+use tramline_core::store::{Condition, Sighting, Store};
+use tramline_core::topology::{QueueSpec, Rule};
+use tramline_core::transport::Ticket;
+use tramline_postgres::{Postgres, PostgresTx, sqlx};
+use tramline_services::testing::Database;
+
+/// The message that is published.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Noted {
+    pub(crate) text: String,
+}
+
+impl Message for Noted {
+    const NAME: &'static str = "notes.taken";
+}
+
+pub(crate) fn note(text: &str) -> Noted {
+    Noted { text: text.to_owned() }
+}
+
+/// A database of the test's own with the tables of the bus and one of numbers; the queue `work` is
+/// declared. `None` where there is no server.
+pub(crate) async fn opened() -> Option<(Database, Postgres)> {
+    let database = Database::fresh()?;
+    let postgres = open(&database).await;
+    database.sql("CREATE TABLE numbers (n bigint PRIMARY KEY)");
+    declare(&database, QueueSpec::new(name("work")));
+    Some((database, postgres))
+}
+
+/// The same database as another process has it.
+pub(crate) async fn open(database: &Database) -> Postgres {
+    Postgres::connect(database.url.as_str()).await.unwrap()
+}
+
+pub(crate) fn name(queue: &str) -> QueueName {
+    QueueName::new(queue).unwrap()
+}
+
+/// As another process would declare a queue.
+pub(crate) fn declare(database: &Database, spec: QueueSpec) {
+    let json = serde_json::to_string(&spec).unwrap();
+    let length_max = spec.length_max.map_or("NULL".to_owned(), |max| max.to_string());
+    database.sql(&format!(
+        "INSERT INTO tramline.queue (name, spec, ordering, priority_max, length_max, is_particular)
+         VALUES ('{}', '{json}', 0, 0, {length_max}, {});
+         UPDATE tramline.topology SET version = version + 1",
+        spec.name,
+        spec.length_max.is_some()
+    ));
+}
+
+/// Lets a queue have all events of the topic `notes`.
+pub(crate) fn subscribe(database: &Database, queue: &str) {
+    let rules = serde_json::to_string(&[Rule::subject("#")]).unwrap();
+    database.sql(&format!(
+        "INSERT INTO tramline.subscription SELECT 'notes', id, '{rules}' FROM tramline.queue
+         WHERE name = '{queue}';
+         UPDATE tramline.topology SET version = version + 1"
+    ));
+}
+
+/// Messages of a caller outside of handlers.
+pub(crate) fn outside(publishing: Publishing) -> Scope {
+    let composer = Composer {
+        encoding: Encoding::Json,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    };
+    Scope::outside(Arc::new(composer), publishing)
+}
+
+/// Messages of a handler of the endpoint `payment`, at work on `parent`.
+pub(crate) fn handling(parent: &str) -> Scope {
+    let parent = Parent {
+        id: id(parent),
+        envelope: Arc::new(Envelope::default()),
+        endpoint: "payment".into(),
+    };
+    Scope { parent: Some(parent), ..outside(Publishing::Queues) }
+}
+
+pub(crate) async fn begin(postgres: &Postgres, publishing: Publishing) -> PostgresTx {
+    postgres.begin(outside(publishing)).await.unwrap()
+}
+
+pub(crate) fn id(text: &str) -> MessageId {
+    text.parse().unwrap()
+}
+
+/// Writes a number, which must not be there.
+pub(crate) async fn put(tx: &mut PostgresTx, n: i64) {
+    let put = sqlx::query("INSERT INTO numbers VALUES ($1)").bind(n);
+    put.execute(tx.connection().await.unwrap()).await.unwrap();
+}
+
+/// The numbers that were committed.
+pub(crate) fn numbers(database: &Database) -> Vec<String> {
+    column(database, "SELECT n FROM numbers ORDER BY n")
+}
+
+/// The bodies of what stands in a queue, in its order.
+pub(crate) fn bodies(database: &Database, queue: &str) -> Vec<String> {
+    column(
+        database,
+        &format!(
+            "SELECT convert_from(body, 'UTF8')::json ->> 'text' FROM tramline.message m
+             JOIN tramline.queue q ON q.id = m.queue WHERE q.name = '{queue}' ORDER BY place"
+        ),
+    )
+}
+
+/// How many rows the outbox has.
+pub(crate) fn appended(database: &Database) -> String {
+    column(database, "SELECT count(*) FROM tramline.outbox").remove(0)
+}
+
+pub(crate) fn column(database: &Database, sql: &str) -> Vec<String> {
+    let rows = database.sql(sql);
+    rows.into_iter().map(|mut row| row.remove(0).unwrap_or_default()).collect()
+}
+
+/// A message in `work`, and the condition that it is acked.
+pub(crate) fn delivered(database: &Database, postgres: &Postgres) -> Condition {
+    let placed = database.sql(
+        "INSERT INTO tramline.message SELECT id, tramline.new_place(255), 0, 0, 0, 0, 0, 0, NULL, NULL,
+             NULL, NULL, NULL, '{}', '{}' FROM tramline.queue WHERE name = 'work'
+         RETURNING queue, place",
+    );
+    let number = |column: usize| placed[0][column].as_ref().unwrap().parse().unwrap();
+    Condition::Ack(Ticket {
+        database: postgres.database(),
+        queue: number(0),
+        row: number(1),
+        token: 0,
+        born_here: true,
+    })
+}
+
+/// The condition that `payment` handles this message for the first time.
+pub(crate) fn admit(message: &str) -> Condition {
+    let sighting = Sighting::new(&Arc::from("payment"), &id(message), &Envelope::default());
+    Condition::Admit(sighting)
+}
+
+/// What must come to its end.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+}

@@ -1,0 +1,8 @@
+//! What PostgreSQL promises beyond the contracts, on a real server.
+
+mod ending;
+mod from_sql;
+mod kit;
+mod operating;
+mod own_transactions;
+mod publishing;
