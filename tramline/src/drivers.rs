@@ -9,13 +9,18 @@ pub(crate) async fn connect(url: &str) -> Result<Box<dyn DynTransport>> {
     match scheme {
         #[cfg(feature = "memory")]
         Some("memory") => memory(url),
+        #[cfg(feature = "postgres")]
+        Some("postgres" | "postgresql") => {
+            Ok(Box::new(tramline_postgres::Postgres::connect(url).await?))
+        }
         #[cfg(feature = "rabbitmq")]
         Some("amqp" | "amqps") => Ok(Box::new(tramline_rabbitmq::RabbitMq::connect(url).await?)),
         #[cfg(feature = "sqlite")]
         Some("sqlite") => Ok(Box::new(tramline_sqlite::Sqlite::from_url(url).await?)),
         Some(scheme) => Err(unknown(scheme)),
         None => Err(Error::new(ErrorKind::Misconfigured, format!("connect to {url:?}")).because(
-            "a URL begins with its scheme, such as `memory:`, `sqlite:orders.db` or `amqp://host`",
+            "a URL begins with its scheme, such as `memory:`, `sqlite:orders.db`, \
+             `postgres://host/database` or `amqp://host`",
         )),
     }
 }
@@ -34,6 +39,10 @@ fn unknown(scheme: &str) -> Error {
     let known = [
         #[cfg(feature = "memory")]
         "memory:",
+        #[cfg(feature = "postgres")]
+        "postgres:",
+        #[cfg(feature = "postgres")]
+        "postgresql:",
         #[cfg(feature = "rabbitmq")]
         "amqp:",
         #[cfg(feature = "rabbitmq")]

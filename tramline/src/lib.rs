@@ -1,7 +1,7 @@
 //! Tramline: the message bus for Rust services.
 //!
 //! Publish typed messages, handle them in background workers, and never lose one. The same
-//! handlers run in memory, on a file and on RabbitMQ; one URL decides.
+//! handlers run in memory, on a file, on PostgreSQL and on RabbitMQ; one URL decides.
 //!
 //! # The life of a message
 //!
@@ -24,7 +24,7 @@
 mod bus;
 mod caught;
 pub mod dead_letters;
-#[cfg(any(feature = "memory", feature = "rabbitmq", feature = "sqlite"))]
+#[cfg(any(feature = "memory", feature = "postgres", feature = "rabbitmq", feature = "sqlite"))]
 mod drivers;
 mod endpoint;
 pub mod handler;
@@ -63,6 +63,9 @@ pub use tramline_core as core;
 
 #[cfg(feature = "memory")]
 pub use tramline_memory::{self as memory, Memory};
+/// [`postgres::migrations`] is the SQL for those whose administrators run it.
+#[cfg(feature = "postgres")]
+pub use tramline_postgres::{self as postgres, Postgres};
 #[cfg(feature = "rabbitmq")]
 pub use tramline_rabbitmq::{self as rabbitmq, RabbitMq};
 #[cfg(feature = "sqlite")]

@@ -40,7 +40,7 @@ impl Bus {
     ///
     /// # Errors
     /// An unknown scheme, or the transport cannot be had; the error says what to do.
-    #[cfg(any(feature = "memory", feature = "rabbitmq", feature = "sqlite"))]
+    #[cfg(any(feature = "memory", feature = "postgres", feature = "rabbitmq", feature = "sqlite"))]
     pub async fn connect(url: &str) -> tramline_core::Result<BusBuilder<Box<dyn DynTransport>>> {
         Ok(Self::builder(crate::drivers::connect(url).await?))
     }

@@ -11,7 +11,7 @@ use tramline::core::capabilities::{
 use tramline::core::name::QueueName;
 use tramline::core::topology::QueueSpec;
 use tramline::core::transport::Transport;
-use tramline::{Memory, Sqlite};
+use tramline::{Memory, Postgres, Sqlite};
 
 const HEAD: &str = "\
 # What each transport can do
@@ -43,9 +43,11 @@ async fn page() -> String {
         spec
     };
     let rabbitmq = tramline::rabbitmq::RabbitMqOptions::from_url("amqp://localhost").unwrap();
+    let postgres = Postgres::options("postgres://localhost/orders");
     let columns = [
         ("memory", Memory::new().capabilities(&spec(&[]))),
         ("SQLite", sqlite.capabilities(&spec(&[]))),
+        ("PostgreSQL", postgres.capabilities()),
         ("RabbitMQ, quorum", rabbitmq.capabilities(&spec(&[]))),
         ("RabbitMQ, classic", rabbitmq.capabilities(&spec(&[("queue-type", "classic")]))),
     ];
