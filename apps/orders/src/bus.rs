@@ -1,7 +1,7 @@
 //! The bus, put together: the same parts in every process, endpoints where they run.
 
 use crate::clock::SharedClock;
-use crate::database::Database;
+use crate::database::{Database, Opened, Tables};
 use crate::endpoints;
 use crate::gateway::Gateway;
 use crate::messages::OrderPlaced;
@@ -22,24 +22,31 @@ pub(crate) enum Role {
 /// long as the orders themselves, because a bus in memory is filled again from them.
 const INBOX_RETENTION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+type Builder = BusBuilder<Box<dyn DynTransport>>;
+
 /// Connects to `broker`. The bus that comes of it has everything but its start.
 pub(crate) async fn connect(
     broker: &str,
     database: &Database,
     clock: SharedClock,
     role: Role,
-) -> Result<BusBuilder<Box<dyn DynTransport>>> {
-    let mut builder = Bus::connect(broker)
+) -> Result<Builder> {
+    let builder = Bus::connect(broker)
         .await?
-        .store(database.store().clone())
         .inbox_retention(INBOX_RETENTION)
         .publishes::<OrderPlaced>()
         .state(clock)
         .state(Gateway);
-    if role == Role::Handler {
-        for endpoint in endpoints::all() {
-            builder = builder.endpoint(endpoint);
-        }
+    Ok(match database.opened() {
+        Opened::Sqlite(tables) => with_tables(builder, tables.store(), role),
+        Opened::Postgres(tables) => with_tables(builder, tables.store(), role),
+    })
+}
+
+fn with_tables<S: Tables>(builder: Builder, store: &S, role: Role) -> Builder {
+    let builder = builder.store(store.clone());
+    match role {
+        Role::Publisher => builder,
+        Role::Handler => endpoints::all::<S>().into_iter().fold(builder, BusBuilder::endpoint),
     }
-    Ok(builder)
 }

@@ -14,11 +14,12 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "orders", version)]
 pub(crate) struct CommandLine {
-    /// The message bus: `memory:`, `sqlite:FILE` or `amqp://USER:PASSWORD@HOST/VHOST`
-    /// [default: the database]
+    /// The message bus: `memory:`, `sqlite:FILE`, `amqp://USER:PASSWORD@HOST/VHOST` or
+    /// `postgres://USER:PASSWORD@HOST/DATABASE` [default: the database]
     #[arg(long, value_name = "URL")]
     pub(crate) broker: Option<String>,
-    /// The business tables: `sqlite:FILE` [default: orders.db in the data directory]
+    /// The business tables: `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`
+    /// [default: orders.db in the data directory]
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,
     /// Where the files are; the same one again goes on where it was [default: a new one]
@@ -96,24 +97,31 @@ impl CommandLine {
 
     fn check_urls(&self) -> Result<(), Trouble> {
         if let Some(url) = &self.database
-            && !url.starts_with("sqlite:")
+            && !begins(url, &["sqlite:", "postgres:", "postgresql:"])
         {
-            return Err(unknown("database", url, "`sqlite:FILE`"));
+            return Err(unknown("database", url, "`sqlite:FILE` and `postgres:`"));
         }
         if let Some(url) = &self.broker
             && url != "memory:"
-            && !["sqlite:", "amqp:", "amqps:"].iter().any(|scheme| url.starts_with(scheme))
+            && !begins(url, &["sqlite:", "amqp:", "amqps:", "postgres:", "postgresql:"])
         {
-            return Err(unknown("broker", url, "`memory:`, `sqlite:FILE`, `amqp:` and `amqps:`"));
+            let known = "`memory:`, `sqlite:FILE`, `amqp:`, `amqps:` and `postgres:`";
+            return Err(unknown("broker", url, known));
         }
-        let is_server = self.broker.as_ref().is_some_and(|url| url.starts_with("amqp"));
+        let broker = self.broker.as_ref().or(self.database.as_ref());
+        let is_server = broker.is_some_and(|url| begins(url, &["amqp", "postgres"]));
         if self.chaos_broker.is_some() && !is_server {
             return Err(Trouble::permanent(
-                "--chaos-broker needs a broker that is a server: say --broker amqp://…",
+                "--chaos-broker needs a broker that is a server: say --broker amqp://… or \
+                 --broker postgres://…",
             ));
         }
         Ok(())
     }
+}
+
+fn begins(url: &str, with: &[&str]) -> bool {
+    with.iter().any(|scheme| url.starts_with(scheme))
 }
 
 /// The scheme alone is named: the rest of a URL may hold a password.
@@ -147,6 +155,8 @@ mod tests {
         let broker = ["--broker", "amqp://localhost/orders"];
         let chaos = ["--chaos", "--chaos-broker", "rabbitmq"];
         assert_eq!(checked(&[&broker[..], &chaos].concat()), Ok(Workers::Processes(2)));
+        let database = ["--database", "postgres://localhost/orders"];
+        assert_eq!(checked(&[&database[..], &chaos].concat()), Ok(Workers::Processes(2)));
     }
 
     #[test]
@@ -158,11 +168,11 @@ mod tests {
             (&["--chaos-broker", "rabbitmq"], "--chaos"),
             (&["--chaos", "--chaos-broker", "rabbitmq"], "a broker that is a server"),
             (&["--workers", "0"], "0 is not in 1..=16"),
-            (&["--database", "postgres://u:secret@h/d"], "postgres:… is not known"),
-            (&["--database", "memory:"], "memory: is not known here; known: `sqlite:FILE`"),
+            (&["--database", "mysql://u:secret@h/d"], "mysql:… is not known"),
+            (&["--database", "memory:"], "memory: is not known here; known: `sqlite:FILE` and"),
             (
                 &["--broker", "kafka:x"],
-                "kafka:… is not known here; known: `memory:`, `sqlite:FILE`, `amqp:` and",
+                "kafka:… is not known here; known: `memory:`, `sqlite:FILE`, `amqp:`,",
             ),
             (&["--broker", "memory:x"], "memory:x is not known"),
             (&["--broker", "orders.db"], "orders.db is not known"),

@@ -1,7 +1,15 @@
-//! The business tables. All SQL is in one module per database; handlers that write name theirs.
+//! The business tables. All SQL is in one module per database, and what both have in common is here.
 
+mod broker;
+mod handle;
+mod order_book;
+mod postgres;
 mod rows;
-pub(crate) mod sqlite;
+mod sqlite;
+mod tables;
 
-pub(crate) use rows::{Due, Effects, KnownOrder, Placed, Takings};
-pub(crate) use sqlite::{Database, OrderBook, server};
+pub(crate) use broker::server;
+pub(crate) use handle::{Database, Opened};
+pub(crate) use order_book::OrderBook;
+pub(crate) use rows::{Due, Effects, KillRecord, KnownOrder, Placed, Takings, Tally};
+pub(crate) use tables::Tables;

@@ -2,7 +2,8 @@
 
 use crate::money::Money;
 use crate::order::Order;
-use tramline::MessageId;
+use tramline::core::clock::Timestamp;
+use tramline::{MessageId, postgres, sqlite};
 
 /// What became of an order that somebody placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,4 +69,39 @@ pub(crate) struct Effects {
     pub(crate) run_micros: u64,
     /// For each mail, how long after its order it was written; shortest first.
     pub(crate) latencies_micros: Vec<u64>,
+}
+
+/// What databases count about deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Deliveries that were taken back from processes that died.
+    pub(crate) redelivered: u64,
+    /// Messages that an inbox knew already.
+    pub(crate) duplicates: u64,
+}
+
+impl From<sqlite::Tally> for Tally {
+    fn from(tally: sqlite::Tally) -> Self {
+        Self { redelivered: tally.redelivered, duplicates: tally.duplicates }
+    }
+}
+
+impl From<postgres::Tally> for Tally {
+    fn from(tally: postgres::Tally) -> Self {
+        Self { redelivered: tally.redelivered, duplicates: tally.duplicates }
+    }
+}
+
+/// One worker, or the broker, that was killed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KillRecord {
+    pub(crate) run: i64,
+    pub(crate) killed_at: Timestamp,
+    pub(crate) worker: i64,
+    pub(crate) process: u32,
+}
+
+impl KillRecord {
+    /// The broker, where a worker's number stands.
+    pub(crate) const BROKER: i64 = -1;
 }

@@ -1,15 +1,16 @@
 //! The endpoints together.
 
 use super::{analytics, email, inventory, payment, vip};
+use crate::database::Tables;
 use tramline::Endpoint;
 
-/// Every endpoint.
-pub(crate) fn all() -> [Endpoint; 5] {
+/// Every endpoint, with the tables in the store `S`.
+pub(crate) fn all<S: Tables>() -> [Endpoint; 5] {
     [
-        payment::endpoint(),
-        inventory::endpoint(),
-        vip::endpoint(),
-        email::endpoint(),
-        analytics::endpoint(),
+        payment::endpoint::<S>(),
+        inventory::endpoint::<S>(),
+        vip::endpoint::<S>(),
+        email::endpoint::<S>(),
+        analytics::endpoint::<S>(),
     ]
 }

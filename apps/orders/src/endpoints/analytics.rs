@@ -1,13 +1,13 @@
 //! Counts revenue and orders per month, many orders at a time.
 
 use super::light::{ANALYTICS, light};
-use crate::database::{Takings, sqlite};
+use crate::database::{Tables, Takings};
 use crate::messages::OrderPaid;
 use crate::order::Order;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tramline::handler::Item;
-use tramline::{Endpoint, Failure, Sqlite, Tx};
+use tramline::{Endpoint, Failure, Tx};
 
 const BATCH_MAX: usize = 256;
 /// A batch waits so long for more: nobody waits for its figures.
@@ -15,17 +15,17 @@ const BATCH_WAIT: Duration = Duration::from_millis(20);
 /// Batches at once.
 const BATCHES: usize = 4;
 
-pub(super) fn endpoint() -> Endpoint {
+pub(super) fn endpoint<S: Tables>() -> Endpoint {
     light(ANALYTICS)
         .subscribe::<OrderPaid>()
         .batch(BATCH_MAX, BATCH_WAIT)
         .concurrency(BATCHES)
-        .handle_batch(count)
+        .handle_batch(count::<S>)
 }
 
-async fn count(items: Vec<Item<OrderPaid>>, tx: Tx<Sqlite>) -> Result<(), Failure> {
+async fn count<S: Tables>(items: Vec<Item<OrderPaid>>, mut tx: Tx<S>) -> Result<(), Failure> {
     let months = by_month(items.iter().map(|item| &item.message.0));
-    sqlite::add_to_months(&tx, months)
+    S::add_to_months(&mut tx, months).await
 }
 
 /// The takings of each month, by its name such as `1997-01`.

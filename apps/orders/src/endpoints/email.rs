@@ -2,21 +2,21 @@
 
 use super::light::{EMAIL, light};
 use crate::clock::SharedClock;
-use crate::database::sqlite;
+use crate::database::Tables;
 use crate::messages::OrderPaid;
 use crate::order::Order;
-use tramline::{Endpoint, Failure, Sqlite, State, Tx};
+use tramline::{Endpoint, Failure, State, Tx};
 
-pub(super) fn endpoint() -> Endpoint {
-    light(EMAIL).subscribe::<OrderPaid>().handle(confirm)
+pub(super) fn endpoint<S: Tables>() -> Endpoint {
+    light(EMAIL).subscribe::<OrderPaid>().handle(confirm::<S>)
 }
 
-async fn confirm(
+async fn confirm<S: Tables>(
     OrderPaid(order): OrderPaid,
     State(clock): State<SharedClock>,
-    tx: Tx<Sqlite>,
+    mut tx: Tx<S>,
 ) -> Result<(), Failure> {
-    sqlite::send_mail(&tx, order.order_id, text(&order), clock)
+    S::send_mail(&mut tx, order.order_id, text(&order), clock).await
 }
 
 /// The mail as the customer reads it.

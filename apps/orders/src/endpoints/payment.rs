@@ -1,22 +1,22 @@
 //! Charges placed orders.
 
 use super::light::{PAYMENT, light};
-use crate::database::sqlite;
+use crate::database::Tables;
 use crate::gateway::Gateway;
 use crate::messages::OrderPlaced;
-use tramline::{Attempt, Endpoint, Failure, Sqlite, State, Tx};
+use tramline::{Attempt, Endpoint, Failure, State, Tx};
 
-pub(super) fn endpoint() -> Endpoint {
-    light(PAYMENT).subscribe::<OrderPlaced>().handle(charge)
+pub(super) fn endpoint<S: Tables>() -> Endpoint {
+    light(PAYMENT).subscribe::<OrderPlaced>().handle(charge::<S>)
 }
 
 /// The gateway first: only what it has charged goes into the ledger.
-async fn charge(
+async fn charge<S: Tables>(
     OrderPlaced(order): OrderPlaced,
     State(gateway): State<Gateway>,
     attempt: Attempt,
-    tx: Tx<Sqlite>,
+    mut tx: Tx<S>,
 ) -> Result<(), Failure> {
     gateway.charge(&order, attempt).await?;
-    sqlite::enter_charge(&tx, order, attempt)
+    S::enter_charge(&mut tx, order, attempt).await
 }

@@ -1,15 +1,18 @@
 //! Remembers customers who spent more than a thousand dollars at once.
 
 use super::light::{VIP, light};
-use crate::database::sqlite;
+use crate::database::Tables;
 use crate::messages::OrderPlaced;
-use tramline::{Endpoint, Failure, Filter, Sqlite, Tx};
+use tramline::{Endpoint, Failure, Filter, Tx};
 
-pub(super) fn endpoint() -> Endpoint {
+pub(super) fn endpoint<S: Tables>() -> Endpoint {
     let large = Filter::sql("total > 1000");
-    light(VIP).subscribe_where::<OrderPlaced>(large).handle(remember)
+    light(VIP).subscribe_where::<OrderPlaced>(large).handle(remember::<S>)
 }
 
-async fn remember(OrderPlaced(order): OrderPlaced, tx: Tx<Sqlite>) -> Result<(), Failure> {
-    sqlite::remember_vip(&tx, order)
+async fn remember<S: Tables>(
+    OrderPlaced(order): OrderPlaced,
+    mut tx: Tx<S>,
+) -> Result<(), Failure> {
+    S::remember_vip(&mut tx, order).await
 }

@@ -6,7 +6,6 @@ use crate::report::DeadLetters;
 use std::fmt;
 use std::time::Duration;
 use tramline::core::operate::{Depth, Figure};
-use tramline::core::store::Store;
 use tramline::{Bus, Failure, QueueName};
 
 /// How far a run is. Two equal ones: nothing has moved between them.
@@ -40,7 +39,11 @@ pub(crate) enum Gauge {
 
 impl Gauge {
     pub(crate) fn of(broker: &str) -> Self {
-        if broker.starts_with("amqp") { Self::Tables } else { Self::Queues }
+        if broker.starts_with("amqp") || broker.starts_with("postgres") {
+            Self::Tables
+        } else {
+            Self::Queues
+        }
     }
 
     /// How often to look. The tables are gone through as a whole.
@@ -54,8 +57,7 @@ impl Gauge {
 
 /// Looks at everything.
 pub(crate) async fn look(bus: &Bus, database: &Database, gauge: Gauge) -> Result<Look, Failure> {
-    let (waiting, parked) = database.store().outbox().depth().await?;
-    let outbox = waiting + parked;
+    let outbox = database.outbox_depth().await?;
     match gauge {
         Gauge::Queues => in_queues(bus, database, outbox).await,
         Gauge::Tables => by_tables(bus, database, outbox).await,

@@ -3,6 +3,7 @@
 use crate::exchange::get;
 use crate::processes::{gone, until};
 use crate::program::Folder;
+use tramline_services::testing::Database;
 
 /// Kills a run of `orders` orders once `seen` of them are placed, and goes on.
 fn killed_and_resumed(arguments: &[&str], workers: usize) {
@@ -28,6 +29,12 @@ fn killed_and_resumed(arguments: &[&str], workers: usize) {
 #[test]
 fn workers_end_with_their_parent_and_the_next_one_goes_on() {
     killed_and_resumed(&[], 2);
+}
+
+#[test]
+fn the_next_one_goes_on_in_postgresql() {
+    let Some(database) = Database::fresh() else { return };
+    killed_and_resumed(&["--database", database.url.as_str()], 2);
 }
 
 #[test]

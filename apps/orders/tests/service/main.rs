@@ -6,6 +6,7 @@ mod crash;
 mod exchange;
 mod orders;
 mod outdated;
+mod postgres;
 mod processes;
 mod program;
 mod refused;

@@ -41,17 +41,14 @@ const DUE: &str = "SELECT
      FROM orders) AS placed";
 
 impl Database {
-    /// What is still to come of the orders that were placed.
     pub(crate) async fn due(&self) -> Result<Due, Failure> {
         self.sqlite.read(|snapshot| Ok(snapshot.query_row(DUE, [], due)?)).await
     }
 
-    /// All figures, as they were at one moment.
     pub(crate) async fn effects(&self) -> Result<Effects, Failure> {
         self.sqlite.read(|snapshot| Ok(effects(snapshot)?)).await
     }
 
-    /// How many mails have been written: how far the run is, at little cost.
     pub(crate) async fn mails_written(&self) -> Result<u64, Failure> {
         // Rows are never deleted, so the last one's id is their number. The report counts them.
         const SQL: &str = "SELECT coalesce(max(id), 0) AS mails FROM mail";

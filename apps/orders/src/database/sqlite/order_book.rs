@@ -4,33 +4,28 @@ use super::database::{Database, order};
 use crate::database::Placed;
 use crate::messages::{OrderEvent, OrderPlaced};
 use crate::order::Order;
-use std::sync::Arc;
-use tramline::core::clock::{Entropy, Timestamp};
+use tramline::core::clock::Timestamp;
 use tramline::sqlite::rusqlite::params;
 use tramline::sqlite::{Db, SqliteWriter};
 use tramline::{Bus, Failure, MessageId};
 
-/// Where orders are placed. Clones are the same book.
+/// Joins the commits of everybody who places an order at the same time.
 #[derive(Clone)]
 pub(crate) struct OrderBook {
     writer: SqliteWriter,
-    entropy: Arc<dyn Entropy>,
 }
 
 impl OrderBook {
-    /// The book in `database`; `bus` tells the world.
-    pub(crate) fn new(bus: &Bus, database: &Database, entropy: Arc<dyn Entropy>) -> Self {
-        Self { writer: bus.store(&database.sqlite), entropy }
+    pub(crate) fn new(bus: &Bus, database: &Database) -> Self {
+        Self { writer: bus.store(&database.sqlite) }
     }
 
-    /// Places `order`. Joins the commit of everybody who places one at the same time, and ends when
-    /// the order and its event are durable. The same order again is no second one.
     pub(crate) async fn place(
         &self,
         order: Order,
+        event_id: MessageId,
         received_at: Timestamp,
     ) -> Result<Placed, Failure> {
-        let event_id = MessageId::new(received_at, self.entropy.bits());
         self.writer.write(move |db| place(db, order, &event_id, received_at)).await
     }
 }

@@ -2,26 +2,12 @@
 //! would remember may die.
 
 use super::database::Database;
+use crate::database::KillRecord;
 use tramline::Failure;
 use tramline::core::clock::Timestamp;
 use tramline::sqlite::rusqlite::params;
 
-/// One worker, or the broker, that was killed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KillRecord {
-    pub(crate) run: i64,
-    pub(crate) killed_at: Timestamp,
-    pub(crate) worker: i64,
-    pub(crate) process: u32,
-}
-
-impl KillRecord {
-    /// The broker, where a worker's number stands.
-    pub(crate) const BROKER: i64 = -1;
-}
-
 impl Database {
-    /// A new run. Answers its number.
     pub(crate) async fn begin_run(&self, now: Timestamp) -> Result<i64, Failure> {
         let begin = move |db: &tramline::sqlite::Db<'_>| {
             let sql = "INSERT INTO run (started_at, seen_at) VALUES (?1, ?1)";
@@ -31,7 +17,6 @@ impl Database {
         self.sqlite.write(begin).await
     }
 
-    /// The run was still at work at `now`.
     pub(crate) async fn see_run(&self, run: i64, now: Timestamp) -> Result<(), Failure> {
         let see = move |db: &tramline::sqlite::Db<'_>| {
             db.execute("UPDATE run SET seen_at = ?2 WHERE id = ?1", [run, now.as_micros()])?;
