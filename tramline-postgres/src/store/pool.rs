@@ -42,6 +42,8 @@ impl Core {
         let database: Arc<str> = identity(&self.database).into();
         PgPoolOptions::new()
             .max_connections(self.settings.handlers_max)
+            // That handlers wait for one another is as it should be.
+            .acquire_slow_threshold(Duration::MAX)
             .test_before_acquire(false)
             .before_acquire(|connection, used| {
                 Box::pin(async move {

@@ -9,6 +9,9 @@ use tramline::{Attempt, Failure, Tx};
 
 /// A store with the business tables. Each function writes on the handler's transaction.
 pub(crate) trait Tables: Store + Clone + Sized {
+    /// How many handlers of an endpoint are worth running at once.
+    const CONCURRENCY: usize;
+
     /// Enters that `order` was charged, and publishes that it is paid.
     fn enter_charge(
         tx: &mut Tx<Self>,

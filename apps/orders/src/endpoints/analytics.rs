@@ -16,7 +16,7 @@ const BATCH_WAIT: Duration = Duration::from_millis(20);
 const BATCHES: usize = 4;
 
 pub(super) fn endpoint<S: Tables>() -> Endpoint {
-    light(ANALYTICS)
+    light::<S>(ANALYTICS)
         .subscribe::<OrderPaid>()
         .batch(BATCH_MAX, BATCH_WAIT)
         .concurrency(BATCHES)

@@ -8,7 +8,7 @@ use crate::order::Order;
 use tramline::{Endpoint, Failure, State, Tx};
 
 pub(super) fn endpoint<S: Tables>() -> Endpoint {
-    light(EMAIL).subscribe::<OrderPaid>().handle(confirm::<S>)
+    light::<S>(EMAIL).subscribe::<OrderPaid>().handle(confirm::<S>)
 }
 
 async fn confirm<S: Tables>(

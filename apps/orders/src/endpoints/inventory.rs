@@ -6,7 +6,7 @@ use crate::messages::OrderPlaced;
 use tramline::{Endpoint, Failure, Tx};
 
 pub(super) fn endpoint<S: Tables>() -> Endpoint {
-    light(INVENTORY).subscribe::<OrderPlaced>().handle(pick::<S>)
+    light::<S>(INVENTORY).subscribe::<OrderPlaced>().handle(pick::<S>)
 }
 
 async fn pick<S: Tables>(OrderPlaced(order): OrderPlaced, mut tx: Tx<S>) -> Result<(), Failure> {

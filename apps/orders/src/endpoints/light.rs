@@ -1,5 +1,6 @@
 //! What the endpoints have in common: their names, and how they work.
 
+use crate::database::Tables;
 use std::time::Duration;
 use tramline::{Endpoint, Retry};
 
@@ -14,15 +15,13 @@ pub(crate) const ON_PLACED: [&str; 3] = [PAYMENT, INVENTORY, VIP];
 /// The queues that hear of paid orders.
 pub(crate) const ON_PAID: [&str; 2] = [EMAIL, ANALYTICS];
 
-/// An endpoint as all of ours are. The handlers are light and each waits for its commit: many at
-/// once share one.
-pub(super) fn light(name: &str) -> Endpoint {
-    const CONCURRENCY: usize = 256;
+/// An endpoint as all of ours are: its handlers are light.
+pub(super) fn light<S: Tables>(name: &str) -> Endpoint {
     const PREFETCH: u32 = 512;
     const PAUSE_FIRST: Duration = Duration::from_millis(20);
     Endpoint::new(name)
         .transactional()
-        .concurrency(CONCURRENCY)
+        .concurrency(S::CONCURRENCY)
         .prefetch(PREFETCH)
         .retry(Retry::exponential(PAUSE_FIRST).runs(5).jitter())
 }

@@ -7,7 +7,7 @@ use crate::messages::OrderPlaced;
 use tramline::{Attempt, Endpoint, Failure, State, Tx};
 
 pub(super) fn endpoint<S: Tables>() -> Endpoint {
-    light(PAYMENT).subscribe::<OrderPlaced>().handle(charge::<S>)
+    light::<S>(PAYMENT).subscribe::<OrderPlaced>().handle(charge::<S>)
 }
 
 /// The gateway first: only what it has charged goes into the ledger.

@@ -7,7 +7,7 @@ use tramline::{Endpoint, Failure, Filter, Tx};
 
 pub(super) fn endpoint<S: Tables>() -> Endpoint {
     let large = Filter::sql("total > 1000");
-    light(VIP).subscribe_where::<OrderPlaced>(large).handle(remember::<S>)
+    light::<S>(VIP).subscribe_where::<OrderPlaced>(large).handle(remember::<S>)
 }
 
 async fn remember<S: Tables>(

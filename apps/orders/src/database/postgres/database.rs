@@ -15,10 +15,14 @@ pub(crate) struct Database {
     pub(super) postgres: Postgres,
 }
 
+/// How many transactions of one process may be open at once: three processes are at work, and a server
+/// takes a hundred connections unless it is told otherwise.
+const CONNECTIONS: u32 = 16;
+
 impl Database {
     /// Opens what `url` names and makes the tables that are not there.
     pub(crate) async fn open(url: &str) -> Result<Self, Failure> {
-        let postgres = Postgres::connect(url).await?;
+        let postgres = Postgres::options(url).handlers_max(CONNECTIONS).open().await?;
         schema::create(postgres.pool()).await?;
         Ok(Self { postgres })
     }

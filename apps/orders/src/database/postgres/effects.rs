@@ -1,24 +1,34 @@
 //! What handlers write.
 
+use super::patience::{LIMIT, PAUSE};
 use crate::clock::SharedClock;
 use crate::database::{Tables, Takings};
+use crate::gateway::refusals;
 use crate::messages::{OrderEvent, OrderPaid};
 use crate::order::Order;
 use std::collections::BTreeMap;
-use tramline::postgres::sqlx;
+use tokio::time::Instant;
+use tramline::postgres::PostgresTx;
+use tramline::postgres::sqlx::{self, PgConnection};
 use tramline::{Attempt, Failure, Postgres, Tx};
 
+/// Each handler has a connection of its own while it writes, so that many wait for few.
 impl Tables for Postgres {
+    const CONCURRENCY: usize = 16;
+
     async fn enter_charge(
         tx: &mut Tx<Self>,
         order: Order,
         attempt: Attempt,
     ) -> Result<(), Failure> {
-        sqlx::query("INSERT INTO shop.ledger (order_id, cents, attempt) VALUES ($1, $2, $3)")
+        const SQL: &str = "INSERT INTO shop.ledger (order_id, cents, attempt, refusals)
+            VALUES ($1, $2, $3, $4)";
+        sqlx::query(SQL)
             .bind(order.order_id)
             .bind(order.total.cents)
             .bind(i64::from(attempt.0))
-            .execute(tx.connection().await?)
+            .bind(i64::from(refusals(&order, attempt)))
+            .execute(begun(tx).await?)
             .await?;
         tx.publish(OrderPaid(order).draft())
     }
@@ -26,7 +36,7 @@ impl Tables for Postgres {
     async fn take_from_stock(tx: &mut Tx<Self>, units: i64) -> Result<(), Failure> {
         sqlx::query("INSERT INTO shop.picked (item, units) VALUES ('cd', $1)")
             .bind(units)
-            .execute(tx.connection().await?)
+            .execute(begun(tx).await?)
             .await?;
         Ok(())
     }
@@ -41,7 +51,7 @@ impl Tables for Postgres {
             .bind(order_id)
             .bind(text)
             .bind(clock.now().as_micros())
-            .execute(tx.connection().await?)
+            .execute(begun(tx).await?)
             .await?;
         Ok(())
     }
@@ -57,7 +67,7 @@ impl Tables for Postgres {
             .bind(months.keys().cloned().collect::<Vec<String>>())
             .bind(takings().map(|takings| takings.orders).collect::<Vec<i64>>())
             .bind(takings().map(|takings| takings.revenue.cents).collect::<Vec<i64>>())
-            .execute(tx.connection().await?)
+            .execute(begun(tx).await?)
             .await?;
         Ok(())
     }
@@ -67,8 +77,23 @@ impl Tables for Postgres {
             .bind(order.order_id)
             .bind(order.user_id)
             .bind(order.total.cents)
-            .execute(tx.connection().await?)
+            .execute(begun(tx).await?)
             .await?;
         Ok(())
     }
+}
+
+/// The handler's transaction, once the server is there: an order is not given up because the tables are
+/// away for a while.
+async fn begun(tx: &mut PostgresTx) -> Result<&mut PgConnection, Failure> {
+    let deadline = Instant::now() + LIMIT;
+    // What is borrowed for an answer is borrowed for an error, too: so it is asked for once more.
+    while let Err(error) = tx.connection().await {
+        if !error.is_transient() || Instant::now() >= deadline {
+            return Err(error.into());
+        }
+        tracing::warn!(%error, "the database is away: trying again");
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(tx.connection().await?)
 }

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use tramline::sqlite::rusqlite::params;
 use tramline::{Attempt, Failure, Sqlite, Tx};
 
-/// Each function queues its statements.
+/// Each function queues its statements. Each handler waits for its commit, and many share one.
 impl Tables for Sqlite {
+    const CONCURRENCY: usize = 256;
+
     async fn enter_charge(
         tx: &mut Tx<Self>,
         order: Order,
