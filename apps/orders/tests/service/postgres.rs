@@ -22,7 +22,7 @@ fn figures(report: &Value) -> Vec<&Value> {
 
 #[test]
 fn orders_come_to_the_same_in_postgresql_whatever_the_broker() {
-    const LIMIT: [&str; 2] = ["--limit", "3000"];
+    const LIMIT: [&str; 2] = ["--limit", "1000"];
     if Database::fresh().is_none() {
         return;
     }
