@@ -112,6 +112,7 @@ impl Claim {
             let lease = Lease::new(core.clone(), session, token, queue, dead, is_ordered, held);
             if !taken.is_empty() {
                 core.leases.took(&lease);
+                core.announced.took();
             }
             let messages = taken.into_iter().map(|taken| {
                 let held = Held::new(lease.clone(), taken.place, taken.epoch, reserved.one());

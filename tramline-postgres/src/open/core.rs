@@ -5,7 +5,7 @@ use crate::deliver::{Job, Settling};
 use crate::error::failed;
 use crate::link::{Connected, Down, Line, Target};
 use crate::options::Settings;
-use crate::processes::{Leases, Sleepers, Waker, keep, listen};
+use crate::processes::{Announced, Leases, Sleepers, Waker, keep, listen};
 use crate::queue::Routes;
 use crate::schema;
 use crate::send::Sending;
@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) leases: Leases,
     /// The queues at which somebody here waits to be woken.
     pub(crate) sleepers: Sleepers,
+    /// What shows others that this process lives.
+    pub(crate) announced: Arc<Announced>,
     /// Wakes those who wait elsewhere.
     pub(crate) waker: Waker,
     /// Sends, from one task and connection for all callers.
@@ -82,6 +84,7 @@ impl Core {
             routes: RwLock::new(Arc::new(routes)),
             leases: Leases::default(),
             sleepers: Sleepers::default(),
+            announced: Arc::default(),
             waker: Waker::default(),
             sending: Sending::new(line("send")),
             settling: Settling::new(line("settle")),

@@ -1,9 +1,10 @@
 //! Every few seconds a process says that it lives, and looks after what the dead have left.
 
 use crate::error::failed;
+use crate::link::Params;
 use crate::open::Core;
 use crate::operate::forget;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 use tramline_core::Result;
@@ -14,43 +15,61 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Keeps the leases of a process until its core is gone.
 pub(crate) async fn keep(core: Weak<Core>) {
-    let Some(lease) = core.upgrade().map(|core| core.settings.lease) else { return };
+    let known = core.upgrade().map(|core| (core.settings.lease, core.announced.clone()));
+    let Some((lease, announced)) = known else { return };
     let every = EVERY.min(lease / 6);
-    let mut heard = Instant::now();
+    let began = Instant::now();
+    let (mut looked, mut heard, mut forgot) = (began, began, began);
+    let mut is_often = false;
     loop {
-        tokio::time::sleep(every).await;
+        let was_asked = announced.beat.next(looked, every, is_often).await;
         let Some(core) = core.upgrade() else { return };
-        let asked = Instant::now();
+        looked = Instant::now();
         let tended = async {
-            tend(&core).await?;
-            heard = asked;
-            forget(&core, every / 2).await
+            let is_watched = tend(&core).await?;
+            heard = looked;
+            if forgot.elapsed() >= every {
+                forgot = looked;
+                forget(&core, every / 2).await?;
+            }
+            Ok(is_watched)
         };
-        match tokio::time::timeout(lease / 2, tended).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "to be tried again"),
-            Err(_) => tracing::warn!(target = %core.target, "the server does not answer"),
-        }
-        if heard.elapsed() >= lease {
+        let tended: Result<Result<bool>, _> = tokio::time::timeout(lease / 2, tended).await;
+        let is_watched = match &tended {
+            Ok(Ok(is_watched)) => *is_watched,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "to be tried again");
+                false
+            }
+            Err(_) => {
+                tracing::warn!(target = %core.target, "the server does not answer");
+                false
+            }
+        };
+        // Who was asked to look early looks once more: what others are about to take is not taken yet.
+        is_often = is_watched || was_asked;
+        // Each time it hears, the server lets at least so much of the lease remain.
+        if heard.elapsed() >= lease * 5 / 6 {
             // Others may have taken it by now.
             core.leases.lose_all();
         }
     }
 }
 
-async fn tend(core: &std::sync::Arc<Core>) -> Result<()> {
-    const TEND: &str = "SELECT * FROM tramline.tend($1, $2, $3, $4, $5, $6)";
+/// Answers whether others hold something and can be seen to die.
+async fn tend(core: &Arc<Core>) -> Result<bool> {
+    const TEND: &str = "SELECT * FROM tramline.tend($1, $2, $3, $4, $5, $6, $7, $8)";
     let connected = core.operating.connected().await?;
     let (tokens, resting) = (core.leases.tokens(), core.sleepers.all());
-    let row = connected
-        .query_one(
-            TEND,
-            &[&core.process, &core.label, &core.lease_micros(), &core.now(), &tokens, &resting],
-        )
-        .await;
+    let (backend, judges) = core.announced.shown(Instant::now());
+    let (lease, now) = (core.lease_micros(), core.now());
+    let params: &Params<'_> =
+        &[&core.process, &core.label, &lease, &now, &tokens, &resting, &backend, &judges];
+    let row = connected.query_one(TEND, params).await;
     let row = row.map_err(|error| failed("renew leases", &error))?;
+    core.announced.written(backend.filter(|_| !tokens.is_empty()));
     core.leases.lose(&row.get::<_, Vec<i64>>(0));
     core.woken_by_commit(row.get::<_, Vec<i32>>(1));
     row.get::<_, Vec<i32>>(2).into_iter().for_each(|queue| core.hub.wake(queue.into()));
-    Ok(())
+    Ok(row.get(3))
 }

@@ -1,11 +1,12 @@
 //! Hears when others have committed something.
 
-use crate::link::Line;
+use crate::link::{Connected, Line};
 use crate::open::Core;
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_postgres::AsyncMessage;
 
 /// How long a notification of our own may take to come back, before LISTEN counts as out of order: a
@@ -40,7 +41,9 @@ pub(crate) async fn listen(core: Weak<Core>) {
             echo.wait_for(|heard| *heard == number).await.ok().map(|_| ())
         };
         let is_heard = matches!(tokio::time::timeout(ECHO_MAX, heard).await, Ok(Some(())));
-        if !is_heard && !connected.is_closed() {
+        if is_heard {
+            announce(&strong, &connected).await;
+        } else if !connected.is_closed() {
             tracing::warn!(
                 target = %strong.target,
                 "notifications do not arrive, as through a proxy that pools transactions: looking \
@@ -70,9 +73,21 @@ pub(crate) async fn listen(core: Weak<Core>) {
             () = gone => return,
         }
         if let Some(strong) = core.upgrade() {
+            strong.announced.lost(Instant::now());
             strong.set_heard(false);
             strong.hub.wake_all();
         }
+    }
+}
+
+/// Shows others by a lock that this process lives: the server frees it when this session ends. Never behind a
+/// proxy that pools transactions, where it would be a lock of nobody.
+async fn announce(core: &Core, connected: &Connected) {
+    const LOCK: &str = "SELECT pg_backend_pid(), pg_advisory_lock(-1953260910, pg_backend_pid())";
+    match connected.query_one(LOCK, &[]).await {
+        Ok(row) => core.announced.shows(row.get(0)),
+        // The lease alone counts then, until the next connection.
+        Err(error) => tracing::debug!(%error, "nothing shows others that this process lives"),
     }
 }
 
@@ -93,6 +108,8 @@ fn line(core: &Arc<Core>, echo: Arc<watch::Sender<u64>>) -> Line {
         word.split(',')
             .filter_map(|queue| queue.parse().ok())
             .for_each(|queue| core.hub.wake(queue));
+        // Others may take it, and die.
+        core.announced.beat.soon();
     };
     Line::new(core.target.clone(), "listen", &core.settings).heard_by(Arc::new(hear))
 }

@@ -1,5 +1,7 @@
 //! Several processes at one database: what each holds, and how they wake each other.
 
+mod announced;
+mod beat;
 mod eager;
 mod keeper;
 mod leases;
@@ -7,6 +9,7 @@ mod listener;
 mod sleepers;
 mod waker;
 
+pub(crate) use announced::Announced;
 pub(crate) use eager::Eager;
 pub(crate) use keeper::keep;
 pub(crate) use leases::Leases;

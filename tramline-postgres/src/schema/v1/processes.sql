@@ -1,25 +1,39 @@
 -- Who takes messages, and what becomes of what the dead had taken.
 
--- A process says that it lives, until then at least.
-CREATE FUNCTION tramline.register(p_process bigint, p_label text, p_until bigint)
-RETURNS void LANGUAGE sql VOLATILE AS $$
-    INSERT INTO tramline.process AS p VALUES (p_process, p_label, p_until)
-    ON CONFLICT (id) DO UPDATE SET lease_until = greatest(p.lease_until, excluded.lease_until)
+-- A process says that it lives. It is written down only when a sixth of its lease is over, so that
+-- taking messages writes nothing here.
+CREATE FUNCTION tramline.register(p_process bigint, p_label text, p_now bigint, p_lease bigint)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM tramline.process WHERE id = p_process AND lease_until > p_now + p_lease / 6 * 5;
+    IF NOT FOUND THEN
+        INSERT INTO tramline.process AS p (id, label, lease_until)
+        VALUES (p_process, p_label, p_now + p_lease)
+        ON CONFLICT (id) DO UPDATE SET lease_until = greatest(p.lease_until, excluded.lease_until);
+    END IF;
+END
 $$;
 
--- A process says that it lives and what it holds, and takes back what the dead held. Answers which of
--- its claims are no more, the queues that have more now, and those of `p_resting` in which there may be
--- something to take although nobody has said so.
+-- A process says that it lives, what it holds and which session shows that it lives, and takes back what
+-- the dead held, of whom it judges if it may. Answers which of its claims are no more, the queues that have
+-- more now, those of `p_resting` in which there may be something to take although nobody has said so, and
+-- whether others hold something and can be seen to die.
 CREATE FUNCTION tramline.tend(
     p_process bigint, p_label text, p_lease bigint, p_now bigint, p_tokens bigint[], p_resting int[],
-    OUT lost bigint[], OUT freed int[], OUT stirring int[]
+    p_backend int, p_judges boolean,
+    OUT lost bigint[], OUT freed int[], OUT stirring int[], OUT watched boolean
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_now bigint := coalesce(p_now, tramline.clock());
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     IF cardinality(p_tokens) > 0 THEN
-        PERFORM tramline.register(p_process, p_label, v_now + p_lease);
+        PERFORM tramline.register(p_process, p_label, v_now, p_lease);
+    END IF;
+    UPDATE tramline.process SET backend = p_backend, missed_at = NULL
+    WHERE id = p_process AND (backend IS DISTINCT FROM p_backend OR missed_at IS NOT NULL);
+    IF p_judges THEN
+        PERFORM tramline.miss(p_process);
     END IF;
     freed := tramline.take_back(v_now);
     lost := ARRAY(
@@ -32,6 +46,48 @@ BEGIN
             OR EXISTS (SELECT FROM tramline.delayed d WHERE d.queue = resting.queue AND d.due <= v_now)
             OR EXISTS (SELECT FROM tramline.dead d WHERE d.queue = resting.queue)
             OR resting.queue = 0 AND EXISTS (SELECT FROM tramline.outbox));
+    watched := EXISTS (
+        SELECT FROM tramline.claim c JOIN tramline.process p ON p.id = c.process
+        WHERE p.id <> p_process AND p.backend IS NOT NULL);
+END
+$$;
+
+-- Whose lock is free has lost the session that held it. One who lives makes another within a moment, or
+-- says that he has none; one whose lock is free for a second is dead, and his lease is over.
+CREATE FUNCTION tramline.miss(p_process bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_now bigint := tramline.clock();
+    p record;
+BEGIN
+    -- A server that has just started has cut everybody off.
+    IF pg_postmaster_start_time() > clock_timestamp() - interval '15 s' THEN
+        RETURN;
+    END IF;
+    FOR p IN
+        SELECT id, backend FROM tramline.process
+        WHERE id <> p_process AND backend IS NOT NULL
+            AND EXISTS (SELECT FROM tramline.claim WHERE process = id)
+    LOOP
+        IF pg_try_advisory_xact_lock_shared(-1953260910, p.backend) THEN
+            UPDATE tramline.process AS missed SET missed_at = coalesce(missed.missed_at, v_now),
+                lease_until = CASE WHEN missed.missed_at IS NULL THEN missed.lease_until ELSE 0 END
+            FROM (
+                SELECT id FROM tramline.process
+                WHERE id = p.id AND backend = p.backend
+                    AND (missed_at IS NULL OR missed_at <= v_now - 1000000)
+                FOR UPDATE SKIP LOCKED
+            ) AS free
+            WHERE missed.id = free.id;
+        ELSE
+            UPDATE tramline.process AS there SET missed_at = NULL
+            FROM (
+                SELECT id FROM tramline.process
+                WHERE id = p.id AND backend = p.backend AND missed_at IS NOT NULL
+                FOR UPDATE SKIP LOCKED
+            ) AS locked
+            WHERE there.id = locked.id;
+        END IF;
+    END LOOP;
 END
 $$;
 
@@ -39,52 +95,69 @@ $$;
 -- end. What is just being settled is left for the next time. Answers the queues that have more now.
 CREATE FUNCTION tramline.take_back(p_now bigint) RETURNS int[] LANGUAGE plpgsql AS $$
 DECLARE
-    p record;
+    v_process bigint;
+    v_queues int[] := '{}';
+BEGIN
+    FOR v_process IN
+        SELECT id FROM tramline.process WHERE lease_until <= p_now FOR UPDATE SKIP LOCKED
+    LOOP
+        v_queues := v_queues || tramline.take_from(v_process);
+        DELETE FROM tramline.process
+        WHERE id = v_process AND NOT EXISTS (SELECT FROM tramline.claim WHERE process = v_process);
+        DELETE FROM tramline.asleep WHERE process = v_process;
+    END LOOP;
+    -- Was taken while its process was found dead.
+    FOR v_process IN
+        SELECT DISTINCT process FROM tramline.claim c
+        WHERE NOT EXISTS (SELECT FROM tramline.process WHERE id = c.process)
+    LOOP
+        v_queues := v_queues || tramline.take_from(v_process);
+    END LOOP;
+    RETURN v_queues;
+END
+$$;
+
+-- Takes back what one process holds.
+CREATE FUNCTION tramline.take_from(p_process bigint) RETURNS int[] LANGUAGE plpgsql AS $$
+DECLARE
     c record;
     v_freed bigint[];
     v_queues int[] := '{}';
 BEGIN
-    FOR p IN
-        SELECT id FROM tramline.process WHERE lease_until <= p_now FOR UPDATE SKIP LOCKED
-    LOOP
-        FOR c IN SELECT * FROM tramline.claim WHERE process = p.id FOR UPDATE SKIP LOCKED LOOP
-            IF c.dead THEN
-                WITH free AS (
-                    SELECT place FROM tramline.dead WHERE queue = c.queue AND place = ANY (c.places)
-                    FOR UPDATE SKIP LOCKED
-                ), freed AS (
-                    UPDATE tramline.dead d SET epoch = epoch + 1, deliveries = deliveries + 1
-                    FROM free WHERE d.queue = c.queue AND d.place = free.place RETURNING d.place
-                )
-                SELECT array_agg(place) INTO v_freed FROM freed;
-            ELSE
-                WITH free AS (
-                    SELECT place FROM tramline.message WHERE queue = c.queue AND place = ANY (c.places)
-                    FOR UPDATE SKIP LOCKED
-                ), freed AS (
-                    UPDATE tramline.message m SET epoch = epoch + 1, deliveries = deliveries + 1
-                    FROM free WHERE m.queue = c.queue AND m.place = free.place RETURNING m.place
-                )
-                SELECT array_agg(place) INTO v_freed FROM freed;
-            END IF;
-            IF v_freed IS NOT NULL THEN
-                v_queues := v_queues || c.queue;
-                INSERT INTO tramline.tally VALUES ('redelivered', cardinality(v_freed));
-            END IF;
-            -- Rows that are locked are there, and not free: the claim keeps those only.
-            UPDATE tramline.claim SET places = ARRAY(
-                SELECT place FROM unnest(c.places) AS place
-                WHERE NOT place = ANY (coalesce(v_freed, '{}'))
-                    AND (EXISTS (SELECT FROM tramline.message m
-                            WHERE NOT c.dead AND m.queue = c.queue AND m.place = place.place)
-                        OR EXISTS (SELECT FROM tramline.dead d
-                            WHERE c.dead AND d.queue = c.queue AND d.place = place.place)))
-            WHERE token = c.token;
-            DELETE FROM tramline.claim WHERE token = c.token AND places = '{}';
-        END LOOP;
-        DELETE FROM tramline.process
-        WHERE id = p.id AND NOT EXISTS (SELECT FROM tramline.claim WHERE process = p.id);
-        DELETE FROM tramline.asleep WHERE process = p.id;
+    FOR c IN SELECT * FROM tramline.claim WHERE process = p_process FOR UPDATE SKIP LOCKED LOOP
+        IF c.dead THEN
+            WITH free AS (
+                SELECT place FROM tramline.dead WHERE queue = c.queue AND place = ANY (c.places)
+                FOR UPDATE SKIP LOCKED
+            ), freed AS (
+                UPDATE tramline.dead d SET epoch = epoch + 1, deliveries = deliveries + 1
+                FROM free WHERE d.queue = c.queue AND d.place = free.place RETURNING d.place
+            )
+            SELECT array_agg(place) INTO v_freed FROM freed;
+        ELSE
+            WITH free AS (
+                SELECT place FROM tramline.message WHERE queue = c.queue AND place = ANY (c.places)
+                FOR UPDATE SKIP LOCKED
+            ), freed AS (
+                UPDATE tramline.message m SET epoch = epoch + 1, deliveries = deliveries + 1
+                FROM free WHERE m.queue = c.queue AND m.place = free.place RETURNING m.place
+            )
+            SELECT array_agg(place) INTO v_freed FROM freed;
+        END IF;
+        IF v_freed IS NOT NULL THEN
+            v_queues := v_queues || c.queue;
+            INSERT INTO tramline.tally VALUES ('redelivered', cardinality(v_freed));
+        END IF;
+        -- Rows that are locked are there, and not free: the claim keeps those only.
+        UPDATE tramline.claim SET places = ARRAY(
+            SELECT place FROM unnest(c.places) AS place
+            WHERE NOT place = ANY (coalesce(v_freed, '{}'))
+                AND (EXISTS (SELECT FROM tramline.message m
+                        WHERE NOT c.dead AND m.queue = c.queue AND m.place = place.place)
+                    OR EXISTS (SELECT FROM tramline.dead d
+                        WHERE c.dead AND d.queue = c.queue AND d.place = place.place)))
+        WHERE token = c.token;
+        DELETE FROM tramline.claim WHERE token = c.token AND places = '{}';
     END LOOP;
     RETURN v_queues;
 END

@@ -141,7 +141,12 @@ CREATE INDEX seen_age ON tramline.seen (queue, at);
 CREATE TABLE tramline.process (
     id bigint PRIMARY KEY,
     label text NOT NULL,
-    lease_until bigint NOT NULL
+    lease_until bigint NOT NULL,
+    -- The session that holds a lock of this number for as long as the process lives: one that is free is
+    -- noticed long before the lease is over. NULL: there is none, and only the lease counts.
+    backend int,
+    -- When its lock was first found free.
+    missed_at bigint
 );
 
 -- What was taken together. Its messages stay where they are.

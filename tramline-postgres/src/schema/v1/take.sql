@@ -63,7 +63,7 @@ BEGIN
     IF v_live IS NULL THEN
         RETURN;
     END IF;
-    PERFORM tramline.register(p_process, p_label, v_now + p_lease);
+    PERFORM tramline.register(p_process, p_label, v_now, p_lease);
     INSERT INTO tramline.claim VALUES (p_token, p_process, p_queue, false, v_live);
     RETURN QUERY SELECT * FROM tramline.message m
         WHERE m.queue = p_queue AND m.place = ANY (v_live) ORDER BY m.place;
@@ -103,7 +103,7 @@ BEGIN
     IF v_live IS NULL THEN
         RETURN;
     END IF;
-    PERFORM tramline.register(p_process, p_label, v_now + p_lease);
+    PERFORM tramline.register(p_process, p_label, v_now, p_lease);
     INSERT INTO tramline.claim VALUES (p_token, p_process, p_queue, true, v_live);
     RETURN QUERY
         SELECT d.queue, d.place, d.epoch, d.flags, d.failures, d.deliveries, d.trials, d.since,

@@ -1,0 +1,143 @@
+//! Processes that die, and some that only seem to.
+
+use crate::kit::{column, name, open, opened, within};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tramline_core::name::QueueRef;
+use tramline_core::settlement::{Settled, Settlement};
+use tramline_core::transport::{Delivery, Receiver, Source, Transport};
+use tramline_postgres::{Postgres, PostgresReceiver};
+use tramline_services::testing::Database;
+
+/// Where the child finds its database; only set for the child.
+const CHILD_DATABASE: &str = "TRAMLINE_TEST_CHILD_DATABASE";
+/// How many messages the child takes.
+const CHILD_HOLDS: usize = 5;
+/// Much longer than any of these tests takes.
+const LEASE: Duration = Duration::from_secs(3600);
+
+/// The backends that show that somebody who holds something lives.
+const BACKENDS: &str = "SELECT backend FROM tramline.process p WHERE backend IS NOT NULL
+     AND EXISTS (SELECT FROM tramline.claim c WHERE c.process = p.id)";
+
+/// Not a test by itself: what the tests below start as a process of its own.
+#[tokio::test]
+async fn child() {
+    let Ok(url) = std::env::var(CHILD_DATABASE) else { return };
+    let postgres = Postgres::options(url).lease(LEASE).open().await.unwrap();
+    let mut receiver = receiver(&postgres, CHILD_HOLDS as u32).await;
+    let mut held = Vec::new();
+    for _ in 0..CHILD_HOLDS {
+        held.push(next(&mut receiver).await);
+    }
+    writeln!(std::io::stdout(), "\nthe child holds {}", held.len()).unwrap();
+    std::future::pending::<()>().await;
+}
+
+/// Starts the child and waits until it holds its messages.
+fn start_child(database: &Database) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "dying::child", "--nocapture"])
+        .env(CHILD_DATABASE, database.url.as_str())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let holds = output.lines().map_while(Result::ok).any(|line| line.contains("the child holds"));
+    assert!(holds, "the child ended before it held its messages");
+    child
+}
+
+async fn receiver(postgres: &Postgres, prefetch: u32) -> PostgresReceiver {
+    let source = Source::of(QueueRef::Main(name("work")), prefetch);
+    postgres.receiver(&source).await.unwrap()
+}
+
+async fn next(receiver: &mut PostgresReceiver) -> impl Delivery + use<> {
+    within(receiver.next()).await.unwrap().expect("the receiver has ended")
+}
+
+fn put_messages(database: &Database, count: usize) {
+    database.sql(&format!("SELECT tramline.send('work', '{{}}') FROM generate_series(1, {count})"));
+}
+
+/// Waits until the database answers something.
+async fn until(database: &Database, sql: &str, is_it: impl Fn(&[String]) -> bool) -> Vec<String> {
+    within(async {
+        loop {
+            let answered = column(database, sql);
+            if is_it(&answered) {
+                return answered;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_process_held_comes_back_long_before_its_lease_is_over() {
+    let Some((database, postgres)) = opened().await else { return };
+    put_messages(&database, CHILD_HOLDS);
+    let mut child = start_child(&database);
+    let mut consumer = receiver(&postgres, 10).await;
+    until(&database, BACKENDS, |backends| backends.len() == 1).await;
+    let killed = Instant::now();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut deliveries = Vec::new();
+    for _ in 0..CHILD_HOLDS {
+        let delivery = next(&mut consumer).await;
+        assert_eq!(delivery.deliveries(), Some(2), "a death counts");
+        deliveries.push(delivery);
+    }
+    writeln!(std::io::stderr(), "noticed after {:?}", killed.elapsed()).unwrap();
+    assert_eq!(column(&database, "SELECT count(DISTINCT process) FROM tramline.claim"), ["1"]);
+    for delivery in deliveries {
+        assert_eq!(delivery.settle(Settlement::Ack).await.unwrap(), Settled::Done);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lost_only_the_connection_that_shows_that_it_lives_keeps_what_it_holds() {
+    let Some((database, postgres)) = opened().await else { return };
+    put_messages(&database, 2);
+    let mut consumer = receiver(&postgres, 2).await;
+    let (one, other) = (next(&mut consumer).await, next(&mut consumer).await);
+    for delivery in [one, other] {
+        let shown = until(&database, BACKENDS, |backends| backends.len() == 1).await;
+        database.sql(&format!("SELECT pg_terminate_backend({}, 10000)", shown[0]));
+        until(&database, BACKENDS, |now| now.len() == 1 && now != shown).await;
+        // As others would look, for longer than a dead process has.
+        let looked = Instant::now();
+        while looked.elapsed() < Duration::from_secs(2) {
+            database.sql("SELECT tramline.miss(0), tramline.take_back(tramline.clock())");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(delivery.settle(Settlement::Ack).await.unwrap(), Settled::Done);
+    }
+    assert_eq!(
+        column(&database, "SELECT name FROM tramline.tally WHERE name = 'redelivered'"),
+        [""; 0]
+    );
+}
+
+/// As a process does that nobody shows to live: only its lease counts.
+#[tokio::test]
+async fn nobody_is_thought_dead_who_has_not_shown_that_he_lives() {
+    let Some((database, _postgres)) = opened().await else { return };
+    put_messages(&database, 1);
+    let other = open(&database).await;
+    let mut consumer = receiver(&other, 1).await;
+    let _held = next(&mut consumer).await;
+    until(&database, BACKENDS, |backends| backends.len() == 1).await;
+    // A number that no session has.
+    for (backend, left) in [("NULL", "1"), ("-1", "0")] {
+        database.sql(&format!(
+            "UPDATE tramline.process SET backend = {backend}, missed_at = 1;
+             SELECT tramline.miss(0); SELECT tramline.take_back(tramline.clock())"
+        ));
+        assert_eq!(column(&database, "SELECT count(*) FROM tramline.claim"), [left]);
+    }
+}
