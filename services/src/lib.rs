@@ -20,6 +20,7 @@
 
 mod account;
 mod catalog;
+mod certificates;
 mod compose;
 mod error;
 mod folder;
@@ -38,6 +39,7 @@ mod temporary;
 pub mod testing;
 
 pub use catalog::{Name, all, kinds, named, shared_kinds};
+pub use certificates::Certificates;
 pub use error::{Error, Result};
 pub use http::Answer;
 pub use install::Install;

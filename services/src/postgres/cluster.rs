@@ -3,6 +3,7 @@
 use super::programs::program;
 use super::{config, probe};
 use crate::account::Account;
+use crate::certificates::Certificates;
 use crate::folder::{create, write};
 use crate::process::{self, Process, Signal, bounded, output};
 use crate::starting::Starting;
@@ -29,6 +30,8 @@ pub(crate) struct Cluster {
     pub(crate) port: u16,
     /// Lines of `postgresql.conf`.
     pub(crate) settings: Vec<(String, String)>,
+    /// Those with which it offers TLS.
+    pub(crate) certificates: Option<Certificates>,
 }
 
 impl Cluster {
@@ -101,8 +104,9 @@ impl Cluster {
         }
         // None of ours is left, and a later process with the id in there is none of ours.
         remove(fs::remove_file(self.pid_file()), &self.pid_file())?;
+        let tls = self.provide_tls(account)?;
         let settings: Vec<(&str, &str)> =
-            self.settings.iter().map(|(key, value)| (&**key, &**value)).collect();
+            tls.iter().chain(&self.settings).map(|(key, value)| (&**key, &**value)).collect();
         let (config, access) =
             (self.folder.join("postgresql.conf"), self.folder.join("pg_hba.conf"));
         write(&access, &config::access())?;
@@ -111,6 +115,22 @@ impl Cluster {
         postmaster.arg("-D").arg(&data);
         postmaster.args([OsStr::new("-c"), &option("config_file", &config)]);
         process::start(postmaster, &self.log()).map(Starting::ours)
+    }
+
+    /// What the server is told of TLS, if it offers that.
+    fn provide_tls(&self, account: Option<Account>) -> Result<Vec<(String, String)>> {
+        let Some(certificates) = &self.certificates else { return Ok(Vec::new()) };
+        certificates.provide()?;
+        if let Some(account) = account {
+            let owned = account.owns(certificates.folder());
+            owned.map_err(|error| Error::failed(format!("failed to hand over keys: {error}")))?;
+        }
+        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        Ok(vec![
+            ("ssl".to_owned(), "on".to_owned()),
+            ("ssl_cert_file".to_owned(), path(certificates.server())),
+            ("ssl_key_file".to_owned(), path(certificates.server_key())),
+        ])
     }
 
     /// Fills the folder of the data, which has its name only when it is whole.
@@ -198,6 +218,7 @@ mod tests {
             folder: "/target/services/postgres".into(),
             port: 20_000,
             settings: Vec::new(),
+            certificates: None,
         };
         let is_ours = |arguments: &str| cluster.is_ours(arguments.as_bytes());
         assert!(is_ours("/lib/15/bin/postgres\0-D\0/target/services/postgres/data\0-c\0x=y\0"));

@@ -4,6 +4,7 @@ use super::cluster::Cluster;
 use super::probe;
 use super::programs::PACKAGE;
 use crate::catalog::Name;
+use crate::certificates::Certificates;
 use crate::compose::Project;
 use crate::folder::Folder;
 use crate::install::Package;
@@ -38,13 +39,33 @@ impl Server {
     /// # Errors
     /// As [`up`](Self::up).
     pub fn temporary(word: &str, settings: &[(&str, &str)]) -> Result<Temporary<Self>> {
+        Self::prepared(word, settings)?.begun()
+    }
+
+    /// The same with TLS beside plain connections; trust the [`ca`](Certificates::ca) of its certificates,
+    /// which are answered too.
+    ///
+    /// # Errors
+    /// As [`up`](Self::up), or if `openssl` is missing.
+    pub fn temporary_with_tls(word: &str) -> Result<(Temporary<Self>, Certificates)> {
+        let mut server = Self::prepared(word, &[])?;
+        let certificates = Certificates::in_folder(server.folder.path().join("certificates"));
+        server.cluster.certificates = Some(certificates.clone());
+        Ok((server.begun()?, certificates))
+    }
+
+    fn begun(self) -> Result<Temporary<Self>> {
+        let server = Temporary::new(self);
+        server.up()?;
+        Ok(server)
+    }
+
+    fn prepared(word: &str, settings: &[(&str, &str)]) -> Result<Self> {
         let mut server = Self::open(&temporary(PACKAGE.kind, word)?.service())?;
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         server.cluster.settings = settings.iter().map(owned).collect();
         // A container has settings of its own.
         server.package.in_container = false;
-        let server = Temporary::new(server);
-        server.up()?;
         Ok(server)
     }
 
@@ -55,6 +76,7 @@ impl Server {
             folder: folder.path().to_owned(),
             port: folder.port_for(1)?,
             settings: Vec::new(),
+            certificates: None,
         };
         Ok(Self { folder, cluster, package: PACKAGE })
     }

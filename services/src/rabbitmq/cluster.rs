@@ -1,11 +1,11 @@
 //! A cluster of three nodes on this machine.
 
-use super::certificates::Certificates;
 use super::config::{self, Files, Ports};
 use super::management::Management;
 use super::node::{self, Node};
 use super::url;
 use crate::catalog::Name;
+use crate::certificates::Certificates;
 use crate::folder::Folder;
 use crate::install::Package;
 use crate::ports::EACH;

@@ -1,6 +1,6 @@
 //! What a node is told: ports on loopback alone, and files nowhere but in its own folder.
 
-use super::certificates::Certificates;
+use crate::certificates::Certificates;
 use std::path::{Path, PathBuf};
 
 /// The ports of one node, all counted from its first.

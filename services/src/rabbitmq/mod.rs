@@ -1,6 +1,5 @@
 //! RabbitMQ: one node, or a cluster of three.
 
-mod certificates;
 mod cluster;
 mod config;
 mod management;
@@ -9,7 +8,6 @@ mod server;
 mod shared;
 mod url;
 
-pub use certificates::Certificates;
 pub use cluster::Cluster;
 pub use management::Management;
 pub use server::Server;

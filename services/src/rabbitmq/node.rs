@@ -1,9 +1,9 @@
 //! One node: a process of this machine with data, ports and settings of its own.
 
-use super::certificates::Certificates;
 use super::config::{self, Files, Ports};
 use super::management::Management;
 use crate::account::Account;
+use crate::certificates::Certificates;
 use crate::folder::{create, write, write_secret};
 use crate::install::Package;
 use crate::process::{self, Process, Signal, bounded, output};

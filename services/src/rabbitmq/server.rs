@@ -1,11 +1,11 @@
 //! A broker of one node.
 
-use super::certificates::Certificates;
 use super::config::{self, Files, Ports};
 use super::management::Management;
 use super::node::{self, Node, PACKAGE};
 use super::url;
 use crate::catalog::Name;
+use crate::certificates::Certificates;
 use crate::compose::Project;
 use crate::folder::Folder;
 use crate::install::Package;

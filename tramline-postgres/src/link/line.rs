@@ -2,16 +2,16 @@
 
 use super::backoff::Backoff;
 use super::connected::Connected;
+use super::connecting;
 use super::target::Target;
-use crate::error::{failed, kind};
 use crate::options::Settings;
+use futures_util::StreamExt;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
-use tokio_postgres::{AsyncMessage, NoTls};
+use tokio_postgres::AsyncMessage;
+use tramline_core::Result;
 use tramline_core::clock::{Clock, Entropy, Timestamp};
-use tramline_core::{Error, ErrorKind, Result};
 
 /// Told of what the server says without being asked.
 pub(crate) type Hear = dyn Fn(AsyncMessage) + Send + Sync;
@@ -35,9 +35,6 @@ pub(crate) struct Down {
     pub(crate) since: Timestamp,
     pub(crate) why: String,
 }
-
-/// How long one attempt may take.
-const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 
 impl Line {
     pub(crate) fn new(target: Arc<Target>, purpose: &'static str, settings: &Settings) -> Self {
@@ -129,25 +126,14 @@ impl Line {
     }
 
     async fn attempt(&self) -> Result<Connected> {
-        let doing = || format!("connect to {}", self.target);
-        let attempt = self.target.config.connect(NoTls);
-        let (client, mut connection) = match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => return Err(refused(doing(), &error)),
-            Err(_) => {
-                let why = format!("no answer within {} s", ATTEMPT_MAX.as_secs());
-                return Err(Error::new(ErrorKind::Unavailable, doing()).because(why));
-            }
-        };
+        let (client, mut messages) = connecting::connect(&self.target).await?;
         let (hear, purpose, target) = (self.hear.clone(), self.purpose, self.target.clone());
         let (clock, down) = (self.clock.clone(), self.down.clone());
         let (ends, ended) = watch::channel(());
         // Ends with the client, or with the connection.
         tokio::spawn(async move {
             let _ends = ends;
-            let next = |cx: &mut std::task::Context<'_>| connection.poll_message(cx);
-            let mut messages = futures_util::stream::poll_fn(next);
-            while let Some(message) = futures_util::StreamExt::next(&mut messages).await {
+            while let Some(message) = messages.next().await {
                 match message {
                     Ok(message) => {
                         if let Some(hear) = &hear {
@@ -164,20 +150,5 @@ impl Line {
             }
         });
         Ok(Connected::new(client, ended))
-    }
-}
-
-/// Why there is no connection, with what to do about it.
-fn refused(doing: String, error: &tokio_postgres::Error) -> Error {
-    let is_about_tls = error.code().is_none() && error.to_string().contains("TLS");
-    if is_about_tls {
-        return Error::new(ErrorKind::Misconfigured, doing).because(crate::error::words(error));
-    }
-    match kind(error) {
-        // Nothing was asked yet, so nothing of what was asked is wrong.
-        ErrorKind::Refused => {
-            Error::new(ErrorKind::Misconfigured, doing).because(crate::error::words(error))
-        }
-        _ => failed(doing, error),
     }
 }

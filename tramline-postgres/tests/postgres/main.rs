@@ -7,3 +7,5 @@ mod kit;
 mod operating;
 mod own_transactions;
 mod publishing;
+mod several;
+mod tls;
