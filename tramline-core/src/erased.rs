@@ -16,7 +16,7 @@ use crate::store::{
 };
 use crate::topology::{QueueSpec, Topology};
 use crate::transport::{Delivery, Outgoing, Receiver, Sender, Sent, Source, Ticket, Transport};
-use crate::{BoxFuture, Error, ErrorKind, Result};
+use crate::{BoxFuture, Error, ErrorKind, Failure, Result};
 use std::{
     any::{Any, TypeId},
     sync::Arc,
@@ -291,6 +291,8 @@ pub trait DynStore: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<u64>>;
     /// [`Store::outbox`].
     fn outbox_dyn(&self) -> &dyn Outbox;
+    /// [`Store::is_away`].
+    fn is_away_dyn(&self, failure: &Failure) -> bool;
 }
 
 impl<S: Store> DynStore for S {
@@ -334,5 +336,8 @@ impl<S: Store> DynStore for S {
     }
     fn outbox_dyn(&self) -> &dyn Outbox {
         self.outbox()
+    }
+    fn is_away_dyn(&self, failure: &Failure) -> bool {
+        self.is_away(failure)
     }
 }

@@ -75,6 +75,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// The outbox, for a relay.
     fn outbox(&self) -> &dyn Outbox;
+
+    /// Whether a handler has failed only because this store could not be reached or did not answer. Its
+    /// message comes back uncharged then. Stores that hand out connections of a library know that
+    /// library's errors, too.
+    fn is_away(&self, failure: &Failure) -> bool {
+        failure.find::<Error>().is_some_and(Error::is_transient)
+    }
 }
 
 /// What must hold for a transaction to commit. Decided at commit, together with the writes.

@@ -35,6 +35,19 @@ pub(super) fn is_lost(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_)) || said(error).is_some_and(is_fatal)
 }
 
+/// Whether a statement met a server that could not be reached, was ending or had no room: one that says
+/// nothing about the statement.
+pub(super) fn is_away(error: &sqlx::Error) -> bool {
+    match (said(error), error) {
+        (Some(error), _) => {
+            error.code() == "25006"
+                || ["08", "53", "57P", "58"].iter().any(|c| error.code().starts_with(c))
+        }
+        (None, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
+        (None, _) => false,
+    }
+}
+
 fn kind(error: &sqlx::Error) -> ErrorKind {
     match (said(error), error) {
         (Some(error), _) => kind_of_state(error.code()),

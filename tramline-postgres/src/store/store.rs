@@ -1,17 +1,18 @@
 //! The contract of stores, kept by a server.
 
 use super::commit::commit;
+use super::failure;
 use super::inbox;
 use super::tx::PostgresTx;
 use super::writer::PostgresWriter;
 use crate::postgres::Postgres;
-use tramline_core::Result;
 use tramline_core::clock::Timestamp;
 use tramline_core::compose::Scope;
 use tramline_core::store::{
     CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Sighting, Store,
 };
 use tramline_core::transport::Outgoing;
+use tramline_core::{Error, Failure, Result};
 
 impl Store for Postgres {
     type Tx = PostgresTx;
@@ -54,5 +55,10 @@ impl Store for Postgres {
 
     fn outbox(&self) -> &dyn Outbox {
         self
+    }
+
+    fn is_away(&self, failure: &Failure) -> bool {
+        let said = failure.find::<Error>().map(Error::is_transient);
+        said.or_else(|| failure.find().map(failure::is_away)).unwrap_or_default()
     }
 }

@@ -47,7 +47,7 @@ pub(crate) enum Disposition {
     SettledByStore,
     /// These messages, by index, were refused, and nothing was committed.
     Refused(Vec<(usize, tramline_core::store::Refusal)>),
-    /// Nobody knows whether it was committed.
+    /// The store was away: nothing was committed, or nobody knows whether it was.
     Unknown,
     /// No handler has begun: some of the messages have expired while they waited for their turn.
     Expired,

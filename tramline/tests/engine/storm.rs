@@ -59,6 +59,7 @@ async fn storm<T: Transport>(world: World, store: Watched, transport: impl Fn() 
     let answers = [
         Commit::DoneUnknown,
         Commit::Fail,
+        Commit::Away,
         Commit::LostUnknown,
         Commit::Refuse(Refusal::Busy),
         Commit::DoneUnknown,

@@ -2,9 +2,12 @@
 
 use crate::Failure;
 use crate::pipeline::{Context, Disposition, Layer, Outcome, Step};
+use std::fmt;
 use std::sync::Arc;
+use tramline_core::ErrorKind;
 use tramline_core::compose::{Parent, Publishing, Scope};
 use tramline_core::erased::DynStore;
+use tramline_core::failure::Verdict;
 use tramline_core::store::{CommitError, Committed, Condition, Refusal};
 
 /// Opens a transaction for each run and commits it when the handler has succeeded.
@@ -17,7 +20,9 @@ impl Layer for Transaction {
     async fn around<N: Step>(&self, cx: &mut Context, next: &N) -> Outcome {
         cx.opens = Some((self.store.clone(), self.scope(cx)));
         cx.start_over().await?;
-        next.run(cx).await?;
+        if let Err(failure) = next.run(cx).await {
+            return self.blamed(cx, failure);
+        }
         cx.opens = None;
         let Some(tx) = cx.tx.take().and_then(|loan| loan.lock().take()) else {
             let text = "the transaction was not given back: `Tx` moved into a task that still runs";
@@ -38,7 +43,9 @@ impl Layer for Transaction {
                 Ok(())
             }
             Err(CommitError::Handler(failure)) => Err(failure),
-            Err(CommitError::Store(error)) => Err(Failure::retryable(error)),
+            // Its disk is full: nobody's message is to blame for that.
+            Err(CommitError::Store(error)) if error.kind() == ErrorKind::Full => away(cx, &error),
+            Err(CommitError::Store(error)) => self.blamed(cx, Failure::retryable(error)),
             Err(CommitError::Unknown(error)) => {
                 tracing::warn!(endpoint = cx.endpoint(), %error, "the answer to a commit was lost");
                 cx.disposition = Disposition::Unknown;
@@ -49,6 +56,14 @@ impl Layer for Transaction {
 }
 
 impl Transaction {
+    /// A message is not charged with a store that is away: it comes back when there may be one.
+    fn blamed(&self, cx: &mut Context, failure: Failure) -> Outcome {
+        if *failure.verdict() != Verdict::Retry || !self.store.is_away_dyn(&failure) {
+            return Err(failure);
+        }
+        away(cx, &failure)
+    }
+
     /// Items of a batch publish each for themselves, so a batch as a whole has no parent: with
     /// one, a batch of a single message would give the same ids twice.
     fn scope(&self, cx: &Context) -> Scope {
@@ -76,6 +91,13 @@ impl Transaction {
         }
         (conditions, owners)
     }
+}
+
+/// The message comes back after a pause, uncharged.
+fn away(cx: &mut Context, error: &dyn fmt::Display) -> Outcome {
+    tracing::warn!(endpoint = cx.endpoint(), %error, "the store is away");
+    cx.disposition = Disposition::Unknown;
+    Ok(())
 }
 
 /// One refusal for each message. A lost lease outweighs the rest: the message is not ours to

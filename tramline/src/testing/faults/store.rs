@@ -3,13 +3,13 @@
 use super::call::Call;
 use super::faults::Answer;
 use super::faulty::Faulty;
-use tramline_core::Result;
 use tramline_core::clock::Timestamp;
 use tramline_core::compose::Scope;
 use tramline_core::store::{
     CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Sighting, Store,
 };
 use tramline_core::transport::Outgoing;
+use tramline_core::{Failure, Result};
 
 impl<S: Store> Store for Faulty<S> {
     type Tx = S::Tx;
@@ -59,5 +59,9 @@ impl<S: Store> Store for Faulty<S> {
 
     fn outbox(&self) -> &dyn Outbox {
         self
+    }
+
+    fn is_away(&self, failure: &Failure) -> bool {
+        self.inner.is_away(failure)
     }
 }

@@ -51,6 +51,8 @@ pub(crate) enum Commit {
     LostUnknown,
     /// The store fails.
     Fail,
+    /// The store cannot be reached.
+    Away,
     /// It goes through, and the answer never comes.
     DoneAndHang,
     /// It never begins.
@@ -136,7 +138,12 @@ impl Store for Watched {
                 Err(CommitError::Unknown(lost()))
             }
             Some(Commit::LostUnknown) => Err(CommitError::Unknown(lost())),
-            Some(Commit::Fail) => Err(CommitError::Store(lost())),
+            Some(Commit::Fail) => {
+                Err(CommitError::Store(Error::new(ErrorKind::Corrupt, "write the inbox")))
+            }
+            Some(Commit::Away) => {
+                Err(CommitError::Store(Error::new(ErrorKind::Unavailable, "reach the store")))
+            }
             Some(Commit::DoneAndHang) => {
                 self.memory.commit(tx.close(), conditions, buffered).await?;
                 std::future::pending().await
