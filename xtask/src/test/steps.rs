@@ -97,6 +97,24 @@ pub(crate) const STEPS: &[Step] = &[
         finds_servers: false,
         run: orders::rabbitmq_broker,
     },
+    Step {
+        name: "orders-postgres",
+        about: "… on PostgreSQL, tables and queues in one database",
+        finds_servers: false,
+        run: orders::postgres,
+    },
+    Step {
+        name: "orders-postgres-server",
+        about: "… while workers and the server are killed",
+        finds_servers: false,
+        run: orders::postgres_server,
+    },
+    Step {
+        name: "orders-postgres-rabbitmq",
+        about: "… tables on PostgreSQL and queues on RabbitMQ, while workers and PostgreSQL are killed",
+        finds_servers: false,
+        run: orders::postgres_beside_rabbitmq,
+    },
 ];
 
 /// The steps named by `--only`, in the table's order; all of them when none is named.

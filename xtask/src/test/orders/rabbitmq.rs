@@ -3,10 +3,10 @@
 
 use super::report::Disturbance;
 use super::run::{KILLS_MIN, built_and_run};
+use super::server;
 use crate::test::outcome::Outcome;
-use crate::test::servers::{self, Started};
+use crate::test::servers::Started;
 use crate::workspace::Workspace;
-use tramline_services::Error;
 
 /// How often the chaos kills the broker.
 const BROKER_KILLS: u64 = 5;
@@ -31,10 +31,6 @@ pub(crate) fn broker(workspace: &Workspace) -> Outcome {
     })
 }
 
-fn on_server(run: impl FnOnce(&Started) -> Outcome) -> Outcome {
-    match servers::start("rabbitmq", "orders") {
-        Ok(server) => run(&server),
-        Err(Error::Absent { why, .. }) => Outcome::skipped(why),
-        Err(Error::Failed(what)) => Outcome::of_one(Err(what)),
-    }
+pub(super) fn on_server(run: impl FnOnce(&Started) -> Outcome) -> Outcome {
+    server::started("rabbitmq", run)
 }
