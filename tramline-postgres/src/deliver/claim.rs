@@ -6,6 +6,7 @@ use super::taken::Taken;
 use crate::error::{failed, is_certain};
 use crate::open::{Core, Session};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tramline_core::clock::Timestamp;
 use tramline_core::rows::Reserved;
@@ -23,6 +24,9 @@ pub(super) struct Claimed {
     /// When the next delayed message is due, if there was nothing more.
     pub(super) next_due: Option<Timestamp>,
 }
+
+/// What is due now is not looked for more often than this.
+const SOON: Duration = Duration::from_millis(1);
 
 /// Takes messages for one receiver.
 pub(super) struct Claim {
@@ -52,19 +56,24 @@ impl Claim {
         let (reply, answer) = oneshot::channel();
         tokio::spawn(async move {
             // A receiver that is gone drops what it would have got, and so returns it.
-            let _ = reply.send(self.run().await);
+            let claimed = self.run(&reply).await;
+            let _ = reply.send(claimed);
         });
         answer
     }
 
-    async fn run(self) -> Result<Claimed> {
+    async fn run(self, reply: &oneshot::Sender<Result<Claimed>>) -> Result<Claimed> {
         const TAKE: &str = take!("take");
         const TAKE_DEAD: &str = take!("take_dead");
-        const NEXT_DUE: &str = "SELECT tramline.next_due($1)";
+        const NEXT_DUE: &str = "SELECT tramline.next_due($1, $2)";
         let Self { core, session, queue, dead, is_ordered, mut reserved } = self;
         loop {
             let connected = core.taking.connected().await?;
-            let token = (core.settings.entropy.bits() as i64) & i64::MAX;
+            if reply.is_closed() {
+                return Err(gone());
+            }
+            let asked = core.leases.asks((core.settings.entropy.bits() as i64) & i64::MAX);
+            let token = asked.token;
             let most = reserved.count().min(i32::MAX as usize) as i32;
             let rows = connected
                 .query(
@@ -102,7 +111,7 @@ impl Claim {
             let emptied = taken.len() < most as usize && bytes < CLAIM_BYTES_MAX;
             let next_due = match (dead, emptied) {
                 (false, true) => {
-                    let row = connected.query_one(NEXT_DUE, &[&queue]).await;
+                    let row = connected.query_one(NEXT_DUE, &[&queue, &core.now()]).await;
                     // Not known: the next look will tell.
                     row.ok().and_then(|row| row.get::<_, Option<i64>>(0))
                 }
@@ -119,7 +128,11 @@ impl Claim {
                 (taken, held)
             });
             let messages = messages.collect();
-            let next_due = next_due.map(Timestamp::from_micros);
+            // By the server's clock, which need not agree with ours.
+            let next_due = next_due.map(|due| {
+                let due = Duration::from_micros(due.max(0).unsigned_abs());
+                core.here().after(due.max(SOON))
+            });
             return Ok(Claimed { messages, emptied, next_due });
         }
     }

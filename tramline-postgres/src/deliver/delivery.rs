@@ -92,7 +92,7 @@ impl PostgresDelivery {
     ) -> Result<Settled> {
         let charge = Charge::new(&self.history, failures, notes, self.marks)?;
         let name = self.envelope.name.as_deref().unwrap_or_default().replace('\0', "");
-        let reason = reason.as_str().to_owned();
+        let reason = reason.as_str().replace('\0', "");
         self.end(How::Bury { name, reason, charge }).await
     }
 }

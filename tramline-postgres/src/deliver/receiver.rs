@@ -142,7 +142,7 @@ impl PostgresReceiver {
         let again = if found { None } else { self.eager.finds_nothing(now, is_told) };
         // What was found together may have more behind it, and a claim tells.
         let again = if found && !is_told { Some(now) } else { again };
-        let until = [next_due.map(|due| self.core.here_at(due)), again].into_iter().flatten().min();
+        let until = [next_due, again].into_iter().flatten().min();
         self.rest = Some(Rest { rung, until, unmarked: is_told && again.is_none() && !was_marked });
     }
 

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::types::ToSql;
-use tramline_core::Result;
 use tramline_core::clock::Timestamp;
 use tramline_core::rows::Charge;
 use tramline_core::settlement::Settled;
+use tramline_core::{ErrorKind, Result};
 
 /// Something to be written about messages that were taken.
 pub(crate) enum Job {
@@ -147,12 +147,20 @@ impl Batch {
                 Err(error) => {
                     let certain = is_certain(&error);
                     let told = failed("settle messages", &error);
-                    if certain && told.is_transient() {
+                    if certain && (told.is_transient() || told.kind() == ErrorKind::Full) {
                         core.trouble(&told).await;
                         continue;
                     }
                     if !certain {
                         line.hang_up();
+                    } else if self.acks.len() + self.others.len() > 1 {
+                        // What one of them is refused for takes none of the others down.
+                        for ending in self.acks.drain(..).chain(self.others.drain(..)) {
+                            let mut alone = Self::default();
+                            alone.add(Job::Ending(ending));
+                            Box::pin(alone.write(core, line)).await;
+                        }
+                        continue;
                     }
                     for ending in self.acks.drain(..).chain(self.others.drain(..)) {
                         ending.answer(Err(told.clone()));

@@ -9,10 +9,10 @@ use crate::processes::{Announced, Leases, Sleepers, Waker, keep, listen};
 use crate::queue::Routes;
 use crate::schema;
 use crate::send::Sending;
-use crate::store::{Pool, Watch};
+use crate::store::{Pool, Rest, Watch};
 use parking_lot::RwLock;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 use tramline_core::clock::Timestamp;
 use tramline_core::rows::Hub;
@@ -60,6 +60,10 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     /// Transactions of the program's own that have written messages.
     pub(crate) watch: Watch,
+    /// How the relay waits.
+    pub(crate) rest: Rest,
+    /// By how many microseconds the server's clock is ahead of ours, if they do not agree.
+    ahead: AtomicI64,
 }
 
 impl Core {
@@ -75,8 +79,11 @@ impl Core {
         }
         let database = identity(&connected, &target).await?;
         let routes = Routes::load(&connected).await?;
+        const CLOCK: &str = "SELECT tramline.clock()";
+        let clock = connected.query_one(CLOCK, &[]).await;
+        let clock = clock.map_err(|error| failed(format!("ask {target} for its time"), &error))?;
         let process = (settings.entropy.bits() as i64) & i64::MAX;
-        Ok(Arc::new(Self {
+        let core = Self {
             label: label(),
             database,
             process,
@@ -94,10 +101,14 @@ impl Core {
             relaying: line("relay"),
             pool: Pool::own(settings.pool.clone()),
             watch: Watch::default(),
+            rest: Rest::default(),
+            ahead: AtomicI64::new(0),
             operating,
             target,
             settings,
-        }))
+        };
+        core.hears_clock(clock.get(0));
+        Ok(Arc::new(core))
     }
 
     /// The time for the tables: nothing where they go by the server's own.
@@ -110,9 +121,12 @@ impl Core {
         self.routes.read().clone()
     }
 
-    /// Reads queues and subscriptions anew, by `connected`.
+    /// Reads queues and subscriptions anew, by `connected`. What is read counts even if newer ones were
+    /// known: a server that another has taken over from may have lost a declaration.
     pub(crate) async fn reload(&self, connected: &Connected) -> Result<Arc<Routes>> {
-        Ok(self.remember(Routes::load(connected).await?))
+        let routes = Arc::new(Routes::load(connected).await?);
+        *self.routes.write() = routes.clone();
+        Ok(routes)
     }
 
     /// Remembers these routes, unless newer ones are known. Answers what was given.
@@ -183,9 +197,27 @@ impl Core {
         self.settling.flushed(self).await;
     }
 
-    /// The moment of this machine's clock at which the tables' clock will show `due`.
-    pub(crate) fn here_at(&self, due: Timestamp) -> Timestamp {
-        due
+    /// The server's clock shows so much, in microseconds since 1970, at this moment.
+    pub(crate) fn hears_clock(&self, server: i64) {
+        /// Clocks that differ by less count as equal.
+        const AGREE_MICROS: i64 = 1_000_000;
+        if self.settings.is_wound {
+            return;
+        }
+        let ahead = server - self.here().as_micros();
+        if (ahead - self.ahead.load(Ordering::Relaxed)).abs() > AGREE_MICROS {
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
+    }
+
+    /// What the server's clock shows at this moment of ours.
+    pub(crate) fn there(&self, here: Timestamp) -> Timestamp {
+        Timestamp::from_micros(here.as_micros() + self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// What our clock shows at this moment of the server's.
+    pub(crate) fn here_of(&self, there: Timestamp) -> Timestamp {
+        Timestamp::from_micros(there.as_micros() - self.ahead.load(Ordering::Relaxed))
     }
 
     /// This machine's time. For waits only: the tables go by [`now`](Self::now).

@@ -1,5 +1,6 @@
 //! Every few seconds a process says that it lives, and looks after what the dead have left.
 
+use crate::deliver::Job;
 use crate::error::failed;
 use crate::link::Params;
 use crate::open::Core;
@@ -67,9 +68,16 @@ async fn tend(core: &Arc<Core>) -> Result<bool> {
         &[&core.process, &core.label, &lease, &now, &tokens, &resting, &backend, &judges];
     let row = connected.query_one(TEND, params).await;
     let row = row.map_err(|error| failed("renew leases", &error))?;
-    core.announced.written(backend.filter(|_| !tokens.is_empty()));
+    core.announced.written(backend.filter(|_| !tokens.is_empty() || !resting.is_empty()));
     core.leases.lose(&row.get::<_, Vec<i64>>(0));
     core.woken_by_commit(row.get::<_, Vec<i32>>(1));
     row.get::<_, Vec<i32>>(2).into_iter().for_each(|queue| core.hub.wake(queue.into()));
+    core.hears_clock(row.get(5));
+    // A claim whose answer was lost, or that could not be let go of wholly.
+    for token in row.get::<_, Vec<i64>>(4) {
+        if !core.leases.knows(token) {
+            core.settling.submit(core, Job::GiveBack(token));
+        }
+    }
     Ok(row.get(3))
 }

@@ -24,9 +24,11 @@ impl Sleepers {
 
     /// Others wake this process for `queue` from now on. Dropped, they may or may not.
     pub(crate) async fn mark(&self, core: &Core, queue: i32) -> Result<()> {
-        const MARK: &str = "INSERT INTO tramline.asleep VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        const MARK: &str = "SELECT tramline.rest($1, $2, $3, $4, $5)";
         let connected = core.operating.connected().await?;
-        let marked = connected.query(MARK, &[&queue, &core.process]).await;
+        let (lease, now) = (core.lease_micros(), core.now());
+        let marked =
+            connected.query(MARK, &[&queue, &core.process, &core.label, &lease, &now]).await;
         marked.map_err(|error| failed("ask to be woken", &error))?;
         self.0.lock().insert(queue);
         Ok(())

@@ -46,7 +46,8 @@ impl Waker {
 }
 
 async fn tell(core: Weak<Core>, due: Option<Instant>) {
-    const WAKE: &str = "SELECT tramline.wake($1)";
+    // If a crash of the server forgets that somebody was woken, he is connected anew, and looks.
+    const WAKE: &str = "SELECT set_config('synchronous_commit', 'off', true), tramline.wake($1)";
     if let Some(due) = due {
         tokio::time::sleep_until(due).await;
     }

@@ -31,7 +31,7 @@ async fn in_transaction(connected: &Connected, topology: &Topology) -> Result<()
     run(connected, "LOCK TABLE tramline.topology IN EXCLUSIVE MODE").await?;
     compare(&Routes::load(connected).await?, topology)?;
     if write(connected, topology).await? > 0 {
-        run(connected, "UPDATE tramline.topology SET version = version + 1").await?;
+        run(connected, "SELECT tramline.new_topology()").await?;
     }
     Ok(())
 }

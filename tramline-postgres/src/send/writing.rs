@@ -11,6 +11,7 @@ use crate::open::Core;
 use crate::queue::{Legs, Parcel, Routes};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use tramline_core::ErrorKind;
 use tramline_core::dead::Reason;
@@ -19,6 +20,9 @@ use tramline_core::dead::Reason;
 pub(crate) const BORN_HERE: i32 = 1;
 /// It did not come straight through a topic: a copy, a retry or a redrive.
 pub(crate) const DIRECT: i32 = 2;
+
+/// How long to wait before routes are read that were old twice in a row.
+const STALE_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why nothing of an attempt is in, or not known to be.
 enum Failed {
@@ -42,6 +46,7 @@ pub(super) async fn write(core: &Arc<Core>, line: &Line, jobs: Vec<Job>) {
     let refuse = |jobs: Vec<Job>, fault: Fault| {
         jobs.into_iter().for_each(|job| job.answer(Err(fault.clone())));
     };
+    let mut was_stale = false;
     loop {
         let connected = match line.connected().await {
             Ok(connected) => connected,
@@ -68,6 +73,10 @@ pub(super) async fn write(core: &Arc<Core>, line: &Line, jobs: Vec<Job>) {
                         return refuse(jobs, Fault::Refused(error));
                     }
                     line.hang_up();
+                }
+                // Not all the time, where somebody declares all the time.
+                if std::mem::replace(&mut was_stale, true) {
+                    tokio::time::sleep(STALE_PAUSE).await;
                 }
             }
             Err(Failed::Postgres(error)) if !is_certain(&error) => {

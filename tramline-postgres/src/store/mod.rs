@@ -17,6 +17,7 @@ mod watch;
 mod writer;
 
 pub use appending::TransactionOutbox;
+pub(crate) use outbox::Rest;
 pub(crate) use pool::Pool;
 pub use tx::PostgresTx;
 pub(crate) use watch::Watch;

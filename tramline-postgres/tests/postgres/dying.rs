@@ -1,13 +1,12 @@
 //! Processes that die, and some that only seem to.
 
-use crate::kit::{column, name, open, opened, within};
+use crate::kit::{column, next, open, opened, put_messages, receiver, until};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use tramline_core::name::QueueRef;
 use tramline_core::settlement::{Settled, Settlement};
-use tramline_core::transport::{Delivery, Receiver, Source, Transport};
-use tramline_postgres::{Postgres, PostgresReceiver};
+use tramline_core::transport::Delivery;
+use tramline_postgres::Postgres;
 use tramline_services::testing::Database;
 
 /// Where the child finds its database; only set for the child.
@@ -47,33 +46,6 @@ fn start_child(database: &Database) -> Child {
     let holds = output.lines().map_while(Result::ok).any(|line| line.contains("the child holds"));
     assert!(holds, "the child ended before it held its messages");
     child
-}
-
-async fn receiver(postgres: &Postgres, prefetch: u32) -> PostgresReceiver {
-    let source = Source::of(QueueRef::Main(name("work")), prefetch);
-    postgres.receiver(&source).await.unwrap()
-}
-
-async fn next(receiver: &mut PostgresReceiver) -> impl Delivery + use<> {
-    within(receiver.next()).await.unwrap().expect("the receiver has ended")
-}
-
-fn put_messages(database: &Database, count: usize) {
-    database.sql(&format!("SELECT tramline.send('work', '{{}}') FROM generate_series(1, {count})"));
-}
-
-/// Waits until the database answers something.
-async fn until(database: &Database, sql: &str, is_it: impl Fn(&[String]) -> bool) -> Vec<String> {
-    within(async {
-        loop {
-            let answered = column(database, sql);
-            if is_it(&answered) {
-                return answered;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,11 +9,11 @@ use tramline_core::codec::Encoding;
 use tramline_core::compose::{Composer, Parent, Publishing, Scope};
 use tramline_core::envelope::Envelope;
 use tramline_core::id::MessageId;
-use tramline_core::name::QueueName;
+use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::store::{Condition, Sighting, Store};
 use tramline_core::topology::{QueueSpec, Rule};
-use tramline_core::transport::Ticket;
-use tramline_postgres::{Postgres, PostgresTx, sqlx};
+use tramline_core::transport::{Delivery, Receiver, Source, Ticket, Transport};
+use tramline_postgres::{Postgres, PostgresReceiver, PostgresTx, sqlx};
 use tramline_services::testing::Database;
 
 /// The message that is published.
@@ -141,7 +141,7 @@ pub(crate) fn delivered(database: &Database, postgres: &Postgres) -> Condition {
     );
     let number = |column: usize| placed[0][column].as_ref().unwrap().parse().unwrap();
     Condition::Ack(Ticket {
-        database: postgres.database(),
+        database: Store::database(postgres),
         queue: number(0),
         row: number(1),
         token: 0,
@@ -159,4 +159,38 @@ pub(crate) fn admit(message: &str) -> Condition {
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     const PATIENCE: Duration = Duration::from_secs(20);
     tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+/// A receiver of the queue `work`.
+pub(crate) async fn receiver(postgres: &Postgres, prefetch: u32) -> PostgresReceiver {
+    let source = Source::of(QueueRef::Main(name("work")), prefetch);
+    postgres.receiver(&source).await.unwrap()
+}
+
+/// Its next message, which must come.
+pub(crate) async fn next(receiver: &mut PostgresReceiver) -> impl Delivery + use<> {
+    within(receiver.next()).await.unwrap().expect("the receiver has ended")
+}
+
+/// Puts messages into `work`.
+pub(crate) fn put_messages(database: &Database, count: usize) {
+    database.sql(&format!("SELECT tramline.send('work', '{{}}') FROM generate_series(1, {count})"));
+}
+
+/// Waits until the database answers something.
+pub(crate) async fn until(
+    database: &Database,
+    sql: &str,
+    is_it: impl Fn(&[String]) -> bool,
+) -> Vec<String> {
+    within(async {
+        loop {
+            let answered = column(database, sql);
+            if is_it(&answered) {
+                return answered;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
 }

@@ -14,11 +14,11 @@ $$;
 -- What travels beside a body.
 CREATE FUNCTION tramline.envelope(
     p_id text, p_name text, p_now bigint, p_key text, p_expires_at bigint, p_priority int,
-    p_headers jsonb, p_topic text, p_subject text
+    p_headers jsonb, p_topic text, p_subject text, p_idempotency_key text
 ) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT json_strip_nulls(json_build_object(
         'id', p_id, 'name', p_name, 'content_type', 'application/json', 'sent_at', p_now,
-        'key', p_key, 'expires_at', p_expires_at, 'priority', p_priority, 'headers', tramline.headers(p_headers),
+        'key', p_key, 'idempotency_key', p_idempotency_key, 'expires_at', p_expires_at, 'priority', p_priority, 'headers', tramline.headers(p_headers),
         'via', CASE WHEN p_topic IS NOT NULL THEN
             json_build_object('topic', p_topic, 'subject', p_subject) END))::text
 $$;
@@ -42,11 +42,12 @@ $$;
 
 -- Sends a command to a queue, inside the caller's transaction. If the queue is not one of this database,
 -- the relay sends it to the broker. Answers the message's id. Whoever waits for it is woken by this very
--- transaction unless `wake` is false, which keeps commits of many at once from waiting for each other.
+-- transaction unless `wake` is false, which keeps commits of many at once from waiting for each other. Of
+-- messages with the same id, or the same idempotency key, an endpoint with a store handles one.
 CREATE FUNCTION tramline.send(
     queue text, body jsonb, name text DEFAULT NULL, key text DEFAULT NULL, delay interval DEFAULT NULL,
     ttl interval DEFAULT NULL, priority int DEFAULT NULL, headers jsonb DEFAULT NULL,
-    id text DEFAULT NULL, wake boolean DEFAULT true
+    id text DEFAULT NULL, idempotency_key text DEFAULT NULL, wake boolean DEFAULT true
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     v_now bigint := tramline.clock();
@@ -58,7 +59,8 @@ DECLARE
     q tramline.queue;
 BEGIN
     PERFORM tramline.check_message(queue, v_id, priority);
-    v_envelope := tramline.envelope(v_id, name, v_now, key, v_expires_at, priority, headers, NULL, NULL);
+    v_envelope := tramline.envelope(
+        v_id, name, v_now, key, v_expires_at, priority, headers, NULL, NULL, idempotency_key);
     SELECT * INTO q FROM tramline.queue WHERE tramline.queue.name = send.queue;
     IF NOT FOUND THEN
         PERFORM tramline.append(ARRAY[key], ARRAY[v_due],
@@ -67,11 +69,13 @@ BEGIN
         PERFORM tramline.wake(ARRAY[0]) WHERE wake;
         RETURN v_id;
     END IF;
-    -- Not placed at all, if queues were declared at this very moment.
+    -- Not placed at all, if queues were declared at this very moment. An id that the caller has given may come
+    -- again, in a transaction that is run again: it is looked for in the inbox.
     WHILE v_placed IS NULL LOOP
         v_placed := tramline.place(
-            (SELECT version FROM tramline.topology), v_now, 1, true, ARRAY[q.id],
-            ARRAY[255 - least(coalesce(priority, 0), q.priority_max)], 'id ' || v_id, v_due,
+            (SELECT version FROM tramline.topology), v_now, CASE WHEN id IS NULL THEN 1 ELSE 0 END, true,
+            ARRAY[q.id], ARRAY[255 - least(coalesce(priority, 0), q.priority_max)],
+            coalesce('key ' || idempotency_key, 'id ' || v_id), v_due,
             0, 0, NULL, NULL, NULL, v_expires_at, key, v_envelope, convert_to(body::text, 'UTF8'));
     END LOOP;
     IF v_placed < 0 THEN
@@ -88,7 +92,8 @@ $$;
 CREATE FUNCTION tramline.publish(
     name text, body jsonb, key text DEFAULT NULL, delay interval DEFAULT NULL,
     ttl interval DEFAULT NULL, priority int DEFAULT NULL, headers jsonb DEFAULT NULL,
-    topic text DEFAULT NULL, subject text DEFAULT NULL, id text DEFAULT NULL, wake boolean DEFAULT true
+    topic text DEFAULT NULL, subject text DEFAULT NULL, id text DEFAULT NULL,
+    idempotency_key text DEFAULT NULL, wake boolean DEFAULT true
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     v_now bigint := tramline.clock();
@@ -103,7 +108,8 @@ BEGIN
         ARRAY[json_build_object('topic',
             json_build_object('name', v_topic, 'subject', v_subject))::text],
         ARRAY[tramline.envelope(
-            v_id, name, v_now, key, v_expires_at, priority, headers, v_topic, v_subject)],
+            v_id, name, v_now, key, v_expires_at, priority, headers, v_topic, v_subject,
+            idempotency_key)],
         ARRAY[convert_to(body::text, 'UTF8')]);
     PERFORM tramline.wake(ARRAY[0]) WHERE wake;
     RETURN v_id;

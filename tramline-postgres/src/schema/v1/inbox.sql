@@ -38,12 +38,6 @@ BEGIN
 END
 $$;
 
--- A text as an index can hold it.
-CREATE FUNCTION tramline.short(p_text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN octet_length(p_text) <= 500 THEN p_text
-        ELSE 'sha256 ' || encode(sha256(convert_to(p_text, 'UTF8')), 'hex') END
-$$;
-
 -- What the inbox knows of a message, in the words of `admit`.
 CREATE FUNCTION tramline.known(
     p_endpoint text, p_message text, p_key text, p_id text, p_hash bigint, p_keyed boolean

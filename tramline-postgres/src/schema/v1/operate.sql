@@ -43,7 +43,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    UPDATE tramline.topology SET version = version + 1;
+    PERFORM tramline.new_topology();
     RETURN true;
 END
 $$;

@@ -1,18 +1,26 @@
 -- Published inside a transaction, sent by a relay after it.
 
--- Appends messages to the outbox. What has no due time is due by every clock.
+-- Appends messages to the outbox. What has a due time stands aside until then, and holds up nothing.
 CREATE FUNCTION tramline.append(
     p_keys text[], p_dues bigint[], p_destinations text[], p_envelopes text[], p_bodies bytea[]
 ) RETURNS void LANGUAGE sql VOLATILE AS $$
     INSERT INTO tramline.outbox (key, hold_until, destination, envelope, body)
-    SELECT n.key, coalesce(n.due, 0), n.destination, n.envelope, n.body
+    SELECT n.key, 0, n.destination, n.envelope, n.body
     FROM unnest(p_keys, p_dues, p_destinations, p_envelopes, p_bodies)
         AS n(key, due, destination, envelope, body)
+    WHERE n.due IS NULL;
+    INSERT INTO tramline.outbox_delayed
+        (id, key, hold_until, attempts, tried, destination, envelope, body)
+    SELECT nextval(pg_get_serial_sequence('tramline.outbox', 'id')), n.key, n.due, 0, false,
+        n.destination, n.envelope, n.body
+    FROM unnest(p_keys, p_dues, p_destinations, p_envelopes, p_bodies)
+        AS n(key, due, destination, envelope, body)
+    WHERE n.due IS NOT NULL
 $$;
 
 -- Takes rows that are due, in their order, for one relay. A row that is at work or that failed holds
 -- back the others of its key; one that only waits for its due time does not. What stands behind a
--- parked row is set aside. Relays take turns.
+-- parked row is set aside. Relays take turns, and look no further than 50,000 rows.
 CREATE FUNCTION tramline.claim_outbox(
     p_lease bigint, p_limit int, p_bytes_max bigint, p_for bigint, p_now bigint
 ) RETURNS SETOF tramline.outbox LANGUAGE plpgsql
@@ -23,6 +31,7 @@ DECLARE
     v_ids bigint[];
     v_busy_ids bigint[];
     v_busy_keys text[];
+    v_waiting_keys text[] := '{}';
     v_has_aside boolean;
     v_bytes bigint := 0;
     v_free bigint[] := '{}';
@@ -33,14 +42,26 @@ BEGIN
     PERFORM pg_advisory_xact_lock(-1953260904, 0);
     PERFORM set_config('synchronous_commit', 'off', true);
     DELETE FROM tramline.relay WHERE until <= v_now;
-    SELECT coalesce(array_agg(id), '{}') INTO v_busy_ids FROM tramline.relay, unnest(ids) AS id;
-    SELECT coalesce(array_agg(DISTINCT key), '{}') INTO v_busy_keys FROM tramline.relay, unnest(keys) AS key;
+    WITH due AS (
+        DELETE FROM tramline.outbox_delayed WHERE (hold_until, id) IN (
+            SELECT hold_until, id FROM tramline.outbox_delayed
+            WHERE hold_until <= v_now ORDER BY hold_until, id LIMIT 1000)
+        RETURNING *
+    )
+    INSERT INTO tramline.outbox SELECT * FROM due;
+    -- At one moment: what is given back in between is in both, or in neither.
+    SELECT ARRAY(SELECT unnest(ids) FROM tramline.relay),
+        ARRAY(SELECT DISTINCT unnest(keys) FROM tramline.relay)
+    INTO v_busy_ids, v_busy_keys;
     v_has_aside := EXISTS (SELECT FROM tramline.outbox_aside WHERE key IS NOT NULL);
     FOR r IN
         SELECT o.id, o.key, o.hold_until, o.tried, octet_length(o.body) AS size
-        FROM tramline.outbox o WHERE NOT o.id IN (SELECT unnest(v_busy_ids)) ORDER BY o.id
+        FROM tramline.outbox o
+        WHERE NOT o.id IN (SELECT unnest(v_busy_ids))
+            AND (o.key IS NULL OR NOT o.key IN (SELECT unnest(v_busy_keys)))
+        ORDER BY o.id LIMIT 50000
     LOOP
-        CONTINUE WHEN r.key = ANY (v_busy_keys);
+        CONTINUE WHEN r.key = ANY (v_waiting_keys);
         IF v_has_aside AND r.key IS NOT NULL AND EXISTS (
             SELECT FROM tramline.outbox_aside a
             WHERE hashtextextended(a.key, 0) = hashtextextended(r.key, 0) AND a.key = r.key
@@ -56,7 +77,7 @@ BEGIN
             v_bytes := v_bytes + r.size;
             EXIT WHEN cardinality(v_free) >= p_limit OR v_bytes >= p_bytes_max;
         ELSIF r.tried AND r.key IS NOT NULL THEN
-            v_busy_keys := v_busy_keys || r.key;
+            v_waiting_keys := v_waiting_keys || r.key;
         END IF;
     END LOOP;
     IF cardinality(v_stuck) > 0 THEN
@@ -164,7 +185,8 @@ BEGIN
     INTO v_discarded, v_keys FROM gone;
     WITH back AS (
         DELETE FROM tramline.outbox_aside a
-        WHERE a.key = ANY (v_keys) AND NOT a.parked AND NOT EXISTS (
+        WHERE hashtextextended(a.key, 0) IN (SELECT hashtextextended(key, 0) FROM unnest(v_keys) AS key)
+            AND a.key = ANY (v_keys) AND NOT a.parked AND NOT EXISTS (
             SELECT FROM tramline.outbox_aside p WHERE p.key = a.key AND p.parked AND p.id < a.id)
         RETURNING *
     )
@@ -174,30 +196,37 @@ BEGIN
 END
 $$;
 
--- When the first row can be claimed that waits for nothing but its time, if there is any.
+-- When, at the earliest, a row can be claimed that waits for nothing but its time or for a relay's lease, if there
+-- is any.
 CREATE FUNCTION tramline.outbox_next_due(p_now bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    v_now bigint := coalesce(p_now, tramline.clock());
-    v_held text[] := '{}';
-    v_due bigint;
-    v_earliest bigint;
+    v_waiting_keys text[] := '{}';
+    v_earliest bigint := (SELECT min(hold_until) FROM tramline.outbox_delayed);
+    v_busy_ids bigint[];
+    v_busy_keys text[];
+    v_has_aside boolean;
     r record;
 BEGIN
+    SELECT least(v_earliest, min(until)) INTO v_earliest FROM tramline.relay;
+    -- At one moment: what is given back in between is in both, or in neither.
+    SELECT ARRAY(SELECT unnest(ids) FROM tramline.relay),
+        ARRAY(SELECT DISTINCT unnest(keys) FROM tramline.relay)
+    INTO v_busy_ids, v_busy_keys;
+    v_has_aside := EXISTS (SELECT FROM tramline.outbox_aside WHERE key IS NOT NULL);
     FOR r IN
-        SELECT o.id, o.key, o.tried, o.hold_until, (
-            SELECT max(w.until) FROM tramline.relay w
-            WHERE o.id = ANY (w.ids) OR o.key = ANY (w.keys)) AS busy_until
-        FROM tramline.outbox o ORDER BY o.id
+        SELECT o.id, o.key, o.tried, o.hold_until FROM tramline.outbox o
+        WHERE NOT o.id IN (SELECT unnest(v_busy_ids))
+            AND (o.key IS NULL OR NOT o.key IN (SELECT unnest(v_busy_keys)))
+        ORDER BY o.id LIMIT 50000
     LOOP
-        CONTINUE WHEN r.key = ANY (v_held) OR r.key IS NOT NULL AND EXISTS (
+        CONTINUE WHEN r.key = ANY (v_waiting_keys) OR v_has_aside AND r.key IS NOT NULL AND EXISTS (
             SELECT FROM tramline.outbox_aside a
             WHERE hashtextextended(a.key, 0) = hashtextextended(r.key, 0) AND a.key = r.key
                 AND a.id < r.id);
-        v_due := greatest(r.hold_until, r.busy_until);
-        v_earliest := least(v_earliest, v_due);
-        EXIT WHEN v_due <= v_now;
+        v_earliest := least(v_earliest, r.hold_until);
+        EXIT WHEN r.hold_until <= p_now;
         IF r.tried AND r.key IS NOT NULL THEN
-            v_held := v_held || r.key;
+            v_waiting_keys := v_waiting_keys || r.key;
         END IF;
     END LOOP;
     RETURN v_earliest;

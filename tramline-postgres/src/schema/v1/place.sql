@@ -5,9 +5,21 @@ CREATE FUNCTION tramline.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 $$;
 
+-- A text as an index can hold it.
+CREATE FUNCTION tramline.short(p_text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN octet_length(p_text) <= 500 THEN p_text
+        ELSE 'sha256 ' || encode(sha256(convert_to(p_text, 'UTF8')), 'hex') END
+$$;
+
 -- Where a new message of this priority stands.
 CREATE FUNCTION tramline.new_place(rank int) RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT (rank::bigint << 55) | nextval('tramline.number')
+$$;
+
+-- Queues or subscriptions have changed. The version jumps: a server that takes over, and has lost some
+-- declarations, will not come to a version that others remember with other queues.
+CREATE FUNCTION tramline.new_topology() RETURNS void LANGUAGE sql VOLATILE AS $$
+    UPDATE tramline.topology SET version = version + 1 + (random() * 1000000)::bigint
 $$;
 
 -- Puts many messages into queues, a row each, where no queue refuses any: false, and nothing done, if
@@ -56,7 +68,7 @@ BEGIN
     LOOP
         m := ROW(n.queue, tramline.new_place(n.rank), 0, p_flags, 0, 0, 0, p_now,
             NULL, NULL, n.expires_at, n.key, NULL, n.envelope, n.body);
-        PERFORM tramline.write(m, n.lane, n.due, p_now);
+        PERFORM tramline.write(m, tramline.short(n.lane), n.due, p_now);
     END LOOP;
 END
 $$;
@@ -80,7 +92,7 @@ $$;
 -- What a message of this key stands in line in.
 CREATE FUNCTION tramline.lane_of(p_ordering smallint, p_key text)
 RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE p_ordering WHEN 1 THEN p_key WHEN 2 THEN '' END
+    SELECT CASE p_ordering WHEN 1 THEN tramline.short(p_key) WHEN 2 THEN '' END
 $$;
 
 -- Puts one message into its queues, of which some may drop or refuse it. Answers how many queues have

@@ -16,20 +16,25 @@ $$;
 
 -- A process says that it lives, what it holds and which session shows that it lives, and takes back what
 -- the dead held, of whom it judges if it may. Answers which of its claims are no more, the queues that have
--- more now, those of `p_resting` in which there may be something to take although nobody has said so, and
--- whether others hold something and can be seen to die.
+-- more now, those of `p_resting` in which there may be something to take although nobody has said so,
+-- whether others hold something and can be seen to die, the claims of its own that it has not named, and the
+-- server's time.
 CREATE FUNCTION tramline.tend(
     p_process bigint, p_label text, p_lease bigint, p_now bigint, p_tokens bigint[], p_resting int[],
     p_backend int, p_judges boolean,
-    OUT lost bigint[], OUT freed int[], OUT stirring int[], OUT watched boolean
+    OUT lost bigint[], OUT freed int[], OUT stirring int[], OUT watched boolean, OUT strange bigint[],
+    OUT clock bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_now bigint := coalesce(p_now, tramline.clock());
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    IF cardinality(p_tokens) > 0 THEN
+    IF cardinality(p_tokens) > 0 OR cardinality(p_resting) > 0 THEN
         PERFORM tramline.register(p_process, p_label, v_now, p_lease);
     END IF;
+    -- A server that crashed has forgotten them.
+    INSERT INTO tramline.asleep SELECT queue, p_process FROM unnest(p_resting) AS queue
+    ON CONFLICT DO NOTHING;
     UPDATE tramline.process SET backend = p_backend, missed_at = NULL
     WHERE id = p_process AND (backend IS DISTINCT FROM p_backend OR missed_at IS NOT NULL);
     IF p_judges THEN
@@ -39,13 +44,17 @@ BEGIN
     lost := ARRAY(
         SELECT token FROM unnest(p_tokens) AS held(token)
         WHERE NOT EXISTS (SELECT FROM tramline.claim c WHERE c.token = held.token));
+    clock := tramline.clock();
+    strange := ARRAY(
+        SELECT token FROM tramline.claim WHERE process = p_process AND NOT token = ANY (p_tokens));
     stirring := ARRAY(
         SELECT queue FROM unnest(p_resting) AS resting(queue)
         WHERE EXISTS (SELECT FROM tramline.message m WHERE m.queue = resting.queue)
             OR EXISTS (SELECT FROM tramline.turn t WHERE t.queue = resting.queue)
             OR EXISTS (SELECT FROM tramline.delayed d WHERE d.queue = resting.queue AND d.due <= v_now)
             OR EXISTS (SELECT FROM tramline.dead d WHERE d.queue = resting.queue)
-            OR resting.queue = 0 AND EXISTS (SELECT FROM tramline.outbox));
+            OR resting.queue = 0 AND (EXISTS (SELECT FROM tramline.outbox)
+                OR EXISTS (SELECT FROM tramline.outbox_delayed WHERE hold_until <= v_now)));
     watched := EXISTS (
         SELECT FROM tramline.claim c JOIN tramline.process p ON p.id = c.process
         WHERE p.id <> p_process AND p.backend IS NOT NULL);
@@ -106,6 +115,7 @@ BEGIN
         WHERE id = v_process AND NOT EXISTS (SELECT FROM tramline.claim WHERE process = v_process);
         DELETE FROM tramline.asleep WHERE process = v_process;
     END LOOP;
+    DELETE FROM tramline.asleep a WHERE NOT EXISTS (SELECT FROM tramline.process WHERE id = a.process);
     -- Was taken while its process was found dead.
     FOR v_process IN
         SELECT DISTINCT process FROM tramline.claim c
@@ -120,7 +130,7 @@ $$;
 -- Takes back what one process holds.
 CREATE FUNCTION tramline.take_from(p_process bigint) RETURNS int[] LANGUAGE plpgsql AS $$
 DECLARE
-    c record;
+    c tramline.claim;
     v_freed bigint[];
     v_queues int[] := '{}';
 BEGIN
@@ -148,29 +158,30 @@ BEGIN
             v_queues := v_queues || c.queue;
             INSERT INTO tramline.tally VALUES ('redelivered', cardinality(v_freed));
         END IF;
-        -- Rows that are locked are there, and not free: the claim keeps those only.
-        UPDATE tramline.claim SET places = ARRAY(
-            SELECT place FROM unnest(c.places) AS place
-            WHERE NOT place = ANY (coalesce(v_freed, '{}'))
-                AND (EXISTS (SELECT FROM tramline.message m
-                        WHERE NOT c.dead AND m.queue = c.queue AND m.place = place.place)
-                    OR EXISTS (SELECT FROM tramline.dead d
-                        WHERE c.dead AND d.queue = c.queue AND d.place = place.place)))
-        WHERE token = c.token;
-        DELETE FROM tramline.claim WHERE token = c.token AND places = '{}';
+        PERFORM tramline.shrink(c, v_freed, NULL);
     END LOOP;
     RETURN v_queues;
 END
 $$;
 
--- Wakes those who are asleep at one of these queues. Called in a transaction of its own, after what it
--- is about was committed: a transaction that notifies holds up the commits of all others.
+-- A process waits to be woken for a queue.
+CREATE FUNCTION tramline.rest(
+    p_queue int, p_process bigint, p_label text, p_lease bigint, p_now bigint
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM tramline.register(p_process, p_label, coalesce(p_now, tramline.clock()), p_lease);
+    INSERT INTO tramline.asleep VALUES (p_queue, p_process) ON CONFLICT DO NOTHING;
+END
+$$;
+
+-- Wakes those who are asleep at one of these queues. The driver calls it in a transaction of its own, after
+-- what it is about was committed: a transaction that notifies holds up the commits of all others.
 CREATE FUNCTION tramline.wake(p_queues int[]) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM tramline.asleep WHERE queue = ANY (p_queues)) THEN
         RETURN false;
     END IF;
-    PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM pg_notify('tramline', array_to_string(p_queues, ','));
     RETURN true;
 END

@@ -38,7 +38,7 @@ BEGIN
         INTO v_done FROM gone;
     END IF;
     IF p_over IS NOT NULL THEN
-        DELETE FROM tramline.claim WHERE token = ANY (p_over);
+        DELETE FROM tramline.claim WHERE token = ANY (p_over) AND NOT kept;
     END IF;
     IF cardinality(v_done) = cardinality(p_places) THEN
         RETURN '{}';
@@ -69,30 +69,54 @@ $$;
 CREATE FUNCTION tramline.let_go(p_token bigint, p_places bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     c tramline.claim;
-    v_places bigint[];
+    v_freed bigint[];
 BEGIN
     SELECT * INTO c FROM tramline.claim WHERE token = p_token FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    v_places := coalesce(p_places, c.places);
     IF c.dead THEN
-        UPDATE tramline.dead d SET epoch = epoch + 1
-        FROM (SELECT place FROM tramline.dead
-            WHERE queue = c.queue AND place = ANY (v_places) FOR UPDATE SKIP LOCKED) AS free
-        WHERE d.queue = c.queue AND d.place = free.place;
+        WITH free AS (
+            SELECT place FROM tramline.dead
+            WHERE queue = c.queue AND place = ANY (coalesce(p_places, c.places)) FOR UPDATE SKIP LOCKED
+        ), freed AS (
+            UPDATE tramline.dead d SET epoch = epoch + 1
+            FROM free WHERE d.queue = c.queue AND d.place = free.place RETURNING d.place
+        )
+        SELECT array_agg(place) INTO v_freed FROM freed;
     ELSE
-        UPDATE tramline.message m SET epoch = epoch + 1
-        FROM (SELECT place FROM tramline.message
-            WHERE queue = c.queue AND place = ANY (v_places) FOR UPDATE SKIP LOCKED) AS free
-        WHERE m.queue = c.queue AND m.place = free.place;
+        WITH free AS (
+            SELECT place FROM tramline.message
+            WHERE queue = c.queue AND place = ANY (coalesce(p_places, c.places)) FOR UPDATE SKIP LOCKED
+        ), freed AS (
+            UPDATE tramline.message m SET epoch = epoch + 1
+            FROM free WHERE m.queue = c.queue AND m.place = free.place RETURNING m.place
+        )
+        SELECT array_agg(place) INTO v_freed FROM freed;
     END IF;
+    PERFORM tramline.shrink(c, v_freed, p_places);
+END
+$$;
+
+-- A claim without the places that were freed, and without those of `p_of`, or of all, where nothing stands
+-- any more. Rows that are locked are there, and not free: their places stay.
+CREATE FUNCTION tramline.shrink(c tramline.claim, p_freed bigint[], p_of bigint[])
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     c.places := ARRAY(
-        SELECT place FROM unnest(c.places) AS place WHERE NOT place = ANY (v_places) ORDER BY place);
+        SELECT place FROM unnest(c.places) AS place
+        WHERE NOT place = ANY (coalesce(p_freed, '{}'))
+            AND (NOT place = ANY (coalesce(p_of, c.places))
+                OR NOT c.dead AND EXISTS (
+                    SELECT FROM tramline.message m WHERE m.queue = c.queue AND m.place = place.place)
+                OR c.dead AND EXISTS (
+                    SELECT FROM tramline.dead d WHERE d.queue = c.queue AND d.place = place.place))
+        ORDER BY place);
     IF c.places = '{}' THEN
-        DELETE FROM tramline.claim WHERE token = p_token;
+        DELETE FROM tramline.claim WHERE token = c.token;
     ELSE
-        UPDATE tramline.claim SET places = c.places WHERE token = p_token;
+        UPDATE tramline.claim
+        SET places = c.places, kept = kept OR p_of IS NULL OR c.places && p_of WHERE token = c.token;
     END IF;
 END
 $$;

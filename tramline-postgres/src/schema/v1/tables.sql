@@ -155,7 +155,9 @@ CREATE TABLE tramline.claim (
     process bigint NOT NULL,
     queue int NOT NULL,
     dead boolean NOT NULL,
-    places bigint[] NOT NULL
+    places bigint[] NOT NULL,
+    -- Was let go of while other transactions were settling some of it: it ends with them.
+    kept boolean NOT NULL DEFAULT false
 );
 
 -- Who waits to be woken for a queue; 0 is the outbox. What a crash of the server forgets here is
@@ -190,6 +192,12 @@ CREATE TABLE tramline.outbox (
     destination text NOT NULL,
     envelope text NOT NULL,
     body bytea NOT NULL
+);
+
+-- Published inside a transaction, for later.
+CREATE TABLE tramline.outbox_delayed (
+    LIKE tramline.outbox,
+    PRIMARY KEY (hold_until, id)
 );
 
 -- Rows of the outbox that one relay has, and their keys: others leave those alone.

@@ -21,7 +21,6 @@ DECLARE
     v_held bigint[];
     v_live bigint[];
     v_expired bigint[];
-    v_looked int;
 BEGIN
     PERFORM tramline.enter(p_queue);
     SELECT ordering INTO STRICT v_ordering FROM tramline.queue WHERE id = p_queue;
@@ -39,8 +38,8 @@ BEGIN
         SELECT coalesce(array_agg(place), '{}') INTO v_held
         FROM tramline.claim c, unnest(c.places) AS held(place) WHERE c.queue = p_queue AND NOT c.dead;
         SELECT array_agg(place) FILTER (WHERE expires_at IS NULL OR expires_at > v_now),
-            array_agg(place) FILTER (WHERE expires_at <= v_now), count(*)
-        INTO v_live, v_expired, v_looked
+            array_agg(place) FILTER (WHERE expires_at <= v_now)
+        INTO v_live, v_expired
         FROM (
             SELECT free.place, free.expires_at,
                 sum(free.size) OVER (ORDER BY free.place) - free.size AS before
@@ -55,18 +54,17 @@ BEGIN
             ) AS free
         ) AS candidate
         WHERE before < p_bytes_max;
-        IF v_expired IS NOT NULL THEN
-            PERFORM tramline.expire(p_queue, v_expired, v_now);
-        END IF;
-        EXIT WHEN v_live IS NOT NULL OR v_looked = 0;
+        -- What stands behind the expired ones has not been looked at.
+        CONTINUE WHEN v_expired IS NOT NULL AND tramline.expire(p_queue, v_expired, v_now) > 0;
+        EXIT WHEN v_live IS NULL;
+        PERFORM tramline.register(p_process, p_label, v_now, p_lease);
+        INSERT INTO tramline.claim VALUES (p_token, p_process, p_queue, false, v_live);
+        RETURN QUERY SELECT * FROM tramline.message m
+            WHERE m.queue = p_queue AND m.place = ANY (v_live) ORDER BY m.place;
+        EXIT WHEN FOUND;
+        -- All of it was settled meanwhile, by one who had lost it: nobody must hold its places.
+        DELETE FROM tramline.claim WHERE token = p_token;
     END LOOP;
-    IF v_live IS NULL THEN
-        RETURN;
-    END IF;
-    PERFORM tramline.register(p_process, p_label, v_now, p_lease);
-    INSERT INTO tramline.claim VALUES (p_token, p_process, p_queue, false, v_live);
-    RETURN QUERY SELECT * FROM tramline.message m
-        WHERE m.queue = p_queue AND m.place = ANY (v_live) ORDER BY m.place;
 END
 $$;
 
@@ -113,9 +111,10 @@ BEGIN
 END
 $$;
 
--- When the next delayed message of a queue is due, if there is any.
-CREATE FUNCTION tramline.next_due(p_queue int) RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT due FROM tramline.delayed WHERE queue = p_queue ORDER BY due LIMIT 1
+-- In how many microseconds the next delayed message of a queue is due, if there is any.
+CREATE FUNCTION tramline.next_due(p_queue int, p_now bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT due - coalesce(p_now, tramline.clock())
+    FROM tramline.delayed WHERE queue = p_queue ORDER BY due LIMIT 1
 $$;
 
 -- Delayed messages whose time has come can be taken, or line up: a retry comes back as the head of its
@@ -141,10 +140,13 @@ BEGIN
         RETURN;
     END IF;
     FOR d IN
-        DELETE FROM tramline.delayed WHERE (queue, due, place) IN (
-            SELECT queue, due, place FROM tramline.delayed
-            WHERE queue = p_queue AND due <= p_now ORDER BY due, place LIMIT 1000)
-        RETURNING *
+        WITH due AS (
+            DELETE FROM tramline.delayed WHERE (queue, due, place) IN (
+                SELECT queue, due, place FROM tramline.delayed
+                WHERE queue = p_queue AND due <= p_now ORDER BY due, place LIMIT 1000)
+            RETURNING *
+        )
+        SELECT * FROM due ORDER BY due, place
     LOOP
         m := ROW(d.queue, d.place, d.epoch, d.flags, d.failures, d.deliveries, d.trials, d.since,
             d.unhandled_since, d.first_failed_at, d.expires_at, d.key, d.history, d.envelope, d.body);
@@ -200,21 +202,28 @@ BEGIN
 END
 $$;
 
--- What has expired is not handed out: it goes to the dead letters of its queue, uncharged.
+-- What has expired is not handed out: it goes to the dead letters of its queue, uncharged. What somebody
+-- is at work on is passed over. Answers how many went.
 CREATE FUNCTION tramline.expire(p_queue int, p_places bigint[], p_now bigint)
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
+    v_expired int := 0;
     m tramline.message;
 BEGIN
     FOR m IN
-        DELETE FROM tramline.message WHERE queue = p_queue AND place = ANY (p_places) RETURNING *
+        DELETE FROM tramline.message WHERE queue = p_queue AND place IN (
+            SELECT place FROM tramline.message WHERE queue = p_queue AND place = ANY (p_places)
+            FOR UPDATE SKIP LOCKED)
+        RETURNING *
     LOOP
+        v_expired := v_expired + 1;
         m.epoch := m.epoch + 1;
         m.deliveries := 0;
         INSERT INTO tramline.dead
         SELECT m.*, coalesce(tramline.name_in(m.envelope), ''), 'expired', p_now;
         PERFORM tramline.left(m.queue, m.place, m.key);
     END LOOP;
+    RETURN v_expired;
 END
 $$;
 

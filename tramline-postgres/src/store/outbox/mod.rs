@@ -2,4 +2,7 @@
 
 #[expect(clippy::module_inception, reason = "the contract itself, beside its parts")]
 mod outbox;
+mod rest;
 mod stored;
+
+pub(crate) use rest::Rest;

@@ -1,5 +1,6 @@
 //! The contract of the outbox, kept by a server.
 
+use super::rest::Rest;
 use super::stored::{Stored, stored};
 use crate::error::failed;
 use crate::link::Connected;
@@ -17,10 +18,6 @@ use tramline_core::{BoxFuture, Error, ErrorKind, Result};
 /// How many bytes of bodies one claim brings, give or take the last row.
 const CLAIM_BYTES_MAX: i64 = 16 * 1024 * 1024;
 
-/// How long at most rows are overlooked that were appended by somebody who woke nobody, or whose signal
-/// was lost.
-const LOOK: Duration = Duration::from_secs(5);
-
 impl Outbox for Postgres {
     fn claim(
         &self,
@@ -31,10 +28,16 @@ impl Outbox for Postgres {
         Box::pin(async move {
             loop {
                 let claimed = claim(&self.core, limit, lease, now).await?;
-                let is_end = claimed.is_empty();
+                if claimed.is_empty() {
+                    match Rest::finds_nothing(&self.core).await? {
+                        true => continue,
+                        false => return Ok(Vec::new()),
+                    }
+                }
+                Rest::finds(&self.core);
                 let readable = park_unreadable(&self.core, claimed).await?;
                 // Each time some rows are parked: the loop ends with the outbox.
-                if is_end || !readable.is_empty() {
+                if !readable.is_empty() {
                     return Ok(readable);
                 }
             }
@@ -61,7 +64,7 @@ impl Outbox for Postgres {
         const SQL: &str = "SELECT tramline.postpone($1, $2, $3, $4)";
         Box::pin(async move {
             let (doing, error) = ("postpone a row of the outbox", text(error));
-            let (lease, until) = (row.lease, until.as_micros());
+            let (lease, until) = (row.lease, self.core.there(until).as_micros());
             self.core.relay(doing, SQL, &[&lease, &row.row, &until, &error]).await.map(drop)
         })
     }
@@ -75,7 +78,8 @@ impl Outbox for Postgres {
         Box::pin(async move {
             let doing = "give rows of the outbox back";
             for (lease, ids) in by_lease(rows) {
-                self.core.relay(doing, SQL, &[&lease, &ids, &until.as_micros()]).await?;
+                let until = self.core.there(until).as_micros();
+                self.core.relay(doing, SQL, &[&lease, &ids, &until]).await?;
             }
             if !rows.is_empty() && until <= self.core.here() {
                 self.core.woken_by_commit([OUTBOX]);
@@ -123,7 +127,8 @@ impl Outbox for Postgres {
 
     fn depth(&self) -> BoxFuture<'_, Result<(u64, u64)>> {
         const SQL: &str = "SELECT
-             (SELECT count(*) FROM tramline.outbox) + count(*) FILTER (WHERE NOT parked),
+             (SELECT count(*) FROM tramline.outbox) + (SELECT count(*) FROM tramline.outbox_delayed)
+                 + count(*) FILTER (WHERE NOT parked),
              count(*) FILTER (WHERE parked) FROM tramline.outbox_aside";
         Box::pin(async {
             let rows = self.core.relay("look into the outbox", SQL, &[]).await?;
@@ -134,11 +139,11 @@ impl Outbox for Postgres {
 
     fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>>> {
         Box::pin(async {
-            let now = self.core.here().as_micros();
+            let now = self.core.there(self.core.here()).as_micros();
             let sql = "SELECT tramline.outbox_next_due($1)";
             let rows = self.core.relay("look into the outbox", sql, &[&now]).await?;
             let due: Option<i64> = rows.first().and_then(|row| row.get(0));
-            Ok(due.map(Timestamp::from_micros))
+            Ok(due.map(|due| self.core.here_of(Timestamp::from_micros(due))))
         })
     }
 
@@ -150,10 +155,11 @@ impl Outbox for Postgres {
     fn appended(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.core.hub.becomes_relay();
+            self.core.attend();
             tokio::select! {
                 biased;
                 () = self.core.hub.outbox().heard() => {}
-                () = tokio::time::sleep(LOOK) => {}
+                () = Rest::ends(&self.core) => {}
             }
         })
     }
@@ -172,7 +178,7 @@ async fn claim(
     let limit = i32::try_from(limit).unwrap_or(i32::MAX);
     let lease = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 2);
     let params: [&(dyn ToSql + Sync); 5] =
-        [&token, &limit, &CLAIM_BYTES_MAX, &lease, &now.as_micros()];
+        [&token, &limit, &CLAIM_BYTES_MAX, &lease, &core.there(now).as_micros()];
     let rows = core.relay("claim rows of the outbox", SQL, &params).await?;
     let claimed = rows.iter().map(Stored::read);
     Ok(claimed.map(|stored| (OutboxToken { row: stored.row, lease: token }, stored)).collect())

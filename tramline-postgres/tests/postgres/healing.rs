@@ -1,0 +1,159 @@
+//! What went wrong in between is put right by itself.
+
+use crate::kit::{
+    bodies, column, name, next, note, open, opened, outside, put_messages, receiver, until, within,
+};
+use std::time::Duration;
+use tramline_core::clock::{Clock, Deadline, SystemClock};
+use tramline_core::compose::{Publishing, Target};
+use tramline_core::settlement::{Settled, Settlement};
+use tramline_core::topology::QueueSpec;
+use tramline_core::transport::{Delivery, Receiver, Sender, Sent, Transport};
+use tramline_postgres::{Postgres, sqlx};
+use tramline_services::testing::Database;
+
+/// So that it is looked after twice a second.
+const LEASE: Duration = Duration::from_secs(3);
+
+async fn open_with_short_lease(database: &Database) -> Postgres {
+    Postgres::options(database.url.as_str()).lease(LEASE).open().await.unwrap()
+}
+
+/// A queue with one lane for each key, and in it one message for each of these moments before now.
+fn lined_up(database: &Database, keys: &[&str], before: impl Iterator<Item = u32>) {
+    let spec = serde_json::to_string(&QueueSpec::new(name("lined"))).unwrap();
+    database.sql(&format!(
+        "INSERT INTO tramline.queue (name, spec, ordering, priority_max, is_particular)
+         VALUES ('lined', '{spec}', 1, 0, true)"
+    ));
+    for (nth, before) in before.enumerate() {
+        let key = keys[nth % keys.len()];
+        database.sql(&format!(
+            "INSERT INTO tramline.delayed
+             SELECT id, tramline.new_place(255), 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, '{key}', NULL, '{{}}',
+                 '{nth}', 1000000 - {before} FROM tramline.queue WHERE name = 'lined'"
+        ));
+    }
+}
+
+fn take(database: &Database, queue: &str, most: u32) -> Vec<String> {
+    column(
+        database,
+        &format!(
+            "SELECT convert_from(body, 'UTF8') FROM tramline.queue q, tramline.take(
+                 q.id, {most}, 1000000, (random() * 1e15)::bigint, 7, 'test', 60000000, NULL)
+             WHERE q.name = '{queue}' ORDER BY place"
+        ),
+    )
+}
+
+#[tokio::test]
+async fn what_is_due_together_lines_up_by_its_due_time() {
+    let Some((database, _postgres)) = opened().await else { return };
+    // The last one was due first.
+    lined_up(&database, &["k"], 1..=100);
+    assert_eq!(take(&database, "lined", 1), ["99"]);
+    let arrived = "SELECT convert_from(body, 'UTF8') FROM tramline.behind ORDER BY arrival";
+    let expected: Vec<String> = (0..99).rev().map(|nth: u32| nth.to_string()).collect();
+    assert_eq!(column(&database, arrived), expected);
+}
+
+#[tokio::test]
+async fn a_key_too_long_for_an_index_holds_nobody_up() {
+    let Some((database, _postgres)) = opened().await else { return };
+    // What repeats itself would be compressed into a page of the index.
+    let long: String =
+        (0..1000).map(|n: u64| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    lined_up(&database, &[&long, "short"], [4, 3, 2, 1].into_iter());
+    assert_eq!(take(&database, "lined", 10), ["0", "1"], "the first of each key");
+    let lane = "SELECT octet_length(lane) FROM tramline.lane ORDER BY 1 DESC";
+    assert_eq!(column(&database, lane), ["71", "5"]);
+}
+
+#[tokio::test]
+async fn what_has_expired_hides_nothing_behind_it() {
+    let Some((database, _postgres)) = opened().await else { return };
+    put_messages(&database, 60);
+    database.sql(
+        "UPDATE tramline.message SET expires_at = 1 WHERE place IN (
+             SELECT place FROM tramline.message ORDER BY place OFFSET 1 LIMIT 30)",
+    );
+    assert_eq!(take(&database, "work", 10).len(), 10);
+    assert_eq!(column(&database, "SELECT count(*) FROM tramline.dead"), ["30"]);
+}
+
+/// As a call leaves it whose connection was cut before it was carried out.
+#[tokio::test]
+async fn a_claim_that_its_process_does_not_know_of_is_given_back() {
+    let Some((database, _postgres)) = opened().await else { return };
+    let postgres = open_with_short_lease(&database).await;
+    let mut consumer = receiver(&postgres, 10).await;
+    put_messages(&database, 1);
+    let held = next(&mut consumer).await;
+    database.sql("SELECT tramline.send('work', '{}', wake => false)");
+    database.sql(
+        "INSERT INTO tramline.claim
+         SELECT 4711, c.process, m.queue, false, ARRAY[m.place] FROM tramline.claim c, tramline.message m
+         WHERE NOT m.place = ANY (c.places)",
+    );
+    let given_back = next(&mut consumer).await;
+    assert_eq!(given_back.deliveries(), Some(1), "nobody had it");
+    for delivery in [held, given_back] {
+        assert_eq!(delivery.settle(Settlement::Ack).await.unwrap(), Settled::Done);
+    }
+    until(&database, "SELECT count(*) FROM tramline.claim", |left| left == ["0"]).await;
+}
+
+/// A commit whose answer was lost may still be under way.
+#[tokio::test]
+async fn what_is_let_go_of_while_it_is_being_settled_goes_to_nobody() {
+    let Some((database, postgres)) = opened().await else { return };
+    let short = open_with_short_lease(&database).await;
+    put_messages(&database, 1);
+    let mut consumer = receiver(&short, 1).await;
+    let held = next(&mut consumer).await;
+    let mut settling = postgres.pool().begin().await.unwrap();
+    sqlx::query("DELETE FROM tramline.message").execute(&mut *settling).await.unwrap();
+    drop(held);
+    until(&database, "SELECT kept FROM tramline.claim", |kept| kept == ["t"]).await;
+    assert_eq!(take(&database, "work", 1), [""; 0]);
+    settling.commit().await.unwrap();
+    until(&database, "SELECT count(*) FROM tramline.claim", |left| left == ["0"]).await;
+    assert_eq!(bodies(&database, "work"), [""; 0]);
+}
+
+#[tokio::test]
+async fn who_sleeps_for_longer_than_a_lease_is_still_woken() {
+    let Some((database, _postgres)) = opened().await else { return };
+    let postgres = open_with_short_lease(&database).await;
+    let mut consumer = receiver(&postgres, 1).await;
+    put_messages(&database, 1);
+    next(&mut consumer).await.settle(Settlement::Ack).await.unwrap();
+    let waiting = tokio::spawn(async move { consumer.next().await });
+    let asleep = "SELECT count(*) FROM tramline.asleep";
+    until(&database, asleep, |asleep| asleep == ["1"]).await;
+    // The lease that it had is over, and somebody looks after that.
+    database.sql("UPDATE tramline.process SET lease_until = 1");
+    database.sql("SELECT tramline.take_back(tramline.clock())");
+    until(&database, asleep, |asleep| asleep == ["1"]).await;
+    // Of a process that is gone, which never took anything.
+    database.sql("INSERT INTO tramline.asleep SELECT queue, 4711 FROM tramline.asleep");
+    until(&database, asleep, |asleep| asleep == ["1"]).await;
+    put_messages(&database, 1);
+    assert!(within(waiting).await.unwrap().unwrap().is_some());
+}
+
+/// A server that took over had lost what was declared last, and then something else was declared.
+#[tokio::test]
+async fn routes_that_were_lost_are_not_used() {
+    let Some((database, _first)) = opened().await else { return };
+    let postgres = open(&database).await;
+    database.sql("UPDATE tramline.topology SET version = version - 1");
+    let scope = outside(Publishing::Queues);
+    let outgoing = scope.compose(&note("a"), Target::Queue(name("work"))).unwrap();
+    let sender = postgres.sender().await.unwrap();
+    let deadline = Deadline::after(SystemClock.now(), Duration::from_secs(10));
+    let sent = within(sender.send(&[outgoing], deadline)).await;
+    assert!(matches!(&sent[..], [Sent::Accepted { .. }]), "{sent:?}");
+    assert_eq!(bodies(&database, "work"), ["a"]);
+}
