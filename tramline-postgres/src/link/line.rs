@@ -4,6 +4,7 @@ use super::backoff::Backoff;
 use super::connected::Connected;
 use super::connecting;
 use super::target::Target;
+use crate::error::failed;
 use crate::options::Settings;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
@@ -149,6 +150,13 @@ impl Line {
                 }
             }
         });
+        // Others may have been at work while a function waited for its turn: it has to see what they did.
+        const SEES_OTHERS: &str =
+            "SELECT set_config('default_transaction_isolation', 'read committed', false)
+            WHERE current_setting('default_transaction_isolation') <> 'read committed'";
+        if let Err(error) = client.batch_execute(SEES_OTHERS).await {
+            return Err(failed(format!("connect to {}", self.target), &error));
+        }
         Ok(Connected::new(client, ended))
     }
 }

@@ -157,3 +157,38 @@ async fn routes_that_were_lost_are_not_used() {
     assert!(matches!(&sent[..], [Sent::Accepted { .. }]), "{sent:?}");
     assert_eq!(bodies(&database, "work"), ["a"]);
 }
+
+/// Two who take at once must see each other, whatever this user's transactions are otherwise.
+#[tokio::test]
+async fn a_default_isolation_of_the_database_changes_nothing() {
+    let Some((database, first)) = opened().await else { return };
+    database.sql(
+        "DO $$ BEGIN EXECUTE format(
+             'ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
+         END $$",
+    );
+    put_messages(&database, 10);
+    // All wait for their turn at the queue.
+    let mut turn = first.pool().begin().await.unwrap();
+    let enter = sqlx::query("SELECT tramline.enter(id) FROM tramline.queue");
+    enter.execute(&mut *turn).await.unwrap();
+    let mut consumers = Vec::new();
+    for _ in 0..3 {
+        let mut consumer = receiver(&open(&database).await, 100).await;
+        consumers.push(tokio::spawn(async move {
+            let mut held = Vec::new();
+            while held.len() < 10 {
+                held.push(consumer.next().await.unwrap().unwrap());
+            }
+        }));
+    }
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    until(&database, waiting, |waiting| waiting == ["3"]).await;
+    turn.rollback().await.unwrap();
+    // Behind them.
+    database.sql("SELECT tramline.enter(id) FROM tramline.queue");
+    let held = "SELECT count(place) FROM tramline.claim, unnest(places) AS place";
+    assert_eq!(column(&database, held), ["10"]);
+    consumers.iter().for_each(|consumer| consumer.abort());
+}
