@@ -53,7 +53,26 @@ pub(crate) fn words(error: &tokio_postgres::Error) -> String {
         };
     };
     let hint = said.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    format!("{}{hint} [SQLSTATE {}]", said.message(), said.code().code())
+    let state = said.code().code();
+    let advice = advice(state).map(|advice| format!("; {advice}")).unwrap_or_default();
+    format!("{}{hint} [SQLSTATE {state}]{advice}", said.message())
+}
+
+/// What to do about an SQLSTATE that has the same cause each time.
+fn advice(state: &str) -> Option<&'static str> {
+    Some(match state {
+        "25006" => {
+            "the server is a standby, or was set to be read-only: work goes on when it is not"
+        }
+        "28P01" | "28000" => "look at the user and the password of the URL, and at pg_hba.conf",
+        "3D000" => "create the database, or name another in the URL",
+        "53100" => "make room on the disk of the server: work goes on then",
+        "53300" => {
+            "raise max_connections, or the limit of the database or role, or let fewer programs in"
+        }
+        "57014" => "somebody has cancelled it, or the server's statement_timeout is too short",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

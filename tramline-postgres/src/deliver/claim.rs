@@ -4,6 +4,7 @@ use super::held::{Held, Lease};
 use super::settling::Job;
 use super::taken::Taken;
 use crate::error::{failed, is_certain};
+use crate::link::Backoff;
 use crate::open::{Core, Session};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +68,9 @@ impl Claim {
         const TAKE_DEAD: &str = take!("take_dead");
         const NEXT_DUE: &str = "SELECT tramline.next_due($1, $2)";
         let Self { core, session, queue, dead, is_ordered, mut reserved } = self;
+        let mut backoff = Backoff::default();
         loop {
+            core.refuse_when_outdated()?;
             let connected = core.taking.connected().await?;
             if reply.is_closed() {
                 return Err(gone());
@@ -98,11 +101,11 @@ impl Claim {
                         core.settling.submit(&core, Job::GiveBack(token));
                         core.taking.hang_up();
                     }
-                    let error = failed("take messages", &error);
+                    let error = failed(format!("take messages from {}", core.target), &error);
                     if !error.is_transient() {
-                        return Err(error);
+                        return Err(core.explained(error).await);
                     }
-                    core.trouble(&error).await;
+                    core.trouble(&error, &mut backoff).await;
                     continue;
                 }
             };

@@ -4,6 +4,7 @@ use super::claim::{CLAIM_BYTES_MAX, Claim, Claimed, gone};
 use super::delivery::PostgresDelivery;
 use super::held::Held;
 use super::taken::Taken;
+use crate::link::Backoff;
 use crate::open::{Core, Session};
 use crate::processes::Eager;
 use std::collections::VecDeque;
@@ -33,6 +34,7 @@ pub struct PostgresReceiver {
     /// Bytes of the bodies in the buffer.
     buffered_bytes: usize,
     claim: Option<UnderWay>,
+    backoff: Backoff,
     /// Set while the queue is known to be empty.
     rest: Option<Rest>,
     /// Since when every claim has brought something.
@@ -82,6 +84,7 @@ impl PostgresReceiver {
             buffer: VecDeque::new(),
             buffered_bytes: 0,
             claim: None,
+            backoff: Backoff::default(),
             rest: None,
             busy_since: None,
             stopped: false,
@@ -169,8 +172,11 @@ impl PostgresReceiver {
             tokio::select! {
                 marked = self.core.sleepers.mark(&self.core, self.queue) => match marked {
                     // What was committed before that, nobody told us: to be looked for.
-                    Ok(()) => self.rest = None,
-                    Err(error) => self.core.trouble(&error).await,
+                    Ok(()) => {
+                        self.rest = None;
+                        self.backoff = Backoff::default();
+                    }
+                    Err(error) => self.core.trouble(&error, &mut self.backoff).await,
                 },
                 () = self.session.closed() => {}
             }

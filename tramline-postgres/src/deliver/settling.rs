@@ -2,7 +2,7 @@
 
 use super::ending::{Ending, How};
 use crate::error::{failed, is_certain};
-use crate::link::{Connected, Line};
+use crate::link::{Backoff, Connected, Line};
 use crate::open::Core;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use tokio_postgres::types::ToSql;
 use tramline_core::clock::Timestamp;
 use tramline_core::rows::Charge;
 use tramline_core::settlement::Settled;
-use tramline_core::{ErrorKind, Result};
+use tramline_core::{Error, ErrorKind, Result};
 
 /// Something to be written about messages that were taken.
 pub(crate) enum Job {
@@ -134,45 +134,35 @@ impl Batch {
     /// Once the server has answered, everybody is told. An answer that was lost is told, too: their
     /// messages return, if they are still there. What nobody waits for is written until it is.
     async fn write(mut self, core: &Arc<Core>, line: &Line) {
+        let mut backoff = Backoff::default();
         loop {
-            let connected = match line.connected().await {
-                Ok(connected) => connected,
-                Err(error) => {
-                    core.trouble(&error).await;
+            let trouble = match line.connected().await {
+                Err(error) => Trouble { certain: false, passes: false, told: error },
+                Ok(connected) => match self.attempt(core, &connected).await {
+                    Ok(verdict) => return self.answer(core, verdict),
+                    Err(error) => Trouble::of(core, line, &error).await,
+                },
+            };
+            if !trouble.passes {
+                if trouble.certain && self.acks.len() + self.others.len() > 1 {
+                    // What one of them is refused for takes none of the others down.
+                    for ending in self.acks.drain(..).chain(self.others.drain(..)) {
+                        let mut alone = Self::default();
+                        alone.add(Job::Ending(ending));
+                        Box::pin(alone.write(core, line)).await;
+                    }
                     continue;
                 }
-            };
-            match self.attempt(core, &connected).await {
-                Ok(verdict) => return self.answer(core, verdict),
-                Err(error) => {
-                    let certain = is_certain(&error);
-                    let told = failed("settle messages", &error);
-                    if certain && (told.is_transient() || told.kind() == ErrorKind::Full) {
-                        core.trouble(&told).await;
-                        continue;
-                    }
-                    if !certain {
-                        line.hang_up();
-                    } else if self.acks.len() + self.others.len() > 1 {
-                        // What one of them is refused for takes none of the others down.
-                        for ending in self.acks.drain(..).chain(self.others.drain(..)) {
-                            let mut alone = Self::default();
-                            alone.add(Job::Ending(ending));
-                            Box::pin(alone.write(core, line)).await;
-                        }
-                        continue;
-                    }
-                    for ending in self.acks.drain(..).chain(self.others.drain(..)) {
-                        ending.answer(Err(told.clone()));
-                    }
-                    let waits = [self.let_go.len(), self.over.len(), self.given_back.len()];
-                    if waits == [0; 3] {
-                        self.flushes.into_iter().for_each(flush);
-                        return;
-                    }
-                    core.trouble(&told).await;
+                for ending in self.acks.drain(..).chain(self.others.drain(..)) {
+                    ending.answer(Err(trouble.told.clone()));
+                }
+                let waits = [self.let_go.len(), self.over.len(), self.given_back.len()];
+                if waits == [0; 3] {
+                    self.flushes.into_iter().for_each(flush);
+                    return;
                 }
             }
+            core.trouble(&trouble.told, &mut backoff).await;
         }
     }
 
@@ -255,6 +245,29 @@ impl Batch {
         }
         core.woken_by_commit(changed);
         self.flushes.into_iter().for_each(flush);
+    }
+}
+
+/// Why nothing was settled.
+struct Trouble {
+    /// Nothing has happened.
+    certain: bool,
+    /// And the same may succeed later.
+    passes: bool,
+    told: Error,
+}
+
+impl Trouble {
+    async fn of(core: &Core, line: &Line, error: &tokio_postgres::Error) -> Self {
+        let certain = is_certain(error);
+        if !certain {
+            line.hang_up();
+        }
+        let told = failed(format!("settle messages at {}", core.target), error);
+        let told = core.explained(told).await;
+        // A disk that is full has room again before long.
+        let may_pass = told.is_transient() || told.kind() == ErrorKind::Full;
+        Self { certain, passes: certain && may_pass, told }
     }
 }
 

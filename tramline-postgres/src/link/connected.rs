@@ -2,7 +2,9 @@
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
@@ -14,13 +16,15 @@ pub(crate) type Params<'a> = [&'a (dyn ToSql + Sync)];
 pub(crate) struct Connected {
     client: Client,
     statements: Mutex<HashMap<&'static str, Statement>>,
+    /// The server may no longer be written to: another may, or this one after a new connection.
+    read_only: AtomicBool,
     ended: watch::Receiver<()>,
 }
 
 impl Connected {
     /// `ended` is dropped with the connection.
     pub(super) fn new(client: Client, ended: watch::Receiver<()>) -> Self {
-        Self { client, statements: Mutex::default(), ended }
+        Self { client, statements: Mutex::default(), read_only: AtomicBool::new(false), ended }
     }
 
     /// Ends with the connection. Cancel-safe.
@@ -29,8 +33,9 @@ impl Connected {
         while ended.changed().await.is_ok() {}
     }
 
+    /// Whether it is of no use any more.
     pub(crate) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.read_only.load(Ordering::Acquire)
     }
 
     /// Runs `sql` and answers its rows.
@@ -40,7 +45,7 @@ impl Connected {
         params: &Params<'_>,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
         let statement = self.prepared(sql).await?;
-        self.client.query(&statement, params).await
+        self.client.query(&statement, params).await.map_err(|error| self.heeded(error))
     }
 
     /// Runs `sql`, which answers exactly one row.
@@ -50,12 +55,12 @@ impl Connected {
         params: &Params<'_>,
     ) -> Result<Row, tokio_postgres::Error> {
         let statement = self.prepared(sql).await?;
-        self.client.query_one(&statement, params).await
+        self.client.query_one(&statement, params).await.map_err(|error| self.heeded(error))
     }
 
     /// Runs statements without parameters, several if they are separated by semicolons.
     pub(crate) async fn run(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
-        self.client.batch_execute(sql).await
+        self.client.batch_execute(sql).await.map_err(|error| self.heeded(error))
     }
 
     /// Prepares `sql` if it has not been: before requests that are to follow each other closely.
@@ -69,5 +74,12 @@ impl Connected {
         let statement = self.client.prepare(sql).await?;
         self.statements.lock().insert(sql, statement.clone());
         Ok(statement)
+    }
+
+    fn heeded(&self, error: tokio_postgres::Error) -> tokio_postgres::Error {
+        if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+            self.read_only.store(true, Ordering::Release);
+        }
+        error
     }
 }

@@ -70,6 +70,11 @@ fn refused(doing: String, error: &tokio_postgres::Error) -> Error {
     if let Some(what_to_do) = about_tls(error) {
         return misconfigured(format!("{}; {what_to_do}", words(error)));
     }
+    let is_local =
+        |what: &&str| error.as_db_error().is_none() && error.to_string().starts_with(*what);
+    if ["invalid configuration", "authentication error"].iter().any(is_local) {
+        return misconfigured(words(error));
+    }
     match kind(error) {
         // Nothing was asked yet, so nothing of what was asked is wrong.
         ErrorKind::Refused => misconfigured(words(error)),

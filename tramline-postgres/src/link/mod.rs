@@ -9,6 +9,7 @@ mod target;
 mod tls;
 mod url;
 
+pub(crate) use backoff::Backoff;
 pub(crate) use connected::{Connected, Params};
 pub(crate) use line::{Down, Line};
 pub(crate) use target::Target;

@@ -3,7 +3,7 @@
 use super::session::Session;
 use crate::deliver::{Job, Settling};
 use crate::error::failed;
-use crate::link::{Connected, Down, Line, Target};
+use crate::link::{Backoff, Connected, Down, Line, Target};
 use crate::options::Settings;
 use crate::processes::{Announced, Leases, Sleepers, Waker, keep, listen};
 use crate::queue::Routes;
@@ -11,9 +11,8 @@ use crate::schema;
 use crate::send::Sending;
 use crate::store::{Pool, Rest, Watch};
 use parking_lot::RwLock;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 use tramline_core::clock::Timestamp;
 use tramline_core::rows::Hub;
 use tramline_core::store::DatabaseId;
@@ -40,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) sleepers: Sleepers,
     /// What shows others that this process lives.
     pub(crate) announced: Arc<Announced>,
+    /// What everything fails with once a newer program has changed the tables.
+    pub(super) outdated: OnceLock<Error>,
     /// Wakes those who wait elsewhere.
     pub(crate) waker: Waker,
     /// Sends, from one task and connection for all callers.
@@ -74,8 +75,9 @@ impl Core {
         let line = |purpose| Arc::new(Line::new(target.clone(), purpose, &settings));
         let operating = line("operate");
         let connected = operating.try_connected().await?;
-        if settings.migrates {
-            schema::migrate(&connected, &target.to_string()).await?;
+        match settings.migrates {
+            true => schema::migrate(&connected, &target.to_string()).await?,
+            false => schema::check(&connected, &target.to_string()).await?,
         }
         let database = identity(&connected, &target).await?;
         let routes = Routes::load(&connected).await?;
@@ -92,6 +94,7 @@ impl Core {
             leases: Leases::default(),
             sleepers: Sleepers::default(),
             announced: Arc::default(),
+            outdated: OnceLock::new(),
             waker: Waker::default(),
             sending: Sending::new(line("send")),
             settling: Settling::new(line("settle")),
@@ -124,6 +127,7 @@ impl Core {
     /// Reads queues and subscriptions anew, by `connected`. What is read counts even if newer ones were
     /// known: a server that another has taken over from may have lost a declaration.
     pub(crate) async fn reload(&self, connected: &Connected) -> Result<Arc<Routes>> {
+        self.check_version(connected).await?;
         let routes = Arc::new(Routes::load(connected).await?);
         *self.routes.write() = routes.clone();
         Ok(routes)
@@ -154,11 +158,10 @@ impl Core {
         }
     }
 
-    /// The server is in trouble, and what is done will be tried again: waits a little.
-    pub(crate) async fn trouble(&self, error: &Error) {
-        const PAUSE: Duration = Duration::from_millis(200);
+    /// The server is in trouble, and what is done will be tried again: waits a little, longer each time.
+    pub(crate) async fn trouble(&self, error: &Error, backoff: &mut Backoff) {
         tracing::warn!(%error, "to be tried again");
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(backoff.failed(self.settings.entropy.fraction())).await;
     }
 
     /// The error of whoever uses what was closed.

@@ -1,6 +1,7 @@
 //! A database is opened.
 
 mod core;
+mod outdated;
 mod session;
 
 pub(crate) use self::core::{Core, OUTBOX};

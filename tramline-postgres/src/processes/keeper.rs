@@ -31,6 +31,7 @@ pub(crate) async fn keep(core: Weak<Core>) {
             heard = looked;
             if forgot.elapsed() >= every {
                 forgot = looked;
+                core.check_version(&*core.operating.connected().await?).await?;
                 forget(&core, every / 2).await?;
             }
             Ok(is_watched)
@@ -67,7 +68,13 @@ async fn tend(core: &Arc<Core>) -> Result<bool> {
     let params: &Params<'_> =
         &[&core.process, &core.label, &lease, &now, &tokens, &resting, &backend, &judges];
     let row = connected.query_one(TEND, params).await;
-    let row = row.map_err(|error| failed("renew leases", &error))?;
+    let row = match row {
+        Ok(row) => row,
+        Err(error) => {
+            let error = failed(format!("renew leases at {}", core.target), &error);
+            return Err(core.explained(error).await);
+        }
+    };
     core.announced.written(backend.filter(|_| !tokens.is_empty() || !resting.is_empty()));
     core.leases.lose(&row.get::<_, Vec<i64>>(0));
     core.woken_by_commit(row.get::<_, Vec<i32>>(1));

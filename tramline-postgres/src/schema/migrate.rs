@@ -50,11 +50,19 @@ pub fn migrations() -> String {
         let version = index + 1;
         all.push_str(&format!(
             "-- Version {version}. Run it only in a database whose tables have version {index}.\n\
-             BEGIN;\n{LOCK};\n\n{step}\n\
-             UPDATE tramline.schema SET version = {version};\nCOMMIT;\n"
+             BEGIN;\n{LOCK};\n\n{step}\n{};\nCOMMIT;\n",
+            done(version)
         ));
     }
     all
+}
+
+/// The end of a step. Older programs at work read their routes anew, and find that they are outdated.
+fn done(version: usize) -> String {
+    format!(
+        "UPDATE tramline.schema SET version = {version};\n\
+         UPDATE tramline.topology SET version = version + 1"
+    )
 }
 
 /// Brings the database to the newest version. Processes that start together take turns: the second
@@ -84,7 +92,7 @@ async fn steps(connected: &Connected, target: &str) -> Result<()> {
     connected.run(LOCK).await.map_err(|error| failed(doing(), &error))?;
     let version = version(connected, target).await?;
     for (index, step) in STEPS.iter().enumerate().skip(version as usize) {
-        let written = format!("{step}\nUPDATE tramline.schema SET version = {}", index + 1);
+        let written = format!("{step}\n{}", done(index + 1));
         connected.run(&written).await.map_err(|error| match error.code() {
             Some(state) if state.code() == "42501" => Error::new(ErrorKind::Misconfigured, doing())
                 .because(format!(
@@ -98,10 +106,35 @@ async fn steps(connected: &Connected, target: &str) -> Result<()> {
     Ok(())
 }
 
+/// That an administrator has run everything.
+///
+/// # Errors
+/// [`ErrorKind::Outdated`]: a newer program has migrated the database. [`ErrorKind::Misconfigured`]: there is
+/// something left to be run.
+pub(crate) async fn check(connected: &Connected, target: &str) -> Result<()> {
+    let why = match version(connected, target).await? {
+        NEWEST => return Ok(()),
+        0 => {
+            "it has no tables of the bus; run the SQL of `tramline::postgres::migrations()`".into()
+        }
+        older => format!(
+            "its tables have version {older} and this program needs {NEWEST}; run what \
+             `tramline::postgres::migrations()` has for the versions from {} on",
+            older + 1
+        ),
+    };
+    Err(Error::new(ErrorKind::Misconfigured, format!("open {target}")).because(why))
+}
+
 /// The version of the tables, which this program knows; 0 when there are none.
+///
+/// # Errors
+/// [`ErrorKind::Outdated`]: it is a newer one. Or it cannot be read.
 pub(crate) async fn version(connected: &Connected, target: &str) -> Result<i32> {
     let doing = || format!("read the version of the tables of the bus in {target}");
-    let exists = "SELECT to_regclass('tramline.schema') IS NOT NULL";
+    // Whoever lacks the rights sees it there, too.
+    let exists = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'schema'
+         AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'tramline'))";
     let row = connected.query_one(exists, &[]).await.map_err(|error| failed(doing(), &error))?;
     if !row.get::<_, bool>(0) {
         return Ok(0);
@@ -111,7 +144,8 @@ pub(crate) async fn version(connected: &Connected, target: &str) -> Result<i32> 
         .map_err(|error| match kind(&error) {
             ErrorKind::Misconfigured => {
                 Error::new(ErrorKind::Misconfigured, doing()).because(format!(
-                    "{}; the user needs USAGE on the schema tramline and all rights on its tables",
+                    "{}; the user needs USAGE on the schema tramline, all rights on its tables, \
+                     and USAGE on its sequences",
                     crate::error::words(&error)
                 ))
             }

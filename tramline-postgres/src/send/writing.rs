@@ -6,12 +6,13 @@ use super::placing::Placing;
 use super::plan::{Plan, Step};
 use super::sending::{Fault, Job};
 use crate::error::{failed, is_certain, kind};
-use crate::link::{Connected, Line};
+use crate::link::{Backoff, Connected, Line};
 use crate::open::Core;
 use crate::queue::{Legs, Parcel, Routes};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tramline_core::ErrorKind;
 use tramline_core::dead::Reason;
@@ -39,7 +40,7 @@ impl From<tokio_postgres::Error> for Failed {
 
 /// Writes all of `jobs` and answers them. What one of them is refused for takes none of the others
 /// down: then each is written by itself.
-pub(super) async fn write(core: &Arc<Core>, line: &Line, jobs: Vec<Job>) {
+pub(super) async fn write(core: &Arc<Core>, line: &Line, mut jobs: Vec<Job>) {
     if jobs.is_empty() {
         return;
     }
@@ -47,7 +48,11 @@ pub(super) async fn write(core: &Arc<Core>, line: &Line, jobs: Vec<Job>) {
         jobs.into_iter().for_each(|job| job.answer(Err(fault.clone())));
     };
     let mut was_stale = false;
+    let mut backoff = Backoff::default();
     loop {
+        if let Err(outdated) = core.refuse_when_outdated() {
+            return refuse(jobs, Fault::Refused(outdated));
+        }
         let connected = match line.connected().await {
             Ok(connected) => connected,
             Err(error) => return refuse(jobs, Fault::Refused(error)),
@@ -83,10 +88,21 @@ pub(super) async fn write(core: &Arc<Core>, line: &Line, jobs: Vec<Job>) {
                 line.hang_up();
                 return refuse(jobs, Fault::Unknown(failed(doing(core), &error)));
             }
+            // Connected anew, it may be another server, or this one is about to be promoted. Those who
+            // have no time left go.
+            Err(Failed::Postgres(error)) if is_read_only(&error) => {
+                drop(parcels);
+                core.trouble(&failed(doing(core), &error), &mut backoff).await;
+                jobs.retain(|job| !job.reply.is_closed());
+                if jobs.is_empty() {
+                    return;
+                }
+            }
             // Two who send to the same queues in other orders: one of them is told to try again.
             Err(Failed::Postgres(error)) if error.code().is_some_and(|c| c.code() == "40P01") => {}
             Err(Failed::Postgres(error)) if jobs.len() == 1 || is_the_servers(&error) => {
-                return refuse(jobs, Fault::Refused(failed(doing(core), &error)));
+                let error = core.explained(failed(doing(core), &error)).await;
+                return refuse(jobs, Fault::Refused(error));
             }
             Err(Failed::Postgres(_)) => {
                 drop(parcels);
@@ -101,6 +117,10 @@ pub(super) async fn write(core: &Arc<Core>, line: &Line, jobs: Vec<Job>) {
 
 fn doing(core: &Core) -> String {
     format!("send to {}", core.target)
+}
+
+fn is_read_only(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
 }
 
 /// Whether the server failed, and not what was asked of it.

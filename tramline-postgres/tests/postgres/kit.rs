@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::Message;
-use tramline_core::clock::{SystemClock, SystemEntropy};
+use tramline_core::clock::{Clock, Deadline, SystemClock, SystemEntropy};
 use tramline_core::codec::Encoding;
 use tramline_core::compose::{Composer, Parent, Publishing, Scope};
 use tramline_core::envelope::Envelope;
@@ -12,9 +12,11 @@ use tramline_core::id::MessageId;
 use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::store::{Condition, Sighting, Store};
 use tramline_core::topology::{QueueSpec, Rule};
-use tramline_core::transport::{Delivery, Receiver, Source, Ticket, Transport};
+use tramline_core::transport::{
+    Delivery, Destination, Outgoing, Receiver, Sender, Sent, Source, Ticket, Transport,
+};
 use tramline_postgres::{Postgres, PostgresReceiver, PostgresTx, sqlx};
-use tramline_services::testing::Database;
+use tramline_services::testing::{Database, PATIENCE};
 
 /// The message that is published.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,10 +36,16 @@ pub(crate) fn note(text: &str) -> Noted {
 /// declared. `None` where there is no server.
 pub(crate) async fn opened() -> Option<(Database, Postgres)> {
     let database = Database::fresh()?;
-    let postgres = open(&database).await;
-    database.sql("CREATE TABLE numbers (n bigint PRIMARY KEY)");
-    declare(&database, QueueSpec::new(name("work")));
+    let postgres = prepared(&database).await;
     Some((database, postgres))
+}
+
+/// The same for a database that is empty.
+pub(crate) async fn prepared(database: &Database) -> Postgres {
+    let postgres = open(database).await;
+    database.sql("CREATE TABLE numbers (n bigint PRIMARY KEY)");
+    declare(database, QueueSpec::new(name("work")));
+    postgres
 }
 
 /// The same database as another process has it.
@@ -155,9 +163,18 @@ pub(crate) fn admit(message: &str) -> Condition {
     Condition::Admit(sighting)
 }
 
+/// Sends a message of this id to `work`, and says what came of it.
+pub(crate) async fn send(postgres: &Postgres, id: &str) -> Sent {
+    let envelope = Envelope { id: Some(self::id(id)), body: "{}".into(), ..Envelope::default() };
+    let to = Destination::Queue(QueueRef::Main(name("work")));
+    let outgoing = Outgoing { to, envelope: envelope.into(), due: None, copy: None };
+    let deadline = Deadline::after(SystemClock.now(), PATIENCE);
+    let sent = postgres.sender().await.unwrap().send(&[outgoing], deadline).await;
+    sent.into_iter().next().unwrap()
+}
+
 /// What must come to its end.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    const PATIENCE: Duration = Duration::from_secs(20);
     tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
 }
 

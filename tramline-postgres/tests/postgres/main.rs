@@ -3,11 +3,14 @@
 mod dying;
 mod ending;
 mod from_sql;
+mod full_disk;
 mod healing;
 mod kit;
 mod operating;
 mod own_transactions;
 mod publishing;
+mod refusing;
 mod relaying;
 mod several;
 mod tls;
+mod trouble;

@@ -1,0 +1,246 @@
+//! Servers in trouble: nothing is lost, and work goes on when it is over.
+
+use crate::kit::{begin, column, next, opened, prepared, put, receiver, send, until, within};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tramline_core::ErrorKind;
+use tramline_core::compose::Publishing;
+use tramline_core::health::Health;
+use tramline_core::settlement::{Settled, Settlement};
+use tramline_core::store::{Committed, Store};
+use tramline_core::transport::{Delivery, Receiver, Sent, Transport};
+use tramline_postgres::{Postgres, sqlx};
+use tramline_services::or_skip;
+use tramline_services::postgres::Server;
+use tramline_services::testing::{Database, Role};
+
+/// How many messages are sent and handled.
+const COUNT: usize = 60;
+
+/// Sends and handles messages, and has `disturb` called in the middle of it; it is told how many were handled.
+/// What a sender is not sure of it sends again.
+async fn nothing_is_lost(
+    postgres: &Postgres,
+    disturb: impl FnOnce(Arc<AtomicUsize>) + Send + 'static,
+) {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let (one, counted) = (postgres.clone(), handled.clone());
+    let sending = tokio::spawn(async move {
+        for id in 0..COUNT {
+            // So that the trouble comes in the middle.
+            while counted.load(Ordering::Acquire) + 10 < id {
+                tokio::task::yield_now().await;
+            }
+            loop {
+                match send(&one, &id.to_string()).await {
+                    Sent::Accepted { .. } => break,
+                    Sent::Refused(error) | Sent::Unknown(error) => {
+                        assert!(error.is_transient(), "{error}");
+                    }
+                }
+            }
+        }
+    });
+    let counted = handled.clone();
+    let disturbing = tokio::task::spawn_blocking(move || {
+        while counted.load(Ordering::Acquire) < COUNT / 3 {
+            std::thread::yield_now();
+        }
+        disturb(counted);
+    });
+    let mut consumer = receiver(postgres, 5).await;
+    let mut seen = BTreeSet::new();
+    while seen.len() < COUNT {
+        // As the engine does after an error.
+        let delivery = match within(consumer.next()).await {
+            Ok(delivery) => delivery.unwrap(),
+            Err(error) => {
+                assert!(error.is_transient(), "{error}");
+                consumer = receiver(postgres, 5).await;
+                continue;
+            }
+        };
+        let id = delivery.envelope().id.as_ref().unwrap().to_string();
+        if delivery.settle(Settlement::Ack).await.is_ok() {
+            seen.insert(id);
+            handled.store(seen.len(), Ordering::Release);
+        }
+    }
+    within(disturbing).await.unwrap();
+    within(sending).await.unwrap();
+}
+
+/// A server of the test's own, with a database that is ready.
+async fn own_server(word: &str) -> Option<(Arc<impl std::ops::Deref<Target = Server>>, Database)> {
+    let server = or_skip(Server::temporary(word, &[]))?;
+    let database = Database::on(server.url().parse().unwrap());
+    Some((Arc::new(server), database))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_crash_of_the_server_work_goes_on_and_nothing_is_lost() {
+    let Some((server, database)) = own_server("crash").await else { return };
+    let postgres = prepared(&database).await;
+    let crashed = server.clone();
+    let crash = move |handled: Arc<AtomicUsize>| {
+        for more in [0, COUNT / 4] {
+            while handled.load(Ordering::Acquire) < COUNT / 3 + more {
+                std::thread::yield_now();
+            }
+            crashed.kill().unwrap();
+            crashed.up().unwrap();
+        }
+    };
+    nothing_is_lost(&postgres, crash).await;
+    // Handlers' connections, too.
+    let mut tx = begin(&postgres, Publishing::Queues).await;
+    put(&mut tx, 1).await;
+    let committed = within(postgres.commit(tx, Vec::new(), Vec::new())).await;
+    assert_eq!(committed.unwrap(), Committed::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_all_sessions_were_ended_work_goes_on_and_nothing_is_lost() {
+    let Some((database, postgres)) = opened().await else { return };
+    let database = Arc::new(database);
+    let cut = database.clone();
+    nothing_is_lost(&postgres, move |_| {
+        for _ in 0..3 {
+            cut.cut_all();
+        }
+    })
+    .await;
+}
+
+/// As a standby that is about to be promoted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_read_only_for_a_while_is_waited_for() {
+    let Some((server, database)) = own_server("read-only").await else { return };
+    let postgres = prepared(&database).await;
+    let set = server.clone();
+    nothing_is_lost(&postgres, move |_| {
+        let be = |word: &str| {
+            let set_to = format!("ALTER SYSTEM SET default_transaction_read_only = {word}");
+            for statement in [&*set_to, "SELECT pg_reload_conf()"] {
+                set.psql("postgres", statement).unwrap();
+            }
+        };
+        be("on");
+        let log = || std::fs::read_to_string(set.log()).unwrap();
+        // Both who send and who take have run into it, more than once.
+        while log().matches("in a read-only transaction").count() < 6 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        be("off");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_that_take_too_long_are_tried_again_until_they_get_through() {
+    let Some((database, _postgres)) = opened().await else { return };
+    let queue = &column(&database, "SELECT id FROM tramline.queue")[0];
+    for limit in ["statement_timeout", "lock_timeout"] {
+        let url = database.url_with("options", &format!("-c {limit}=300ms")).replace('+', "%20");
+        let postgres = Postgres::connect(url).await.unwrap();
+        let mut holder = postgres.pool().begin().await.unwrap();
+        let hold = |sql: String| sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+        // Nobody else may take.
+        hold(format!("SELECT pg_advisory_xact_lock(-1953260906, {queue})"))
+            .execute(&mut *holder)
+            .await
+            .unwrap();
+        assert!(matches!(send(&postgres, limit).await, Sent::Accepted { .. }));
+        let mut consumer = receiver(&postgres, 1).await;
+        let taken = tokio::spawn(async move { next(&mut consumer).await });
+        let tried_again = async || {
+            let starts = "SELECT query_start FROM pg_stat_activity
+                 WHERE wait_event_type = 'Lock' AND datname = current_database()";
+            let begun = until(&database, starts, |waiting| waiting.len() == 1).await;
+            until(&database, starts, |waiting| waiting.len() == 1 && *waiting != begun).await;
+        };
+        tried_again().await;
+        holder.rollback().await.unwrap();
+        let delivery = within(taken).await.unwrap();
+        assert_eq!(delivery.deliveries(), Some(1), "{limit}");
+
+        let mut holder = postgres.pool().begin().await.unwrap();
+        hold("SELECT FROM tramline.message FOR UPDATE".into()).execute(&mut *holder).await.unwrap();
+        let settled = tokio::spawn(delivery.settle(Settlement::Ack));
+        tried_again().await;
+        holder.rollback().await.unwrap();
+        assert_eq!(within(settled).await.unwrap().unwrap(), Settled::Done);
+
+        // Who sends is told, and may send again.
+        let mut holder = postgres.pool().begin().await.unwrap();
+        hold("LOCK TABLE tramline.message".into()).execute(&mut *holder).await.unwrap();
+        let refused = match send(&postgres, "late").await {
+            Sent::Refused(error) => error.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert!(refused.contains("timeout [SQLSTATE"), "{refused}");
+        holder.rollback().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_too_many_are_connected_a_program_waits_for_room() {
+    let Some((database, _postgres)) = opened().await else { return };
+    let role = Role::of(&database);
+    let who = &role.name;
+    database.sql(&format!(
+        "GRANT USAGE ON SCHEMA tramline TO \"{who}\";
+         GRANT ALL ON ALL TABLES IN SCHEMA tramline TO \"{who}\";
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA tramline TO \"{who}\";
+         ALTER ROLE \"{who}\" CONNECTION LIMIT 1"
+    ));
+    let postgres = Postgres::connect(role.url()).await.unwrap();
+    let error = Postgres::connect(role.url()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = error.to_string();
+    assert!(text.contains("too many connections") && text.contains("raise"), "{text}");
+
+    let one = postgres.clone();
+    let sending = tokio::spawn(async move { send(&one, "waits").await });
+    within(async {
+        loop {
+            match postgres.health() {
+                Health::Reconnecting { error, .. } if error.contains("too many") => return,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    database.sql(&format!("ALTER ROLE \"{who}\" CONNECTION LIMIT -1"));
+    assert!(matches!(within(sending).await.unwrap(), Sent::Accepted { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_learns_while_it_works_that_a_newer_one_has_changed_the_tables() {
+    let Some((database, postgres)) = opened().await else { return };
+    let mut consumer = receiver(&postgres, 1).await;
+    let waiting = tokio::spawn(async move { consumer.next().await.map(drop) });
+    // As the newer program's migration ends.
+    database.sql(
+        "UPDATE tramline.schema SET version = 99;
+         UPDATE tramline.topology SET version = version + 1",
+    );
+    let Sent::Refused(error) = send(&postgres, "m").await else { panic!("it is sent") };
+    assert_eq!(error.kind(), ErrorKind::Outdated, "{error}");
+    let error = within(waiting).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Outdated, "{error}");
+    assert_eq!(column(&database, "SELECT count(*) FROM tramline.message"), ["0"]);
+}
+
+/// One that sends nothing looks by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_only_waits_learns_of_it_too() {
+    let Some((database, postgres)) = opened().await else { return };
+    let mut consumer = receiver(&postgres, 1).await;
+    let waiting = tokio::spawn(async move { consumer.next().await.map(drop) });
+    database.sql("UPDATE tramline.schema SET version = 99");
+    let error = within(waiting).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Outdated, "{error}");
+}
