@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Row, SimpleQueryMessage, Statement};
 
 /// What a statement is called with.
 pub(crate) type Params<'a> = [&'a (dyn ToSql + Sync)];
@@ -61,6 +61,15 @@ impl Connected {
     /// Runs statements without parameters, several if they are separated by semicolons.
     pub(crate) async fn run(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
         self.client.batch_execute(sql).await.map_err(|error| self.heeded(error))
+    }
+
+    /// What `sql` answers first, as text, without a prepared statement.
+    pub(crate) async fn ask(&self, sql: &str) -> Result<Option<String>, tokio_postgres::Error> {
+        let answered = self.client.simple_query(sql).await.map_err(|error| self.heeded(error))?;
+        Ok(answered.into_iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        }))
     }
 
     /// Prepares `sql` if it has not been: before requests that are to follow each other closely.

@@ -1,5 +1,6 @@
 //! What all handles on one opened database have in common.
 
+use super::pooler::refuse_mixed_statements;
 use super::session::Session;
 use crate::deliver::{Job, Settling};
 use crate::error::failed;
@@ -75,6 +76,7 @@ impl Core {
         let line = |purpose| Arc::new(Line::new(target.clone(), purpose, &settings));
         let operating = line("operate");
         let connected = operating.try_connected().await?;
+        refuse_mixed_statements(&connected, &target, &settings).await?;
         match settings.migrates {
             true => schema::migrate(&connected, &target.to_string()).await?,
             false => schema::check(&connected, &target.to_string()).await?,

@@ -2,6 +2,7 @@
 
 mod core;
 mod outdated;
+mod pooler;
 mod session;
 
 pub(crate) use self::core::{Core, OUTBOX};

@@ -8,6 +8,7 @@ mod healing;
 mod kit;
 mod operating;
 mod own_transactions;
+mod pooler;
 mod publishing;
 mod refusing;
 mod relaying;

@@ -194,9 +194,10 @@ async fn where_too_many_are_connected_a_program_waits_for_room() {
         "GRANT USAGE ON SCHEMA tramline TO \"{who}\";
          GRANT ALL ON ALL TABLES IN SCHEMA tramline TO \"{who}\";
          GRANT USAGE ON ALL SEQUENCES IN SCHEMA tramline TO \"{who}\";
-         ALTER ROLE \"{who}\" CONNECTION LIMIT 1"
+         ALTER ROLE \"{who}\" CONNECTION LIMIT 2"
     ));
     let postgres = Postgres::connect(role.url()).await.unwrap();
+    database.sql(&format!("ALTER ROLE \"{who}\" CONNECTION LIMIT 1"));
     let error = Postgres::connect(role.url()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let text = error.to_string();

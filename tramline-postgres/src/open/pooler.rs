@@ -1,0 +1,69 @@
+//! Whether a proxy stands between this program and the server that gives each transaction another
+//! session (PgBouncer with `pool_mode=transaction`).
+
+use crate::link::{Connected, Line, Target};
+use crate::options::Settings;
+use std::sync::Arc;
+use std::time::Duration;
+use tramline_core::{Error, ErrorKind, Result};
+
+/// Refuses one that loses prepared statements, or worse, has one program run those of another. What is
+/// asked here needs none.
+///
+/// # Errors
+/// [`ErrorKind::Misconfigured`]: there is such a proxy. Or the server cannot be reached.
+pub(super) async fn refuse_mixed_statements(
+    one: &Connected,
+    target: &Arc<Target>,
+    settings: &Settings,
+) -> Result<()> {
+    let line = Line::new(target.clone(), "probe", settings);
+    let other = line.try_connected().await?;
+    if !is_pooled(one, &other, target).await? || keeps_statements(one, &other).await {
+        return Ok(());
+    }
+    let why = "a proxy pools the transactions of its clients there and does not keep their prepared \
+               statements apart; set max_prepared_statements for it (PgBouncer 1.21 or newer), or \
+               pool_mode = session for this database, or connect to the server itself";
+    Err(Error::new(ErrorKind::Misconfigured, format!("open {target}")).because(why))
+}
+
+const PID: &str = "SELECT pg_backend_pid()";
+
+/// Two connections of ours never have one session, and each keeps its own.
+async fn is_pooled(one: &Connected, other: &Connected, target: &Target) -> Result<bool> {
+    /// A proxy with many clients may give us the same ones by chance.
+    const LOOKS: usize = 3;
+    let doing = || format!("tell whether a proxy stands before {target}");
+    let pid = async |connected: &Connected| {
+        let asked = connected.ask(PID).await;
+        asked.map_err(|error| crate::error::failed(doing(), &error))
+    };
+    let first = pid(one).await?;
+    for _ in 0..LOOKS {
+        if pid(other).await? == first || pid(one).await? != first {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a statement that was prepared in one session is there in the next one, too.
+async fn keeps_statements(one: &Connected, other: &Connected) -> bool {
+    const STATEMENT: &str = "SELECT pg_backend_pid() AS prepared_by_tramline";
+    /// One that has no second session lets us wait for it.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let tried = async {
+        one.run("BEGIN").await?;
+        let prepared_in = one.ask(PID).await?;
+        one.prepared(STATEMENT).await?;
+        one.run("COMMIT").await?;
+        // So that it cannot be had again.
+        other.run("BEGIN").await?;
+        let held = other.ask(PID).await?;
+        let there = one.query_one(STATEMENT, &[]).await;
+        other.run("ROLLBACK").await?;
+        Ok::<_, tokio_postgres::Error>(held == prepared_in && there.is_ok())
+    };
+    matches!(tokio::time::timeout(PATIENCE, tried).await, Ok(Ok(true)))
+}
