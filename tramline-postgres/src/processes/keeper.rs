@@ -5,6 +5,7 @@ use crate::error::failed;
 use crate::link::Params;
 use crate::open::Core;
 use crate::operate::forget;
+use crate::schema;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -31,7 +32,6 @@ pub(crate) async fn keep(core: Weak<Core>) {
             heard = looked;
             if forgot.elapsed() >= every {
                 forgot = looked;
-                core.check_version(&*core.operating.connected().await?).await?;
                 forget(&core, every / 2).await?;
             }
             Ok(is_watched)
@@ -60,7 +60,8 @@ pub(crate) async fn keep(core: Weak<Core>) {
 
 /// Answers whether others hold something and can be seen to die.
 async fn tend(core: &Arc<Core>) -> Result<bool> {
-    const TEND: &str = "SELECT * FROM tramline.tend($1, $2, $3, $4, $5, $6, $7, $8)";
+    const TEND: &str = "SELECT t.*, s.version
+         FROM tramline.schema s, tramline.tend($1, $2, $3, $4, $5, $6, $7, $8) t";
     let connected = core.operating.connected().await?;
     let (tokens, resting) = (core.leases.tokens(), core.sleepers.all());
     let (backend, judges) = core.announced.shown(Instant::now());
@@ -75,6 +76,9 @@ async fn tend(core: &Arc<Core>) -> Result<bool> {
             return Err(core.explained(error).await);
         }
     };
+    if row.get::<_, i32>(6) > schema::NEWEST {
+        core.check_version(&connected).await?;
+    }
     core.announced.written(backend.filter(|_| !tokens.is_empty() || !resting.is_empty()));
     core.leases.lose(&row.get::<_, Vec<i64>>(0));
     core.woken_by_commit(row.get::<_, Vec<i32>>(1));

@@ -29,7 +29,7 @@ const STEPS: &[&str] = &[concat!(
 )];
 
 /// The newest version that this program knows.
-const NEWEST: i32 = STEPS.len() as i32;
+pub(crate) const NEWEST: i32 = STEPS.len() as i32;
 
 /// Keeps those apart who migrate at once.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(-1953260903, 0)";

@@ -3,4 +3,4 @@
 mod migrate;
 
 pub use migrate::migrations;
-pub(crate) use migrate::{check, migrate, version};
+pub(crate) use migrate::{NEWEST, check, migrate, version};
