@@ -15,14 +15,14 @@ pub(crate) struct Arguments {
     /// Only cases whose names contain this
     #[arg(long, value_name = "WORDS")]
     case: Option<String>,
-    /// Of sqlite, only the growth: a backlog of 5 million messages, or of as many as `--messages`
-    /// says. Takes minutes and several GB of disk
+    /// Of sqlite and postgres, only the growth: a backlog of 5 million messages, or so many that go
+    /// through one queue, or as many as `--messages` says. Takes minutes and several GB of disk
     #[arg(long)]
     pub(crate) growth: bool,
     /// Of memory, sqlite and rabbitmq, only how late delayed messages leave. A round takes a minute
     #[arg(long, conflicts_with = "growth")]
     pub(crate) delayed: bool,
-    /// Of memory and sqlite, only what a bus costs that has nothing to do
+    /// Of memory, sqlite and postgres, only what a bus costs that has nothing to do
     #[arg(long, conflicts_with_all = ["growth", "delayed"])]
     pub(crate) idle: bool,
     #[command(flatten)]
@@ -30,6 +30,12 @@ pub(crate) struct Arguments {
     /// The file that the other process listens on
     #[arg(long, hide = true, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// The database that the other process listens on
+    #[arg(long, hide = true)]
+    pub(crate) url: Option<String>,
+    /// The other process is the twin's
+    #[arg(long, hide = true)]
+    pub(crate) twin: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,6 +44,8 @@ pub(crate) enum Bench {
     Memory,
     /// The engine on a SQLite file
     Sqlite,
+    /// The engine on PostgreSQL
+    Postgres,
     /// Group transactions of handlers on a SQLite file
     Store,
     /// The engine on RabbitMQ

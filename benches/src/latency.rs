@@ -89,13 +89,13 @@ where
     .await?
 }
 
-/// Calls `publish` at the pace, whether or not the calls before have ended.
-pub(crate) async fn paced<P, F>(messages: u64, publish: P) -> Result<()>
+/// Calls `publish` so often a second, whether or not the calls before have ended.
+pub(crate) async fn paced<P, F>(messages: u64, a_second: u64, publish: P) -> Result<()>
 where
     P: Fn(OrderPlaced) -> F,
     F: Future<Output = Result<()>> + Send + 'static,
 {
-    let mut ticks = interval(Duration::from_secs(1) / PACE as u32);
+    let mut ticks = interval(Duration::from_secs(1) / a_second as u32);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut calls: JoinSet<Result<()>> = JoinSet::new();
     for number in 0..messages {

@@ -2,9 +2,10 @@
 //! the same work (the same rows and headers, the same JSON written and read).
 //!
 //! ```text
-//! cargo xtask bench memory|sqlite|store|rabbitmq [--json FILE] [--case WORDS] [--rounds 5] [--seconds 1]
-//! cargo xtask bench sqlite --growth
-//! cargo xtask bench memory|sqlite --delayed|--idle --rounds 1
+//! cargo xtask bench memory|sqlite|store|postgres|rabbitmq [--json FILE] [--case WORDS] [--rounds 5] [--seconds 1]
+//! cargo xtask bench sqlite|postgres --growth [--messages 5000000]
+//! cargo xtask bench memory|sqlite --delayed --rounds 1
+//! cargo xtask bench memory|sqlite|postgres --idle --rounds 1
 //! cargo xtask bench rabbitmq --delayed --rounds 1
 //! ```
 //!
@@ -36,6 +37,8 @@ mod latency;
 mod load;
 mod memory;
 mod message;
+mod other;
+mod postgres;
 mod rabbitmq;
 mod round;
 mod sqlite;
@@ -76,14 +79,21 @@ fn run(arguments: &Arguments) -> Result<()> {
             on_disk("sqlite", arguments, &idle::cases(Bench::Sqlite))
         }
         Bench::Sqlite => on_disk("sqlite", arguments, &sqlite::cases()),
+        Bench::Postgres if arguments.growth => postgres::growth::run(arguments),
+        Bench::Postgres if arguments.idle => bench("postgres", arguments, &postgres::idle_cases()),
+        Bench::Postgres => on_disk("postgres", arguments, &postgres::cases()?),
         Bench::Rabbitmq if arguments.delayed => {
             bench("rabbitmq", arguments, &rabbitmq::delayed_cases())
         }
         Bench::Rabbitmq => on_disk("rabbitmq", arguments, &rabbitmq::cases()),
         Bench::Store => on_disk("store", arguments, &store::cases()),
         Bench::Peer => {
-            let file = arguments.file.as_ref().ok_or("--file is missing")?;
-            sqlite::peer::listen(file, arguments.plan.messages.unwrap_or(1))
+            let messages = arguments.plan.messages.unwrap_or(1);
+            match (&arguments.url, &arguments.file) {
+                (Some(url), _) => postgres::peer::listen(url, messages, arguments.twin),
+                (None, Some(file)) => sqlite::peer::listen(file, messages),
+                (None, None) => Err("--url or --file is missing".into()),
+            }
         }
     }
 }
@@ -106,7 +116,8 @@ fn bench(name: &'static str, arguments: &Arguments, cases: &[Case]) -> Result<()
 fn growth(arguments: &Arguments) -> Result<()> {
     const BACKLOG: u64 = 5_000_000;
     table::floor(&folder::floor()?);
-    table::growth_head();
+    let what = "sqlite: one run each, a large backlog beside a small one";
+    table::growth_head(what, "small");
     let (case, measured) = sqlite::growth::measure(arguments.plan.messages.unwrap_or(BACKLOG))?;
     json::write(arguments.json.as_deref(), &shown("sqlite", &case, &measured))
 }

@@ -24,9 +24,9 @@ pub(crate) fn head(bench: &str, plan: &Plan) {
     columns("twin");
 }
 
-pub(crate) fn growth_head() {
-    println!("sqlite: one run each, a large backlog beside a small one; CPU in µs a message\n");
-    columns("small");
+pub(crate) fn growth_head(what: &str, beside: &str) {
+    println!("{what}; CPU in µs a message\n");
+    columns(beside);
 }
 
 fn columns(beside: &str) {

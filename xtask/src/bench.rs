@@ -25,6 +25,8 @@ enum Bench {
     Sqlite,
     /// The inbox and the outbox beside a handler's own SQL
     Store,
+    /// PostgreSQL as transport and as store, on the server of `cargo xtask services`
+    Postgres,
     /// The RabbitMQ transport, on the server of `cargo xtask services`
     Rabbitmq,
 }
@@ -40,6 +42,7 @@ fn passed_on(arguments: &Arguments) -> Vec<OsString> {
         Bench::Memory => "memory",
         Bench::Sqlite => "sqlite",
         Bench::Store => "store",
+        Bench::Postgres => "postgres",
         Bench::Rabbitmq => "rabbitmq",
     };
     let mut line: Vec<OsString> =

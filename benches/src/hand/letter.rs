@@ -10,8 +10,8 @@ use tramline::{Envelope, Message, MessageId};
 
 /// A message on its way into a table.
 pub(crate) struct Letter {
-    pub(super) envelope: String,
-    pub(super) body: Vec<u8>,
+    pub(crate) envelope: String,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A message that was taken.

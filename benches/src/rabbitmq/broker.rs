@@ -8,12 +8,12 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 
 /// Where it is: the server of `cargo xtask services`, unless the environment names another.
-pub(super) fn url() -> Result<String> {
+pub(crate) fn url() -> Result<String> {
     Ok(tramline_services::rabbitmq::shared_url()?)
 }
 
 /// A connection of the client library, without anything of ours.
-pub(super) async fn connect() -> Result<Connection> {
+pub(crate) async fn connect() -> Result<Connection> {
     // What stands behind the question mark is for us alone.
     let url = url()?;
     let url = url.split('?').next().unwrap_or_default();
@@ -21,7 +21,7 @@ pub(super) async fn connect() -> Result<Connection> {
 }
 
 /// A channel on which everything is confirmed.
-pub(super) async fn confirming(connection: &Connection) -> Result<Channel> {
+pub(crate) async fn confirming(connection: &Connection) -> Result<Channel> {
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)
@@ -29,7 +29,7 @@ pub(super) async fn confirming(connection: &Connection) -> Result<Channel> {
 
 /// Everything that a run may have left behind is gone, and `queue` is there for the twin: quorum,
 /// as ours are.
-pub(super) async fn fresh(connection: &Connection, queue: &str) -> Result<()> {
+pub(crate) async fn fresh(connection: &Connection, queue: &str) -> Result<()> {
     let channel = connection.create_channel().await?;
     for queue in [queue.to_owned(), format!("{queue}-dlq")] {
         channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
@@ -42,7 +42,7 @@ pub(super) async fn fresh(connection: &Connection, queue: &str) -> Result<()> {
 }
 
 /// As [`fresh`], with no queue: ours declares its own.
-pub(super) async fn gone(connection: &Connection, queue: &str) -> Result<()> {
+pub(crate) async fn gone(connection: &Connection, queue: &str) -> Result<()> {
     fresh(connection, queue).await?;
     let channel = connection.create_channel().await?;
     channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
@@ -50,7 +50,7 @@ pub(super) async fn gone(connection: &Connection, queue: &str) -> Result<()> {
 }
 
 /// What a run leaves in `queue` must not slow the next one down.
-pub(super) async fn purge(connection: &Connection, queue: &str) -> Result<()> {
+pub(crate) async fn purge(connection: &Connection, queue: &str) -> Result<()> {
     let channel = connection.create_channel().await?;
     channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await?;
     Ok(())

@@ -5,7 +5,7 @@ use super::cases::CONCURRENCY;
 use super::twin;
 use crate::completion::Completion;
 use crate::delayed::leave;
-use crate::latency::{Latencies, publish_each as each};
+use crate::latency::{Latencies, PACE, publish_each as each};
 use crate::load::{call, runtime};
 use crate::message::OrderPlaced;
 use crate::round::Run;
@@ -79,7 +79,7 @@ pub(super) fn end_to_end(messages: u64) -> Result<Run> {
         let latencies = Latencies::of(messages);
         let bus = builder().await?.endpoint(listening(&latencies)).start().await?;
         let watch = Stopwatch::start();
-        latency::paced(messages, |order| {
+        latency::paced(messages, PACE, |order| {
             let bus = bus.clone();
             async move { Ok(bus.send(QUEUE, &order).await.map(drop)?) }
         })

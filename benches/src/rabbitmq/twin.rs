@@ -6,7 +6,7 @@
 use super::broker;
 use super::cases::CONCURRENCY;
 use crate::Result;
-use crate::latency::{Latencies, paced, publish_each as each};
+use crate::latency::{Latencies, PACE, paced, publish_each as each};
 use crate::load::{call, runtime};
 use crate::message::OrderPlaced;
 use crate::round::Run;
@@ -22,13 +22,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tramline::MessageId;
 use tramline::core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 
-const QUEUE: &str = "bench-by-hand";
+pub(crate) const QUEUE: &str = "bench-by-hand";
 /// How many messages may be unsettled.
 const PREFETCH: u16 = 1000;
 
 /// How the twin acks.
 #[derive(Clone, Copy)]
-pub(super) enum Acks {
+pub(crate) enum Acks {
     /// All that is done up to a message, at once.
     Together,
     /// Each message by itself.
@@ -90,7 +90,7 @@ pub(super) fn end_to_end(messages: u64) -> Result<Run> {
             take(&consumer, messages, Acks::Together, move |order| noted.note(&order)).await
         });
         let watch = Stopwatch::start();
-        paced(messages, |order| {
+        paced(messages, PACE, |order| {
             let channel = channel.clone();
             async move { put(&channel, QUEUE, &order).await }
         })
@@ -113,8 +113,12 @@ pub(super) async fn fill(queue: &'static str, messages: u64) -> Result<()> {
 
 /// Publishes with the properties and headers that ours has, and waits for the confirm.
 async fn put(channel: &Channel, queue: &'static str, order: &OrderPlaced) -> Result<()> {
+    put_body(channel, queue, &serde_json::to_vec(order)?).await
+}
+
+/// The same of an order that is written down already.
+pub(crate) async fn put_body(channel: &Channel, queue: &'static str, body: &[u8]) -> Result<()> {
     let now = SystemClock.now();
-    let body = serde_json::to_vec(order)?;
     let mut headers = FieldTable::default();
     headers.insert("tramline_sent_at".into(), AMQPValue::LongLongInt(now.as_millis()));
     let properties = BasicProperties::default()
@@ -125,7 +129,7 @@ async fn put(channel: &Channel, queue: &'static str, order: &OrderPlaced) -> Res
         .with_timestamp(now.as_millis().unsigned_abs() / 1000)
         .with_headers(headers);
     let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let sent = channel.basic_publish("".into(), queue.into(), mandatory, &body, properties).await?;
+    let sent = channel.basic_publish("".into(), queue.into(), mandatory, body, properties).await?;
     match sent.await? {
         Confirmation::Ack(None) => Ok(()),
         other => Err(format!("a message was not taken: {other:?}").into()),
@@ -133,7 +137,7 @@ async fn put(channel: &Channel, queue: &'static str, order: &OrderPlaced) -> Res
 }
 
 /// Handles `messages` in tasks, as many at once as ours.
-async fn take(
+pub(crate) async fn take(
     connection: &Connection,
     messages: u64,
     acks: Acks,

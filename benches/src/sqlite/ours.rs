@@ -5,7 +5,7 @@ use crate::Result;
 use crate::completion::Completion;
 use crate::folder::{file, folder};
 use crate::hand::{QUEUE, fill, prepare};
-use crate::latency::{Latencies, paced};
+use crate::latency::{Latencies, PACE, paced};
 use crate::load::{call, runtime};
 use crate::message::OrderPlaced;
 use crate::round::Run;
@@ -114,7 +114,7 @@ pub(super) async fn publish_paced(bus: &Bus, messages: u64) -> Result<()> {
         let bus = bus.clone();
         async move { received(bus.publish(&order).await?) }
     };
-    paced(messages, publish).await
+    paced(messages, PACE, publish).await
 }
 
 /// A bus that publishes and handles nothing.

@@ -4,7 +4,7 @@ use super::cases::BATCH;
 use crate::Result;
 use crate::folder::{file, folder};
 use crate::hand::{Hand, Letter, Taken, Work, consume as work, fill, prepare};
-use crate::latency::{Latencies, paced};
+use crate::latency::{Latencies, PACE, paced};
 use crate::load::{call, runtime};
 use crate::message::OrderPlaced;
 use crate::round::Run;
@@ -68,7 +68,7 @@ pub(super) fn end_to_end(messages: u64) -> Result<Run> {
             let hand = hand.clone();
             async move { hand.put(vec![Letter::placed(&order)?]).await }
         };
-        paced(messages, put).await?;
+        paced(messages, PACE, put).await?;
         consumer.await??;
         Ok(latencies.run(&watch, messages))
     })
