@@ -7,6 +7,7 @@ mod dice;
 mod engine;
 mod journal;
 mod rabbitmq;
+mod servers;
 mod sqlite;
 
 use clap::{Parser, Subcommand};

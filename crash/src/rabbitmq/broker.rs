@@ -1,7 +1,6 @@
 //! The brokers of the scenarios: servers of their own, which nobody else uses.
 
-use super::judge::DeadLetter;
-use super::load::PATIENCE;
+use crate::servers::{DeadLetter, PATIENCE};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::ops::Deref;

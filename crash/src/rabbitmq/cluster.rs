@@ -1,6 +1,6 @@
 //! A cluster of three members, which nobody else uses.
 
-use super::load::PATIENCE;
+use crate::servers::PATIENCE;
 use std::sync::Arc;
 use std::time::Instant;
 use tramline_services::Temporary;

@@ -5,15 +5,14 @@ use super::cluster::Members;
 use super::planted::Bug;
 use super::processes::Role;
 use super::scenarios::{Scenario, Size, World};
-use crate::child::show_logs;
+use crate::servers::{failed, log, new_folder, runtime, seed};
 use clap::ValueEnum;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
-use tramline::core::clock::{Entropy, SystemEntropy};
+
+/// What these crash tests are called on a command line.
+pub(crate) const SUBJECT: &str = "rabbitmq";
 
 /// What to run.
 #[derive(clap::Args)]
@@ -58,7 +57,7 @@ fn play(role: &Role) -> Result<(), String> {
 
 fn drive(arguments: &Arguments) -> Result<ExitCode, String> {
     log("error,lapin=off,tramline::dead_letters=off");
-    let first = arguments.seed.unwrap_or_else(|| SystemEntropy.bits() as u64 % 1_000_000);
+    let first = seed(arguments.seed);
     let scenarios = match &arguments.only[..] {
         [] => Scenario::value_variants(),
         only => only,
@@ -87,8 +86,7 @@ fn one(
     seed: u64,
     arguments: &Arguments,
 ) -> Result<Result<(), ExitCode>, String> {
-    let folder = tempfile::Builder::new().prefix("tramline-crash-").tempdir();
-    let folder = folder.map_err(|error| format!("failed to make a folder: {error}"))?;
+    let folder = new_folder()?;
     let name = scenario.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
     let cluster = scenario.is_of_cluster().then(Members::start).transpose()?;
     let size = if arguments.short { Size::Short } else { Size::Whole };
@@ -102,32 +100,8 @@ fn one(
         }
         Err(faults) => {
             let short = if arguments.short { "--short " } else { "" };
-            Ok(Err(failed(folder, &faults, &format!("{short}--only {name} --seed {seed}"))))
+            let again = format!("{SUBJECT} {short}--only {name} --seed {seed}");
+            Ok(Err(failed(folder, &faults, &again)))
         }
     }
-}
-
-/// Tells what does not hold, and keeps the files that show it.
-fn failed(folder: TempDir, faults: &str, again: &str) -> ExitCode {
-    let folder: &Path = &folder.keep();
-    show_logs(folder);
-    eprintln!("failed:\n{faults}");
-    eprintln!("its files are in {}", folder.display());
-    eprintln!("again: cargo xtask crash rabbitmq {again}");
-    ExitCode::FAILURE
-}
-
-/// That handlers fail and brokers die is what they are told to do.
-fn log(filter: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-    log.with_writer(std::io::stderr).init();
-}
-
-fn runtime() -> Result<Runtime, String> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| format!("failed to start a runtime: {error}"))
 }

@@ -1,20 +1,16 @@
 //! What every scenario has: a load, a service that handles it, and the count at the end.
 
 use super::broker::Vhost;
-use super::judge::{Verdict, judge};
-use super::load::{Answers, Load, PATIENCE, Style};
-use super::record::Record;
-use super::service::{Service, drain};
+use super::evidence::evidence;
+use super::planted::{self, Bug};
+use super::service::Service;
+use crate::servers::{Load, Outcome, Record, Style, Verdict, drain, judge, list, until};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::{Duration, Instant};
 use tramline::Bus;
 use tramline::core::clock::Timestamp;
 use tramline::core::health::Health;
 
-/// How often a scenario looks whether something has come to pass that it waits for. The shortest is the
-/// pause before a connection is made again, of at least 100 ms.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How old a quorum queue must be before its broker is killed.
 const FIRST_DECLARATION: Duration = Duration::from_secs(4);
 /// How long everything that was confirmed may take to be handled. A broker that hands a message from
@@ -45,19 +41,23 @@ pub(crate) struct Count {
     pub(crate) patience: Duration,
 }
 
-/// How a scenario ended well.
-pub(crate) struct Outcome {
-    verdict: Verdict,
-    pub(crate) answers: Option<Answers>,
-}
-
 impl Course {
     /// Starts a service in this process, and then the producers, at the same URL.
     pub(crate) async fn begin(url: &str, count: Count, style: Style) -> Result<Self, String> {
+        Self::begin_planted(url, None, count, style).await
+    }
+
+    /// The same, with a bug in what the producers send with.
+    pub(crate) async fn begin_planted(
+        url: &str,
+        plant: Option<Bug>,
+        count: Count,
+        style: Style,
+    ) -> Result<Self, String> {
         let service = Service::new(url.to_owned(), &count.endpoints);
         let service = service.start(&count.record, "service").await?;
-        let begun = Self::begin_without_service(url, count, style).await?;
-        Ok(Self { service: Some(service), ..begun })
+        let load = load(url, plant, &count.record, &style).await?;
+        Ok(Self { load, service: Some(service), count, style })
     }
 
     /// Starts a service in this process, beside producers that began without one.
@@ -73,7 +73,7 @@ impl Course {
         count: Count,
         style: Style,
     ) -> Result<Self, String> {
-        let load = Load::start(url, &count.record, &style).await?;
+        let load = load(url, None, &count.record, &style).await?;
         Ok(Self { load, service: None, count, style })
     }
 
@@ -172,7 +172,7 @@ impl Count {
     }
 
     fn verdict(&self) -> Result<Verdict, String> {
-        let mut evidence = self.record.evidence(&self.endpoints)?;
+        let mut evidence = evidence(&self.record, &self.endpoints)?;
         if let Some(vhost) = &self.vhost {
             evidence.dead = vhost.dead(&self.endpoints)?;
         }
@@ -181,38 +181,12 @@ impl Count {
     }
 }
 
-/// Waits until `is_so`; `else` what is wrong.
-pub(crate) async fn until(
-    mut is_so: impl FnMut() -> bool,
-    otherwise: impl FnOnce() -> String,
-) -> Result<(), String> {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        if Instant::now() >= deadline {
-            return Err(format!("within {PATIENCE:?} {}", otherwise()));
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    Ok(())
-}
-
-fn list(faults: Vec<String>) -> String {
-    const SHOWN: usize = 20;
-    let more = faults.len().saturating_sub(SHOWN);
-    let shown = faults.into_iter().take(SHOWN).collect::<Vec<_>>().join("\n  ");
-    if more == 0 { format!("  {shown}") } else { format!("  {shown}\n  and {more} more") }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.verdict.fmt(f)?;
-        if let Some(Answers { errors, slowest, .. }) = &self.answers {
-            write!(
-                f,
-                ", {errors} not confirmed, the slowest publish took {:.1} s",
-                slowest.as_secs_f64()
-            )?;
-        }
-        Ok(())
-    }
+async fn load(
+    url: &str,
+    plant: Option<Bug>,
+    record: &Record,
+    style: &Style,
+) -> Result<Load, String> {
+    let connected = planted::connect(url, plant).await;
+    Load::start(connected.map_err(|error| error.to_string())?, record, style).await
 }

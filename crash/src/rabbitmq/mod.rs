@@ -4,22 +4,18 @@
 //! 1. `command`: how it is called; `processes`: the same program as a process that is killed
 //! 2. `scenarios`: what is done to broker, network and processes
 //! 3. `broker`, `cluster`, `proxy`: what it is done to
-//! 4. `message`: what is sent; `load`: by whom; `service`: who handles it
-//! 5. `course`: what every scenario has
-//! 6. `record`: what is known afterwards; `judge`: what must hold of it
-//! 7. `planted`: bugs that must be found
+//! 4. `service`: who handles what is sent
+//! 5. `course`: what every scenario has; `evidence`: what is known afterwards
+//! 6. `planted`: bugs that must be found
 
 mod broker;
 mod cluster;
 mod command;
 mod course;
-mod judge;
-mod load;
-mod message;
+mod evidence;
 mod planted;
 mod processes;
 mod proxy;
-mod record;
 mod scenarios;
 mod service;
 

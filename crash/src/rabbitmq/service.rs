@@ -1,14 +1,13 @@
 //! What handles the messages: a bus with the endpoints that a scenario asks for.
 
-use super::message::{DIES, Noted, Placed};
 use super::planted::{self, Bug};
-use super::record::Record;
 use crate::journal::Journal;
+use crate::servers::{DIES, Noted, Placed, Record, drain};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tramline::{Attempt, Bus, Drained, Endpoint, Failure, Retry, Sqlite, Tx};
+use tramline::{Attempt, Bus, Endpoint, Failure, Retry, Sqlite, Tx};
 
 /// On a quorum queue, without a store: at least once.
 pub(crate) const QUORUM: &str = "quorum";
@@ -21,9 +20,6 @@ pub(crate) const NOTED: &str = "noted";
 
 /// The store of all processes of a scenario.
 pub(crate) const FILE: &str = "store.db";
-
-/// How long handlers may finish when the process is told to end.
-pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Longer than the pauses that are slept through in place, so it goes through the broker.
 const RETRY_PAUSE: Duration = Duration::from_millis(1100);
@@ -98,15 +94,6 @@ impl Service {
                 async move { effects.handle(&placed, run).await }
             },
         )
-    }
-}
-
-/// Stops a bus while its broker is well.
-pub(crate) async fn drain(bus: &Bus) -> Result<(), String> {
-    match bus.drain(DRAIN_LIMIT).await {
-        Ok(Drained::Clean) => Ok(()),
-        Ok(Drained::CutShort) => Err(format!("a drain took more than {DRAIN_LIMIT:?}")),
-        Err(error) => Err(format!("failed to drain a bus: {error}")),
     }
 }
 

@@ -6,14 +6,11 @@ use super::processes::Round;
 use super::producer::Producer;
 use super::round::{self, Figures};
 use super::soak::{self, Soak};
-use crate::child::show_logs;
+use crate::servers::{failed, log, new_folder, runtime, seed};
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-use tracing_subscriber::EnvFilter;
-use tramline::core::clock::{Entropy, SystemEntropy};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -74,15 +71,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
 
 fn play(role: &Role) -> Result<(), String> {
     role.round().end_with_the_driver()?;
-    // That handlers fail is what they are told to do.
-    let filter = EnvFilter::new("warn,tramline::dead_letters=off");
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-    log.with_writer(std::io::stderr).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| format!("failed to start a runtime: {error}"))?;
+    log("warn,tramline::dead_letters=off");
+    let runtime = runtime()?;
     match role {
         Role::Produce(producer) => runtime.block_on(producer.run()),
         Role::Consume(consumer) => runtime.block_on(consumer.run()),
@@ -91,7 +81,7 @@ fn play(role: &Role) -> Result<(), String> {
 }
 
 fn drive(arguments: &Arguments) -> Result<ExitCode, String> {
-    let seed = arguments.seed.unwrap_or_else(|| SystemEntropy.bits() as u64 % 1_000_000);
+    let seed = seed(arguments.seed);
     match arguments.soak {
         Some(length) => soak(arguments, length, seed),
         None => rounds(arguments, seed),
@@ -103,7 +93,7 @@ fn soak(arguments: &Arguments, length: Duration, seed: u64) -> Result<ExitCode, 
     let soak = Soak { seed, length, rate: *rate, json: json.clone() };
     let folder = new_folder()?;
     if let Err(faults) = soak::run(folder.path(), &soak) {
-        let again = format!("--soak {}s --rate {rate} --seed {seed}", length.as_secs());
+        let again = format!("sqlite --soak {}s --rate {rate} --seed {seed}", length.as_secs());
         return Ok(failed(folder, &faults, &again));
     }
     println!("\nall sound");
@@ -131,7 +121,7 @@ fn rounds(arguments: &Arguments, first: u64) -> Result<ExitCode, String> {
             }
             Err(faults) => {
                 let poison = if arguments.poison { "--poison " } else { "" };
-                let again = format!("{poison}--rounds 1 --seed {seed}");
+                let again = format!("sqlite {poison}--rounds 1 --seed {seed}");
                 return Ok(failed(folder, &faults, &again));
             }
         }
@@ -140,21 +130,6 @@ fn rounds(arguments: &Arguments, first: u64) -> Result<ExitCode, String> {
     let sum = if arguments.poison { String::new() } else { format!(": {all}") };
     println!("{} rounds in {seconds:.0} s, all sound{sum}", arguments.rounds);
     Ok(ExitCode::SUCCESS)
-}
-
-fn new_folder() -> Result<TempDir, String> {
-    let folder = tempfile::Builder::new().prefix("tramline-crash-").tempdir();
-    folder.map_err(|error| format!("failed to make a folder: {error}"))
-}
-
-/// Tells what does not hold, and keeps the files that show it.
-fn failed(folder: TempDir, faults: &str, again: &str) -> ExitCode {
-    let folder = folder.keep();
-    show_logs(&folder);
-    eprintln!("failed:\n{faults}");
-    eprintln!("its files are in {}", folder.display());
-    eprintln!("again: cargo xtask crash sqlite {again}");
-    ExitCode::FAILURE
 }
 
 /// A number of seconds, minutes or hours: `90s`, `60m`, `1h`.

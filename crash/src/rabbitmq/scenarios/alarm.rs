@@ -1,9 +1,9 @@
 //! The broker runs out of memory: it delivers, and takes nothing.
 
 use super::World;
-use crate::rabbitmq::course::{Course, until};
-use crate::rabbitmq::load::Style;
+use crate::rabbitmq::course::Course;
 use crate::rabbitmq::service::QUORUM;
+use crate::servers::{Style, until};
 use std::time::Duration;
 use tramline::core::clock::{Clock, SystemClock, Timestamp};
 use tramline::core::health::Health;

@@ -3,8 +3,8 @@
 use super::World;
 use crate::dice::Dice;
 use crate::rabbitmq::course::Course;
-use crate::rabbitmq::load::Style;
 use crate::rabbitmq::service::{BOOKED, CLASSIC, NOTED, QUORUM};
+use crate::servers::Style;
 use tramline::core::clock::{Clock, SystemClock};
 
 pub(super) async fn run(world: &World) -> Result<String, String> {
@@ -13,8 +13,8 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     let (broker, vhost) = (world.broker()?, world.vhost("broker")?);
     let count = world.count(&vhost, &[QUORUM, CLASSIC, BOOKED, NOTED]);
     // What waits in the broker has a scenario of its own.
-    let style = Style { dies_percent: 1, plant: world.plant, ..Style::plain(world.seed) };
-    let mut course = Course::begin(&vhost.url(""), count, style).await?;
+    let style = Style { dies_percent: 1, ..Style::plain(world.seed) };
+    let mut course = Course::begin_planted(&vhost.url(""), world.plant, count, style).await?;
     let mut dice = Dice::new(world.seed);
     course.settle_in().await?;
     for _ in 0..kills {

@@ -3,10 +3,10 @@
 
 use super::World;
 use crate::rabbitmq::broker::{Broker, Vhost};
-use crate::rabbitmq::course::{Course, Outcome, until};
-use crate::rabbitmq::load::Style;
+use crate::rabbitmq::course::Course;
 use crate::rabbitmq::proxy::Proxy;
 use crate::rabbitmq::service::{BOOKED, NOTED, QUORUM, Service};
+use crate::servers::{Outcome, Style, until};
 use std::time::{Duration, Instant};
 use tramline::Bus;
 use tramline::core::clock::{Clock, SystemClock};

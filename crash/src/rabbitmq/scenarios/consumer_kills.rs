@@ -2,11 +2,10 @@
 
 use super::World;
 use crate::dice::Dice;
-use crate::rabbitmq::course::{Course, until};
-use crate::rabbitmq::load::Style;
-use crate::rabbitmq::processes::Process;
-use crate::rabbitmq::record::Record;
+use crate::rabbitmq::course::Course;
+use crate::rabbitmq::processes::consumer;
 use crate::rabbitmq::service::{BOOKED, CLASSIC, NOTED, QUORUM, Service};
+use crate::servers::{Process, Record, Style, until};
 use std::time::Duration;
 
 const CONSUMERS: usize = 3;
@@ -18,7 +17,7 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     let count = world.count(&vhost, &ENDPOINTS);
     let service = Service::new(vhost.url(""), &ENDPOINTS);
     let service = Service { millis: 5, plant: world.plant, ..service };
-    let process = |index| Process::consumer(&count.record, &name(index), &service);
+    let process = |index| consumer(&count.record, &name(index), &service);
     let mut consumers: Vec<Process> = (0..CONSUMERS).map(process).collect();
     // Whatever is published from here on has subscribers.
     service.declare(&count.record).await?;

@@ -3,8 +3,8 @@
 use super::World;
 use crate::dice::Dice;
 use crate::rabbitmq::course::Course;
-use crate::rabbitmq::load::Style;
 use crate::rabbitmq::service::{CLASSIC, QUORUM};
+use crate::servers::Style;
 use tramline::core::clock::{Clock, SystemClock};
 
 pub(super) async fn run(world: &World) -> Result<String, String> {

@@ -2,16 +2,16 @@
 //! confirmed afterwards is not.
 
 use super::World;
-use crate::rabbitmq::course::{Course, until};
-use crate::rabbitmq::load::Style;
+use crate::rabbitmq::course::Course;
 use crate::rabbitmq::service::QUORUM;
+use crate::servers::{Style, until};
 use std::collections::BTreeSet;
 
 pub(super) async fn run(world: &World) -> Result<String, String> {
     let vhost = world.vhost("deletion")?;
     let deletions = world.sized(2, 6);
     // To the queue: an event would reach nobody while there is none, and that is no loss.
-    let style = Style { to_queue: true, ..Style::plain(world.seed) };
+    let style = Style { to_queue: Some(QUORUM), ..Style::plain(world.seed) };
     let count = world.count(&vhost, &[QUORUM]);
     let mut course = Course::begin(&vhost.url(""), count, style).await?;
     let mut sound_from = 0;

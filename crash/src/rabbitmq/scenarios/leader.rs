@@ -3,9 +3,8 @@
 use super::World;
 use crate::rabbitmq::cluster::Members;
 use crate::rabbitmq::course::{Count, Course, HANDLED_WITHIN};
-use crate::rabbitmq::load::Style;
-use crate::rabbitmq::record::Record;
 use crate::rabbitmq::service::{BOOKED, NOTED, QUORUM};
+use crate::servers::{Record, Style};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -54,7 +53,7 @@ async fn late_election(
     cluster.kill(leader).await?;
     let style = Style {
         first_number,
-        to_queue: true,
+        to_queue: Some(QUORUM),
         tasks: 2,
         limit: Duration::from_secs(3),
         ..calm(world)

@@ -1,10 +1,10 @@
 //! The network between the bus and a broker that is well.
 
 use super::World;
-use crate::rabbitmq::course::{Course, until};
-use crate::rabbitmq::load::Style;
+use crate::rabbitmq::course::Course;
 use crate::rabbitmq::proxy::{Direction, Proxy};
 use crate::rabbitmq::service::{CLASSIC, QUORUM};
+use crate::servers::{Style, until};
 use std::time::Duration;
 use tramline::core::clock::{Clock, SystemClock};
 

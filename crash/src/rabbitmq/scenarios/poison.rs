@@ -3,11 +3,9 @@
 
 use super::World;
 use crate::dice::Dice;
+use crate::rabbitmq::command::SUBJECT;
 use crate::rabbitmq::course::Count;
-use crate::rabbitmq::message::{KILLS, Placed};
-use crate::rabbitmq::processes::{Place, Process};
-use crate::rabbitmq::record::Record;
-use crate::rabbitmq::service::{DRAIN_LIMIT, drain};
+use crate::servers::{DRAIN_LIMIT, KILLS, Place, Placed, Process, Record, drain};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +61,7 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     let killer = dice.below(messages);
     fill(&url, &count.record, messages, killer).await?;
 
-    let taster = vec!["taste".to_owned(), url];
+    let taster = vec![SUBJECT.to_owned(), "taste".to_owned(), url];
     let mut taster = Process::new(&count.record, "taster", taster);
     let (mut killed, mut deaths) = (0, 0);
     let begun = Instant::now();
@@ -115,7 +113,7 @@ async fn fill(url: &str, record: &Record, messages: u64, killer: u64) -> Result<
     let bus = connected.start().await.map_err(|error| error.to_string())?;
     let dose = |number| {
         let fails = if number == killer { KILLS } else { 0 };
-        Placed { number, fails, padding: String::new() }
+        Placed { number, key: String::new(), fails, padding: String::new() }
     };
     let doses: Vec<Placed> = (0..messages).map(dose).collect();
     let mut confirmed = record.of_producer("filler").map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use crate::rabbitmq::broker::{Broker, Vhost};
 use crate::rabbitmq::cluster::Members;
 use crate::rabbitmq::course::{Count, HANDLED_WITHIN};
 use crate::rabbitmq::planted::Bug;
-use crate::rabbitmq::record::Record;
+use crate::servers::Record;
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::Duration;

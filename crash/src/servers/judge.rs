@@ -1,16 +1,14 @@
 //! What must hold of the evidence, whatever was done to broker, network and processes.
 
 use super::message::{DIES, KILLS};
-use super::service::{BOOKED, NOTED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-
-/// The endpoints whose effects happen exactly once: they have an inbox.
-const ONCE: [&str; 2] = [BOOKED, NOTED];
 
 /// Everything that a scenario is judged by.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evidence {
+    /// The endpoints whose effects happen exactly once.
+    pub(crate) once: Vec<&'static str>,
     /// What producers know to be accepted.
     pub(crate) confirmed: BTreeSet<u64>,
     /// How often each endpoint has handled each message.
@@ -48,7 +46,7 @@ pub(crate) struct Verdict {
 
 /// Judges the evidence.
 pub(crate) fn judge(evidence: &Evidence) -> Verdict {
-    let Evidence { confirmed, handled, dead, deleted } = evidence;
+    let Evidence { once, confirmed, handled, dead, deleted } = evidence;
     let mut verdict = Verdict { confirmed: confirmed.len(), ..Verdict::default() };
     if confirmed.is_empty() {
         verdict.faults.push("nothing was confirmed: this shows nothing".to_owned());
@@ -67,7 +65,7 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
         for (number, times) in times {
             match (times, died.contains(number)) {
                 (1, false) => {}
-                (times, is_dead) if ONCE.contains(endpoint) => {
+                (times, is_dead) if once.contains(endpoint) => {
                     let died = if is_dead { ", and died" } else { "" };
                     verdict
                         .faults
@@ -112,11 +110,14 @@ impl fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rabbitmq::service::QUORUM;
+
+    /// At least once, and exactly once.
+    const QUORUM: &str = "quorum";
+    const BOOKED: &str = "booked";
 
     fn evidence(confirmed: &[u64], handled: &[(&'static str, u64, usize)]) -> Evidence {
-        let mut evidence =
-            Evidence { confirmed: confirmed.iter().copied().collect(), ..Evidence::default() };
+        let confirmed = confirmed.iter().copied().collect();
+        let mut evidence = Evidence { once: vec![BOOKED], confirmed, ..Evidence::default() };
         for (endpoint, number, times) in handled {
             evidence.handled.entry(endpoint).or_default().insert(*number, *times);
         }

@@ -1,10 +1,8 @@
 //! Producers with many messages in flight, until they are told to stop.
 
-use super::course::until;
 use super::message::{DIES, Placed};
-use super::planted::{self, Bug};
 use super::record::Record;
-use super::service::{QUORUM, drain};
+use super::waiting::{PATIENCE, drain, until};
 use crate::dice::{Dice, mixed};
 use crate::journal::Journal;
 use parking_lot::Mutex;
@@ -13,12 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tramline::{Bus, Draft};
+use tramline::{Bus, BusBuilder, Draft};
 
 /// How much later than its limit an answer may come, on a machine that has much else to do.
 const LATE: Duration = Duration::from_secs(10);
-/// How long something that must come to pass is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What producers send.
@@ -40,12 +36,12 @@ pub(crate) struct Style {
     /// How many in a hundred are delayed, and by how many milliseconds: by one of these.
     pub(crate) delayed_percent: u64,
     pub(crate) delay_millis: &'static [u64],
-    /// Sends to one queue instead of publishing to all that subscribed.
-    pub(crate) to_queue: bool,
+    /// Sends to this queue instead of publishing to all that subscribed.
+    pub(crate) to_queue: Option<&'static str>,
+    /// How many keys each task has for itself; within each, numbers grow.
+    pub(crate) keys: u64,
     /// Within it each publish is answered.
     pub(crate) limit: Duration,
-    /// What the broker's driver does wrong.
-    pub(crate) plant: Option<Bug>,
 }
 
 impl Style {
@@ -62,9 +58,9 @@ impl Style {
             dies_percent: 1,
             delayed_percent: 5,
             delay_millis: &[300, 1200, 2500],
-            to_queue: false,
+            to_queue: None,
+            keys: 0,
             limit: Duration::from_secs(15),
-            plant: None,
         }
     }
 
@@ -109,11 +105,13 @@ pub(crate) struct Answers {
 }
 
 impl Load {
-    /// Begins to produce on the broker at `url`.
-    pub(crate) async fn start(url: &str, record: &Record, style: &Style) -> Result<Self, String> {
-        let connected = planted::connect(url, style.plant).await;
-        let connected = connected.map_err(|error| error.to_string())?;
-        let started = connected.publishes::<Placed>().send_limit(style.limit).start().await;
+    /// Begins to produce on a bus that has neither endpoints nor producers yet.
+    pub(crate) async fn start(
+        bus: BusBuilder,
+        record: &Record,
+        style: &Style,
+    ) -> Result<Self, String> {
+        let started = bus.publishes::<Placed>().send_limit(style.limit).start().await;
         let bus = started.map_err(|error| error.to_string())?;
         let next = AtomicU64::new(style.first_number);
         let told = Arc::new(Told { next, ..Told::default() });
@@ -217,12 +215,21 @@ impl Load {
         let journal = record.of_producer(name).map_err(|error| error.to_string())?;
         let dice = Dice::new(style.seed);
         let (bus, told) = (self.bus.clone(), self.told.clone());
-        Ok(Line { bus, journal, told, dice, style: style.clone(), confirmed: 0 })
+        Ok(Line {
+            name: name.to_owned(),
+            bus,
+            journal,
+            told,
+            dice,
+            style: style.clone(),
+            confirmed: 0,
+        })
     }
 }
 
 /// One task, which sends one batch after the other.
 struct Line {
+    name: String,
     bus: Bus,
     journal: Journal,
     told: Arc<Told>,
@@ -239,7 +246,9 @@ struct Draw {
 
 impl Draw {
     fn draft(&self) -> Draft<'_, Placed> {
-        self.delay.into_iter().fold(Draft::of(&self.placed), Draft::delay)
+        let draft = self.delay.into_iter().fold(Draft::of(&self.placed), Draft::delay);
+        let key = Some(&self.placed.key).filter(|key| !key.is_empty());
+        key.into_iter().fold(draft, |draft, key| draft.key(key.clone()))
     }
 }
 
@@ -260,10 +269,9 @@ impl Line {
     async fn send(&mut self, batch: Vec<Draw>) -> Result<(), String> {
         let drafts = batch.iter().map(Draw::draft);
         let begun = Instant::now();
-        let receipts = if self.style.to_queue {
-            self.bus.send_all(QUORUM, drafts).await
-        } else {
-            self.bus.publish_all(drafts).await
+        let receipts = match self.style.to_queue {
+            Some(queue) => self.bus.send_all(queue, drafts).await,
+            None => self.bus.publish_all(drafts).await,
         };
         let took = begun.elapsed();
         if took > self.style.limit + LATE {
@@ -311,6 +319,10 @@ impl Line {
         let chosen = self.dice.below(choices.len() as u64) as usize;
         let delay = choices.get(chosen).filter(|_| delayed).copied().map(Duration::from_millis);
         let padding = "x".repeat(self.style.padding);
-        Draw { placed: Placed { number, fails, padding }, delay }
+        let key = match self.style.keys {
+            0 => String::new(),
+            keys => format!("{}-{}", self.name, self.dice.below(keys)),
+        };
+        Draw { placed: Placed { number, key, fails, padding }, delay }
     }
 }

@@ -8,6 +8,8 @@ use tramline::Message;
 pub(crate) struct Placed {
     /// Never used twice, and growing with each message of a producer.
     pub(crate) number: u64,
+    /// Of its order; empty where there is none.
+    pub(crate) key: String,
     /// How often endpoints that fail are to fail at it before they handle it.
     pub(crate) fails: u32,
     /// Weight.
@@ -23,7 +25,7 @@ pub(crate) const DIES: u32 = u32::MAX;
 /// As often as this: it kills whoever handles it.
 pub(crate) const KILLS: u32 = u32::MAX - 1;
 
-/// What [`super::service::BOOKED`] publishes, in its transaction, for each event.
+/// What a transactional endpoint publishes, in its transaction, for each event.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Noted {
     pub(crate) number: u64,
