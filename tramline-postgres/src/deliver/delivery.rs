@@ -165,5 +165,10 @@ impl Delivery for PostgresDelivery {
 
     fn settled_by_store(mut self) {
         self.held.settled();
+        let lease = &self.held.lease;
+        if lease.is_ordered {
+            // The store knows whom it has sent to, and not that a key goes on here.
+            lease.core.woken_by_commit([lease.queue]);
+        }
     }
 }

@@ -7,6 +7,7 @@ mod full_disk;
 mod healing;
 mod kit;
 mod operating;
+mod ordering;
 mod own_transactions;
 mod pooler;
 mod publishing;
