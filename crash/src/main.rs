@@ -1,4 +1,4 @@
-//! Crash tests: `cargo xtask crash engine`, `sqlite` and `rabbitmq`.
+//! Crash tests: `cargo xtask crash engine`, `sqlite`, `rabbitmq` and `postgres`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the terminal is its output")]
 
@@ -6,6 +6,7 @@ mod child;
 mod dice;
 mod engine;
 mod journal;
+mod postgres;
 mod rabbitmq;
 mod servers;
 mod sqlite;
@@ -29,6 +30,8 @@ enum Subject {
     Sqlite(sqlite::Arguments),
     /// A broker that is killed, networks that break, processes that die
     Rabbitmq(rabbitmq::Arguments),
+    /// A PostgreSQL server that is killed and fails over, connections that it ends, processes that die
+    Postgres(postgres::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Subject::Engine(arguments) => engine::run(&arguments),
         Subject::Sqlite(arguments) => sqlite::run(&arguments),
         Subject::Rabbitmq(arguments) => rabbitmq::run(&arguments),
+        Subject::Postgres(arguments) => postgres::run(&arguments),
     };
     ended.unwrap_or_else(|message| {
         eprintln!("error: {message}");

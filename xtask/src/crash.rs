@@ -8,7 +8,7 @@ use std::process::ExitCode;
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Arguments {
-    /// `engine`, `sqlite` or `rabbitmq`, and what it is to be told; `--help` shows that
+    /// `engine`, `sqlite`, `rabbitmq` or `postgres`, and what it is to be told; `--help` shows that
     #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }

@@ -32,7 +32,7 @@ enum Command {
     Test(test::Arguments),
     /// Compare a path with its hand-written twin in one release build
     Bench(bench::Arguments),
-    /// Let the engine, processes on one SQLite file, or a broker crash, and count what is left
+    /// Let the engine, processes on one SQLite file, a broker or a PostgreSQL server crash, and count what is left
     Crash(crash::Arguments),
     /// Feed what comes in from outside with inputs that nobody thought of
     Fuzz(fuzz::Arguments),

@@ -1,0 +1,152 @@
+//! Bugs on purpose, to show that a scenario finds them. `crash/tests/postgres.rs` plants each.
+
+use super::database::Database;
+use std::sync::Arc;
+use tramline::core::Result;
+use tramline::core::capabilities::Capabilities;
+use tramline::core::clock::Deadline;
+use tramline::core::erased::DynTransport;
+use tramline::core::health::Health;
+use tramline::core::operate::Operate;
+use tramline::core::topology::{QueueSpec, Topology};
+use tramline::core::transport::{Outgoing, Sender, Sent, Source, Transport};
+use tramline::postgres::{PostgresReceiver, PostgresSender};
+use tramline::{Bus, BusBuilder, Postgres};
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Bug {
+    /// A relay forgets which keys others are at work on
+    SharesKeys,
+    /// A relay removes what it takes before the broker has it
+    RemovesEarly,
+    /// A handler writes outside of its transaction
+    WritesApart,
+    /// Nobody counts how often a message was out when its process died
+    ForgetsDeaths,
+    /// The server confirms what it has not written to its disk
+    ConfirmsEarly,
+    /// A message whose sending failed is said to be sent
+    SaysYes,
+    /// An ordered queue forgets that the head of a key is out
+    ForgetsHeads,
+}
+
+impl Bug {
+    /// What [`Bug::name`] of one is read from on a command line.
+    pub(crate) fn name(self) -> String {
+        use clap::ValueEnum;
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// What it does to the functions of the database, if it is one of them.
+    fn sql(self) -> Option<&'static str> {
+        match self {
+            Self::SharesKeys => Some(
+                "CREATE FUNCTION bug() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN NEW.keys := '{}'; RETURN NEW; END $$;
+                 CREATE TRIGGER bug BEFORE INSERT ON tramline.relay
+                     FOR EACH ROW EXECUTE FUNCTION bug()",
+            ),
+            // With the commit, so that who takes them has read them.
+            Self::RemovesEarly => Some(
+                "CREATE FUNCTION bug() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN DELETE FROM tramline.outbox WHERE id = ANY (NEW.ids); RETURN NULL; END $$;
+                 CREATE CONSTRAINT TRIGGER bug AFTER INSERT ON tramline.relay
+                     INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION bug()",
+            ),
+            Self::ForgetsDeaths => Some(
+                "CREATE FUNCTION bug() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN NEW.deliveries := 0; RETURN NEW; END $$;
+                 CREATE TRIGGER bug BEFORE UPDATE ON tramline.message
+                     FOR EACH ROW EXECUTE FUNCTION bug()",
+            ),
+            Self::ForgetsHeads => Some(
+                "CREATE FUNCTION bug() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN DELETE FROM tramline.lane WHERE queue = NEW.queue AND lane = NEW.lane;
+                        RETURN NULL; END $$;
+                 CREATE TRIGGER bug AFTER INSERT ON tramline.lane
+                     FOR EACH ROW EXECUTE FUNCTION bug()",
+            ),
+            Self::ConfirmsEarly => Some(
+                "DO $$ BEGIN EXECUTE format(
+                     'ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$",
+            ),
+            // Nothing else is wrong with it, but that connections end in the middle of it more often.
+            Self::SaysYes => Some(
+                "CREATE FUNCTION bug() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN PERFORM pg_sleep(0.005); RETURN NULL; END $$;
+                 CREATE TRIGGER bug AFTER INSERT ON tramline.message
+                     FOR EACH STATEMENT EXECUTE FUNCTION bug()",
+            ),
+            Self::WritesApart => None,
+        }
+    }
+}
+
+/// Plants what is planted in the database itself.
+pub(crate) async fn plant(database: &Database, bug: Option<Bug>) -> Result<(), String> {
+    // What nobody waits for would be on the disk soon all the same.
+    const LATER: [&str; 2] =
+        ["ALTER SYSTEM SET wal_writer_delay = '10s'", "SELECT pg_reload_conf()"];
+    if bug == Some(Bug::ConfirmsEarly) {
+        for statement in LATER {
+            database.run(statement).await?;
+        }
+    }
+    match bug.and_then(Bug::sql) {
+        Some(sql) => database.run(sql).await,
+        None => Ok(()),
+    }
+}
+
+/// A bus on the database at `url`, with this bug planted in what it sends with, or as it is.
+pub(crate) async fn connect(url: &str, bug: Option<Bug>) -> Result<BusBuilder> {
+    if bug != Some(Bug::SaysYes) {
+        return Bus::connect(url).await;
+    }
+    let planted = Planted(Postgres::connect(url).await?);
+    Ok(Bus::builder(Box::new(planted) as Box<dyn DynTransport>))
+}
+
+/// A transport that says yes to everything.
+struct Planted(Postgres);
+
+impl Transport for Planted {
+    type Sender = PlantedSender;
+    type Receiver = PostgresReceiver;
+
+    fn name(&self) -> &'static str {
+        "planted"
+    }
+    fn capabilities(&self, queue: &QueueSpec) -> Capabilities {
+        self.0.capabilities(queue)
+    }
+    async fn declare(&self, topology: &Topology) -> Result<()> {
+        self.0.declare(topology).await
+    }
+    async fn sender(&self) -> Result<PlantedSender> {
+        Ok(PlantedSender(Arc::new(self.0.sender().await?)))
+    }
+    async fn receiver(&self, source: &Source) -> Result<PostgresReceiver> {
+        self.0.receiver(source).await
+    }
+    fn health(&self) -> Health {
+        Transport::health(&self.0)
+    }
+    fn operate(&self) -> Option<&dyn Operate> {
+        self.0.operate()
+    }
+    async fn close(&self, deadline: Deadline) -> Result<()> {
+        self.0.close(deadline).await
+    }
+}
+
+struct PlantedSender(Arc<PostgresSender>);
+
+impl Sender for PlantedSender {
+    async fn send(&self, batch: &[Outgoing], deadline: Deadline) -> Vec<Sent> {
+        let sent = self.0.send(batch, deadline).await;
+        sent.into_iter().map(|_| Sent::Accepted { routed: Some(true) }).collect()
+    }
+}
