@@ -92,7 +92,7 @@ async fn handle(
     worker: WorkerContext,
 ) -> std::result::Result<(), BoxDynError> {
     black_box(order);
-    if left.0.fetch_sub(1, Ordering::Relaxed) == 1 {
+    if left.0.0.fetch_sub(1, Ordering::Relaxed) == 1 {
         worker.stop()?;
     }
     Ok(())
