@@ -2,6 +2,7 @@
 
 mod cluster;
 mod config;
+mod pooler;
 mod probe;
 mod programs;
 mod server;
@@ -9,5 +10,6 @@ mod shared;
 
 #[cfg(feature = "testing")]
 pub(crate) use config::BY_PASSWORD;
+pub use pooler::provide_pooler;
 pub use server::Server;
 pub use shared::shared_url;

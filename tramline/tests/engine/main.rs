@@ -2,6 +2,7 @@
 
 mod kit;
 
+mod away;
 mod batches;
 mod by_bus;
 mod dead_letters;

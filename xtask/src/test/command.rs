@@ -47,6 +47,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             }
         }
     }
+    if finds_servers && let Err(outcome) = servers::provide_pooler() {
+        let name = "pgbouncer";
+        let outcome = required.judge(name, outcome);
+        println!("{}", result_line(name, &outcome, Duration::ZERO));
+        rows.push(Row { name, outcome, took: Duration::ZERO });
+    }
     rows.extend(steps.iter().map(|step| run_step(step, &workspace, &required)));
     drop(started);
     print!("\n{}", render(&rows));

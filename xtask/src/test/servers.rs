@@ -103,6 +103,14 @@ pub(crate) fn provide(
     Ok(Some(started))
 }
 
+/// Sees to it that tests find a PgBouncer, which they start themselves.
+pub(crate) fn provide_pooler() -> Result<(), Outcome> {
+    tramline_services::postgres::provide_pooler(Install::Allowed).map_err(|error| match error {
+        Error::Absent { why, .. } => Outcome::skipped(why),
+        Error::Failed(what) => Outcome::of_one(Err(what)),
+    })
+}
+
 /// Starts a server of its own; `word` is to be seen in its name.
 pub(crate) fn start(kind: &str, word: &str) -> Result<Started, Error> {
     let name = temporary(kind, word)?;
