@@ -10,6 +10,8 @@ mod pace;
 mod recorded;
 #[cfg(feature = "system")]
 mod slots;
+#[cfg(feature = "system")]
+mod unrouted;
 
 pub use address::{read_destination, write_destination};
 pub use arrival::{arriving, forget_via, read_envelope, unreadable, write_envelope};
@@ -20,3 +22,5 @@ pub use pace::Pace;
 pub use recorded::{Charge, Recorded, read_history, write_history};
 #[cfg(feature = "system")]
 pub use slots::{Reserved, Slot, Slots};
+#[cfg(feature = "system")]
+pub use unrouted::Unrouted;

@@ -7,7 +7,6 @@ use crate::processes::checkpoint::Checkpoints;
 use crate::processes::reading::Reading;
 use crate::processes::{Neighbours, lock::LockFile, watch};
 use crate::queue::routes::Routes;
-use crate::queue::unrouted::Unrouted;
 use crate::schema;
 use crate::store::readers::Readers;
 use crate::writer::{self, JOBS_WAITING_MAX, Job, Member, Plan, Writer};
@@ -18,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tokio::sync::mpsc;
-use tramline_core::rows::Hub;
+use tramline_core::rows::{Hub, Unrouted};
 use tramline_core::store::DatabaseId;
 use tramline_core::{Error, ErrorKind, Result};
 

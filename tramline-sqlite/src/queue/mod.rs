@@ -12,4 +12,3 @@ pub(crate) mod promote;
 pub(crate) mod release;
 pub(crate) mod routes;
 pub(crate) mod sql;
-pub(crate) mod unrouted;

@@ -181,8 +181,8 @@ impl Writer {
             // Everybody who holds something from before has lost it.
             self.shared.entries.send_modify(|entries| *entries += 1);
         }
-        if !effects.unrouted.is_empty() {
-            self.shared.unrouted.warn(effects.unrouted);
+        for to in self.shared.unrouted.newly(effects.unrouted) {
+            tracing::warn!(to, "published in a transaction, and no queue has subscribed to it");
         }
         if effects.shrank {
             self.log.shrank();
