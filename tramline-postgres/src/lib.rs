@@ -32,4 +32,4 @@ pub use postgres::Postgres;
 pub use schema::migrations;
 pub use send::PostgresSender;
 pub use sqlx;
-pub use store::{PostgresTx, PostgresWriter, TransactionOutbox};
+pub use store::{Parameter, Parameters, PostgresTx, PostgresWriter, TransactionOutbox};

@@ -38,6 +38,11 @@ impl Connected {
         self.client.is_closed() || self.read_only.load(Ordering::Acquire)
     }
 
+    /// For requests that are not the driver's own.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Runs `sql` and answers its rows.
     pub(crate) async fn query(
         &self,

@@ -10,12 +10,13 @@ use crate::processes::{Announced, Leases, Sleepers, Waker, keep, listen};
 use crate::queue::Routes;
 use crate::schema;
 use crate::send::Sending;
-use crate::store::{Pool, Rest, Watch};
+use crate::store::{Grouping, Pool, Rest, Watch};
 use parking_lot::RwLock;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tramline_core::clock::Timestamp;
-use tramline_core::rows::Hub;
+use tramline_core::rows::{Hub, Unrouted};
 use tramline_core::store::DatabaseId;
 use tramline_core::{Error, ErrorKind, Result};
 
@@ -48,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) sending: Sending,
     /// Settles, in the same way.
     pub(crate) settling: Settling,
+    /// Ends units of work, in the same way.
+    pub(crate) grouping: Grouping,
     /// Takes.
     pub(crate) taking: Arc<Line>,
     /// The tasks that every receiver relies on were begun.
@@ -66,6 +69,8 @@ pub(crate) struct Core {
     pub(crate) rest: Rest,
     /// By how many microseconds the server's clock is ahead of ours, if they do not agree.
     ahead: AtomicI64,
+    /// Events that nobody gets.
+    unrouted: Unrouted,
 }
 
 impl Core {
@@ -100,6 +105,7 @@ impl Core {
             waker: Waker::default(),
             sending: Sending::new(line("send")),
             settling: Settling::new(line("settle")),
+            grouping: Grouping::new(line("commit")),
             taking: line("take"),
             attends: AtomicBool::new(false),
             heard: AtomicBool::new(false),
@@ -108,6 +114,7 @@ impl Core {
             watch: Watch::default(),
             rest: Rest::default(),
             ahead: AtomicI64::new(0),
+            unrouted: Unrouted::default(),
             operating,
             target,
             settings,
@@ -160,6 +167,13 @@ impl Core {
         }
     }
 
+    /// These events were published in a transaction, and no queue of this database gets them.
+    pub(crate) fn warn_unrouted(&self, events: BTreeSet<String>) {
+        for to in self.unrouted.newly(events) {
+            tracing::warn!(to, "published in a transaction, and no queue has subscribed to it");
+        }
+    }
+
     /// The server is in trouble, and what is done will be tried again: waits a little, longer each time.
     pub(crate) async fn trouble(&self, error: &Error, backoff: &mut Backoff) {
         tracing::warn!(%error, "to be tried again");
@@ -190,7 +204,8 @@ impl Core {
 
     /// Since when and why a connection is lost, if any is.
     pub(crate) fn down(&self) -> Option<Down> {
-        let lines = [self.sending.line(), self.settling.line(), &self.taking, &self.operating];
+        let tasks = [self.sending.line(), self.settling.line(), self.grouping.line()];
+        let lines = tasks.into_iter().chain([&*self.taking, &self.operating]);
         lines.into_iter().find_map(Line::down)
     }
 

@@ -118,6 +118,11 @@ impl<'t> TransactionOutbox<'t> {
                 Some(_) => {}
                 None => {
                     if let Some(xid) = self.take(routes.version, &plan.steps).await? {
+                        if let [Some(legs)] = &routed[..]
+                            && legs.is_empty()
+                        {
+                            self.core.warn_unrouted([parcel.to.to_string()].into());
+                        }
                         let legs = routed.iter().flatten().flatten();
                         return Ok((xid, legs.map(|queue| queue.id).collect()));
                     }

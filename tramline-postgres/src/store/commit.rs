@@ -1,9 +1,11 @@
 //! A unit of work comes to its end: all of it, or nothing.
 
-use super::conclude::{Answer, CONCLUDE, CONCLUDE_ALONE, Call};
+use super::conclude::{Answer, Call};
 use super::conditions::Asked;
 use super::failure;
+use super::group::{Reply, Work};
 use super::messages::{Messages, Outward};
+use super::queued::run_all;
 use super::steps::{self, StepError, Stepped, Within};
 use super::tx::{Parts, PostgresTx, Transaction, open};
 use crate::open::{Core, OUTBOX};
@@ -16,61 +18,65 @@ use tramline_core::store::{CommitError, Committed, Condition};
 use tramline_core::transport::{Destination, Outgoing};
 use tramline_core::{Error, ErrorKind, Failure};
 
-/// What is to be committed.
+/// What is to be committed in a transaction of its own.
 struct Unit<'u> {
     core: &'u Arc<Core>,
+    work: &'u Work,
     asked: Asked<'u>,
-    messages: Messages,
 }
 
 /// How a unit ended, short of an error.
 enum End {
     Refused(Committed),
-    /// It is in, and these queues have more.
-    Done(BTreeSet<i32>),
-    /// One call is not enough: it wants a transaction that is held open.
-    Longer,
+    Done {
+        /// These have more.
+        queues: BTreeSet<i32>,
+        /// Nobody gets these.
+        unrouted: BTreeSet<String>,
+    },
 }
 
 /// How often queues may be declared while a unit ends.
 const DECLARED_MAX: usize = 10;
 
-/// Ends a handler's transaction, or makes one for what is left to do if the handler had none.
+/// Ends a handler's transaction; if the handler had none, together with what else is ending just now.
 pub(super) async fn commit(
     core: &Arc<Core>,
     tx: PostgresTx,
-    conditions: &[Condition],
+    conditions: Vec<Condition>,
     buffered: Vec<Outgoing>,
 ) -> Result<Committed, CommitError> {
-    let Parts { scope, opened, published } = tx.into_parts();
-    let asked = Asked::of(&core.database, conditions).map_err(CommitError::Store)?;
+    let Parts { scope, opened, queued, published } = tx.into_parts()?;
     let outgoing = published.into_iter().chain(buffered);
     let messages = Messages::of(&scope, outgoing).map_err(CommitError::Handler)?;
-    let unit = Unit { core, asked, messages };
-    let end = match opened {
-        Some(transaction) => unit.end_in(transaction).await?,
-        None if unit.is_empty() => return Ok(Committed::Done),
-        None => match unit.end_alone().await? {
-            End::Longer => {
-                let transaction = open(core).await.map_err(CommitError::Store)?;
-                unit.end_in(transaction).await?
-            }
-            end => end,
-        },
-    };
-    match end {
-        End::Refused(refused) => Ok(refused),
-        End::Done(queues) => {
-            core.woken_by_commit(queues);
-            Ok(Committed::Done)
-        }
-        End::Longer => Err(CommitError::Store(unit.outpaced())),
+    let work = Work { statements: queued, conditions, messages };
+    let asked = || Asked::of(&core.database, &work.conditions).map_err(CommitError::Store);
+    if let Some(transaction) = opened {
+        return Unit { core, work: &work, asked: asked()? }.end(transaction).await;
     }
+    asked()?;
+    if work.is_empty() {
+        return Ok(Committed::Done);
+    }
+    let work = match core.grouping.end(core, work).await {
+        Reply::Ended(ended) => return ended,
+        Reply::Alone(work) => work,
+    };
+    let asked = Asked::of(&core.database, &work.conditions).map_err(CommitError::Store)?;
+    let transaction = open(core).await.map_err(CommitError::Store)?;
+    Unit { core, work: &work, asked }.end(transaction).await
 }
 
 impl Unit<'_> {
-    fn is_empty(&self) -> bool {
-        self.asked.is_empty() && self.messages.is_empty()
+    async fn end(&self, transaction: Transaction) -> Result<Committed, CommitError> {
+        match self.end_in(transaction).await? {
+            End::Refused(refused) => Ok(refused),
+            End::Done { queues, unrouted } => {
+                self.core.woken_by_commit(queues);
+                self.core.warn_unrouted(unrouted);
+                Ok(Committed::Done)
+            }
+        }
     }
 
     fn doing(&self) -> String {
@@ -83,50 +89,11 @@ impl Unit<'_> {
             .because("queues are being declared all the time")
     }
 
-    /// In one call, which is a transaction of its own.
-    async fn end_alone(&self) -> Result<End, CommitError> {
-        let acquired = self.core.pool().acquire().await;
-        let mut connection =
-            acquired.map_err(|error| CommitError::Store(failure::failed(self.doing(), &error)))?;
-        let mut routes = Routing::remembered(self.core);
-        for _ in 0..DECLARED_MAX {
-            let routed = self.routed(&routes.routes);
-            let plan = Plan::of(self.messages.for_queues(), &routed);
-            if let Some((to, placed)) = self.first_refused(&plan) {
-                if routes.is_fresh {
-                    return Err(refused(to, placed));
-                }
-                routes = Routing::read(self.core, &mut connection)
-                    .await
-                    .map_err(|error| CommitError::Store(failure::failed(self.doing(), &error)))?;
-                continue;
-            }
-            let nothing = Columns::default();
-            let rows = match &plan.steps[..] {
-                [] => &nothing,
-                [Step::Put(columns)] => columns,
-                _ => return Ok(End::Longer),
-            };
-            let outward = self.messages.for_outbox();
-            let call = self.call(&self.asked, &routes.routes, rows, &outward);
-            match call.run(CONCLUDE_ALONE, &mut connection).await {
-                Ok(answer) if answer.is_stale => {
-                    routes = Routing::read(self.core, &mut connection).await.map_err(|error| {
-                        CommitError::Store(failure::failed(self.doing(), &error))
-                    })?;
-                }
-                Ok(answer) => return Ok(self.judged(&answer, &routed)),
-                Err(error) => return Err(failure::alone(self.core, self.doing(), &error).await),
-            }
-        }
-        Err(CommitError::Store(self.outpaced()))
-    }
-
     /// In a transaction that is open.
     async fn end_in(&self, mut transaction: Transaction) -> Result<End, CommitError> {
         match self.carry_out(&mut transaction).await {
-            Ok(End::Done(queues)) => match transaction.commit().await {
-                Ok(()) => Ok(End::Done(queues)),
+            Ok(done @ End::Done { .. }) => match transaction.commit().await {
+                Ok(()) => Ok(done),
                 Err(error) => Err(failure::at_commit(self.doing(), &error)),
             },
             not_done => {
@@ -140,10 +107,11 @@ impl Unit<'_> {
     }
 
     async fn carry_out(&self, connection: &mut PgConnection) -> Result<End, CommitError> {
+        run_all(&self.work.statements, connection).await?;
         let mut routes = Routing::remembered(self.core);
         for _ in 0..DECLARED_MAX {
-            let routed = self.routed(&routes.routes);
-            let plan = Plan::of(self.messages.for_queues(), &routed);
+            let routed = self.work.routed(&routes.routes);
+            let plan = Plan::of(self.work.messages.for_queues(), &routed);
             if let Some((to, placed)) = self.first_refused(&plan) {
                 if routes.is_fresh {
                     return Err(refused(to, placed));
@@ -156,9 +124,9 @@ impl Unit<'_> {
                 [Step::Put(columns), rest @ ..] => (columns, rest),
                 rest => (&nothing, rest),
             };
-            let outward = self.messages.for_outbox();
+            let outward = self.work.messages.for_outbox();
             let call = self.call(&self.asked, &routes.routes, rows, &outward);
-            let answer = match call.run(CONCLUDE, connection).await {
+            let answer = match call.run(connection).await {
                 Ok(answer) => answer,
                 Err(error) => return Err(failure::inside(self.core, self.doing(), &error).await),
             };
@@ -167,7 +135,7 @@ impl Unit<'_> {
                 continue;
             }
             let end = self.judged(&answer, &routed);
-            if let End::Done(_) = end {
+            if let End::Done { .. } = end {
                 self.take(rest, &routes.routes, connection).await?;
             }
             return Ok(end);
@@ -215,14 +183,9 @@ impl Unit<'_> {
         rows: &'c Columns<'c>,
         outward: &'c Outward<'c>,
     ) -> Call<'c> {
-        let is_sending = !self.messages.for_queues().is_empty();
+        let is_sending = !self.work.messages.for_queues().is_empty();
         let topology = is_sending.then_some(routes.version);
         Call { now: self.core.now(), asked, topology, rows, outward }
-    }
-
-    fn routed(&self, routes: &Routes) -> Vec<Option<Legs>> {
-        let parcels = self.messages.for_queues().iter();
-        parcels.map(|parcel| routes.legs(&parcel.to, &parcel.envelope)).collect()
     }
 
     /// The first message that no queue will have.
@@ -235,7 +198,7 @@ impl Unit<'_> {
     }
 
     fn destination(&self, index: usize) -> &Destination {
-        &self.messages.for_queues()[index].to
+        &self.work.messages.for_queues()[index].to
     }
 
     fn judged(&self, answer: &Answer, routed: &[Option<Legs>]) -> End {
@@ -244,8 +207,9 @@ impl Unit<'_> {
             return End::Refused(Committed::Refused(refused));
         }
         let queues = routed.iter().flatten().flatten().map(|queue| queue.id);
-        let outbox = (!self.messages.for_outbox().is_empty()).then_some(OUTBOX);
-        End::Done(queues.chain(outbox).collect())
+        let outbox = self.work.messages.is_for_outbox().then_some(OUTBOX);
+        let unrouted = self.work.unrouted(routed);
+        End::Done { queues: queues.chain(outbox).collect(), unrouted }
     }
 }
 

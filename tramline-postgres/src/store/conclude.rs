@@ -25,26 +25,15 @@ pub(super) struct Answer {
 }
 
 /// Inside the transaction of a handler, which the caller ends.
-pub(super) const CONCLUDE: &str =
-    "SELECT lost, known, is_stale FROM tramline.conclude($1, $2, $3, $4,
+const CONCLUDE: &str = "SELECT lost, known, is_stale FROM tramline.conclude($1, $2, $3, $4,
     $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)";
-/// As a transaction of its own: what is not good is rolled back already.
-pub(super) const CONCLUDE_ALONE: &str =
-    "SELECT lost, known, is_stale FROM tramline.conclude_alone($1,
-    $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-    $23, $24)";
 
 impl Call<'_> {
-    /// Dropped, a transaction of its own may have been committed.
-    pub(super) async fn run(
-        &self,
-        sql: &'static str,
-        connection: &mut PgConnection,
-    ) -> Result<Answer, sqlx::Error> {
+    pub(super) async fn run(&self, connection: &mut PgConnection) -> Result<Answer, sqlx::Error> {
         let Acks { queues, places, epochs } = &self.asked.acks;
         let Sightings { endpoints, messages, keys, ids, hashes, keyed } = &self.asked.sightings;
         let (rows, outward) = (self.rows, self.outward);
-        let row = sqlx::query(sql)
+        let row = sqlx::query(CONCLUDE)
             .bind(self.now)
             .bind(&queues[..])
             .bind(&places[..])

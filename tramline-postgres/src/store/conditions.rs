@@ -36,9 +36,12 @@ pub(super) struct Sightings<'c> {
 impl<'c> Asked<'c> {
     /// # Errors
     /// [`ErrorKind::Misconfigured`]: a ticket is of another database.
-    pub(super) fn of(database: &DatabaseId, conditions: &'c [Condition]) -> Result<Self> {
+    pub(super) fn of(
+        database: &DatabaseId,
+        conditions: impl IntoIterator<Item = &'c Condition>,
+    ) -> Result<Self> {
         let mut asked = Self::default();
-        for (index, condition) in conditions.iter().enumerate() {
+        for (index, condition) in conditions.into_iter().enumerate() {
             match condition {
                 Condition::Ack(ticket) => {
                     asked.acks.add(database, ticket)?;
@@ -51,10 +54,6 @@ impl<'c> Asked<'c> {
             }
         }
         Ok(asked)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.ack_indices.is_empty() && self.sighting_indices.is_empty()
     }
 
     /// The conditions that did not hold, by their indices: acks that were lost, counted from 1, and what

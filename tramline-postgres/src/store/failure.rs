@@ -39,10 +39,7 @@ pub(super) fn is_lost(error: &sqlx::Error) -> bool {
 /// nothing about the statement.
 pub(super) fn is_away(error: &sqlx::Error) -> bool {
     match (said(error), error) {
-        (Some(error), _) => {
-            error.code() == "25006"
-                || ["08", "53", "57P", "58"].iter().any(|c| error.code().starts_with(c))
-        }
+        (Some(error), _) => is_the_servers(error.code()),
         (None, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
         (None, _) => false,
     }
@@ -81,12 +78,24 @@ pub(super) async fn inside(core: &Core, doing: String, error: &sqlx::Error) -> C
     CommitError::Store(explained(core, failed(doing, error)).await)
 }
 
-/// An error of a statement that commits by itself.
-pub(super) async fn alone(core: &Core, doing: String, error: &sqlx::Error) -> CommitError {
-    match is_certain(error) {
-        true => CommitError::Store(explained(core, failed(doing, error)).await),
-        false => CommitError::Unknown(failed(doing, error)),
+/// An error of a statement that a handler had queued, in its transaction: nothing is in.
+pub(super) fn of_statement(doing: String, error: &sqlx::Error) -> CommitError {
+    match is_away(error) {
+        true => CommitError::Store(failed(doing, error)),
+        // Whatever the server calls it, the server is there.
+        false => {
+            let refused = Error::new(ErrorKind::Refused, doing).because(words(error));
+            CommitError::Handler(Failure::retryable(refused))
+        }
     }
+}
+
+/// Whether this state says that the server failed, and not what was asked of it.
+pub(super) fn is_the_servers(state: &str) -> bool {
+    // A server that is starting, stopping, or was promoted a moment ago.
+    matches!(state.get(..2), Some("08" | "53" | "58"))
+        || state.starts_with("57P")
+        || state == "25006"
 }
 
 /// An error of `COMMIT` itself. What is checked at the end of a transaction only is the handler's.

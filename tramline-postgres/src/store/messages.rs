@@ -67,6 +67,20 @@ impl Messages {
         }
     }
 
+    pub(super) fn is_for_outbox(&self) -> bool {
+        matches!(self, Self::Outbox(written) if !written.is_empty())
+    }
+
+    /// How large they are, give or take what is beside the bodies.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Queues(parcels) => parcels.iter().map(|parcel| parcel.envelope.body.len()).sum(),
+            Self::Outbox(written) => {
+                written.iter().map(|one| one.outgoing.envelope.body.len()).sum()
+            }
+        }
+    }
+
     pub(super) fn for_queues(&self) -> &[Parcel] {
         match self {
             Self::Queues(parcels) => parcels,
@@ -75,9 +89,15 @@ impl Messages {
     }
 
     pub(super) fn for_outbox(&self) -> Outward<'_> {
-        match self {
-            Self::Queues(_) => Outward::default(),
-            Self::Outbox(written) => Outward::of(written),
+        let mut columns = Outward::default();
+        self.append_to(&mut columns);
+        columns
+    }
+
+    /// Adds those for the outbox to the rows of others.
+    pub(super) fn append_to<'m>(&'m self, columns: &mut Outward<'m>) {
+        if let Self::Outbox(written) = self {
+            written.iter().for_each(|one| columns.add(one));
         }
     }
 }
@@ -92,19 +112,12 @@ impl Written {
 }
 
 impl<'m> Outward<'m> {
-    fn of(written: &'m [Written]) -> Self {
-        let mut columns = Self::default();
-        for Written { outgoing, destination, envelope } in written {
-            columns.keys.push(outgoing.envelope.key.as_deref());
-            columns.dues.push(outgoing.due.map(Timestamp::as_micros));
-            columns.destinations.push(destination);
-            columns.envelopes.push(envelope);
-            columns.bodies.push(&outgoing.envelope.body);
-        }
-        columns
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.destinations.is_empty()
+    fn add(&mut self, written: &'m Written) {
+        let Written { outgoing, destination, envelope } = written;
+        self.keys.push(outgoing.envelope.key.as_deref());
+        self.dues.push(outgoing.due.map(Timestamp::as_micros));
+        self.destinations.push(destination);
+        self.envelopes.push(envelope);
+        self.bodies.push(&outgoing.envelope.body);
     }
 }

@@ -5,10 +5,12 @@ mod commit;
 mod conclude;
 mod conditions;
 mod failure;
+mod group;
 mod inbox;
 mod messages;
 mod outbox;
 mod pool;
+mod queued;
 mod steps;
 #[expect(clippy::module_inception, reason = "the contract itself, beside its parts")]
 mod store;
@@ -17,8 +19,10 @@ mod watch;
 mod writer;
 
 pub use appending::TransactionOutbox;
+pub(crate) use group::Grouping;
 pub(crate) use outbox::Rest;
 pub(crate) use pool::Pool;
+pub use queued::{Parameter, Parameters};
 pub use tx::PostgresTx;
 pub(crate) use watch::Watch;
 pub use writer::PostgresWriter;

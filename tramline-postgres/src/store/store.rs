@@ -33,7 +33,7 @@ impl Store for Postgres {
         conditions: Vec<Condition>,
         buffered: Vec<Outgoing>,
     ) -> Result<Committed, CommitError> {
-        let committed = commit(&self.core, tx, &conditions, buffered).await;
+        let committed = commit(&self.core, tx, conditions, buffered).await;
         if let Ok(Committed::Refused(refused)) = &committed {
             let is_duplicate = |refused: &&(usize, Refusal)| refused.1 == Refusal::Duplicate;
             inbox::count_duplicates(&self.core, refused.iter().filter(is_duplicate).count()).await;

@@ -1,15 +1,18 @@
 //! What a handler in a transaction works with.
 
 use super::failure::{failed, is_lost};
+use super::queued::{Parameters, Statement, run_all};
 use crate::open::Core;
 use sqlx::postgres::PgConnection;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use tramline_core::compose::{Scope, Target};
 use tramline_core::draft::IntoDraft;
 use tramline_core::name::QueueName;
+use tramline_core::store::CommitError;
 use tramline_core::transport::Outgoing;
-use tramline_core::{Failure, Result};
+use tramline_core::{Error, ErrorKind, Failure, Result};
 
 /// A transaction of `sqlx` on a connection of its own.
 pub(super) type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
@@ -37,6 +40,9 @@ pub struct PostgresTx {
     core: Arc<Core>,
     scope: Scope,
     opened: Option<Transaction>,
+    queued: Vec<Statement>,
+    /// The transaction was lost in the middle of a queued statement.
+    is_cut: bool,
     published: Vec<Outgoing>,
 }
 
@@ -44,12 +50,15 @@ pub struct PostgresTx {
 pub(super) struct Parts {
     pub(super) scope: Scope,
     pub(super) opened: Option<Transaction>,
+    /// What is still to be run.
+    pub(super) queued: Vec<Statement>,
     pub(super) published: Vec<Outgoing>,
 }
 
 impl PostgresTx {
     pub(super) fn new(core: Arc<Core>, scope: Scope) -> Self {
-        Self { core, scope, opened: None, published: Vec::new() }
+        let (queued, published) = (Vec::new(), Vec::new());
+        Self { core, scope, opened: None, queued, is_cut: false, published }
     }
 
     /// The connection inside the transaction, for any query of `sqlx`. The first call begins the
@@ -61,17 +70,70 @@ impl PostgresTx {
     /// failed, PostgreSQL refuses all others of its transaction or savepoint, and a handler that says
     /// nothing of it fails nevertheless.
     ///
-    /// Cancel-safe.
+    /// Statements that were queued by [`write`](Self::write) are run first. Cancel-safe, except for that:
+    /// dropped while it runs them, it leaves a transaction that cannot go on, and fails the handler.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](tramline_core::ErrorKind::Unavailable): the server cannot be reached, or
-    /// no connection became free in half a minute.
+    /// no connection became free in half a minute. A queued statement has failed.
     pub async fn connection(&mut self) -> Result<&mut PgConnection> {
-        let transaction = match self.opened.take() {
+        if self.is_cut {
+            return Err(cut(&self.core));
+        }
+        let mut transaction = match self.opened.take() {
             Some(transaction) => transaction,
             None => open(&self.core).await?,
         };
-        Ok(self.opened.insert(transaction))
+        if self.queued.is_empty() {
+            return Ok(self.opened.insert(transaction));
+        }
+        self.is_cut = true;
+        let ran = run_all(&self.queued, &mut transaction).await;
+        (self.is_cut, self.queued) = (false, Vec::new());
+        // One that has failed cannot commit any more: who goes on with it learns that at its end.
+        let transaction = self.opened.insert(transaction);
+        ran.map(|()| &mut **transaction).map_err(|error| error_of(&self.core, error))
+    }
+
+    /// Queues a statement, to be run when the handler has succeeded, behind what was queued before; in one
+    /// transaction with the ack and with what is published. The transaction is that of
+    /// [`connection`](Self::connection), if there is one, and the next call of that runs what was queued
+    /// until then. If there is none, handlers that end at the same time share one: they cost one commit
+    /// together, several times less than each its own.
+    ///
+    /// `parameters` is a tuple of what `sqlx` can bind, or else: [`Parameters`]. Nobody sees what the
+    /// statement answers. If it fails, this message alone fails. It may be run several times, of which one
+    /// is kept.
+    ///
+    /// For statements that are quick: a shared transaction gives one up that waits 100 ms for a lock or runs
+    /// for half a second, and runs it in a transaction of its own; others that have its text are not run
+    /// with others for a second. Handlers that share a transaction do not wait for each other's locks, see
+    /// each other's rows, and have the same `now()`. What sets something for its session or transaction
+    /// belongs into `connection()`.
+    ///
+    /// ```no_run
+    /// # use tramline_core::{Failure, Message};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] struct PaymentTaken { order_id: i64 }
+    /// # impl Message for PaymentTaken { const NAME: &'static str = "payments.taken"; }
+    /// # use tramline_postgres::PostgresTx;
+    /// fn charge(tx: &mut PostgresTx, order_id: i64, cents: i64) -> Result<(), Failure> {
+    ///     tx.write("INSERT INTO ledger (order_id, cents) VALUES ($1, $2)", (order_id, cents))?;
+    ///     tx.write("UPDATE orders SET paid = now() WHERE id = $1", (order_id,))?;
+    ///     tx.publish(&PaymentTaken { order_id })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// A permanent failure: the statement is none of those that read or write rows, such as `COMMIT`; or a
+    /// value cannot be encoded.
+    pub fn write(
+        &mut self,
+        sql: impl Into<Cow<'static, str>>,
+        parameters: impl Parameters,
+    ) -> Result<(), Failure> {
+        self.queued.push(Statement::new(sql.into(), parameters)?);
+        Ok(())
     }
 
     /// Publishes an event to its subscribers. It leaves only if the transaction commits.
@@ -112,9 +174,31 @@ impl PostgresTx {
         Ok(())
     }
 
-    pub(super) fn into_parts(self) -> Parts {
-        let Self { scope, opened, published, .. } = self;
-        Parts { scope, opened, published }
+    /// # Errors
+    /// The transaction was lost.
+    pub(super) fn into_parts(self) -> Result<Parts, CommitError> {
+        let Self { core, scope, opened, queued, is_cut, published } = self;
+        match is_cut {
+            true => Err(CommitError::Handler(Failure::retryable(cut(&core)))),
+            false => Ok(Parts { scope, opened, queued, published }),
+        }
+    }
+}
+
+/// The error of a handler that gave up what it cannot do without.
+fn cut(core: &Core) -> Error {
+    let doing = format!("go on with a transaction in {}", core.target);
+    let why = "a call of `connection()` was dropped in the middle of a queued statement";
+    Error::new(ErrorKind::Refused, doing).because(why)
+}
+
+fn error_of(core: &Core, error: CommitError) -> Error {
+    match error {
+        CommitError::Store(error) | CommitError::Unknown(error) => error,
+        CommitError::Handler(failure) => failure.find::<Error>().cloned().unwrap_or_else(|| {
+            let doing = format!("run queued statements in {}", core.target);
+            Error::new(ErrorKind::Refused, doing).because(failure.to_string())
+        }),
     }
 }
 
@@ -133,7 +217,7 @@ pub(super) async fn open(core: &Core) -> Result<Transaction> {
     pool.begin_with(BEGIN).await.map_err(|error| refused(core, &error))
 }
 
-fn refused(core: &Core, error: &sqlx::Error) -> tramline_core::Error {
+fn refused(core: &Core, error: &sqlx::Error) -> Error {
     failed(format!("begin a transaction in {}", core.target), error)
 }
 
@@ -141,6 +225,7 @@ impl fmt::Debug for PostgresTx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresTx")
             .field("is_open", &self.opened.is_some())
+            .field("queued", &self.queued.len())
             .field("published", &self.published.len())
             .finish()
     }

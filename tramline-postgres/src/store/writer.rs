@@ -73,7 +73,7 @@ impl PostgresWriter {
     /// A failure: nothing of it is in; or, rarely, the answer was lost and it may be in: then the text
     /// says so.
     pub async fn commit(&self, tx: PostgresTx) -> Result<(), Failure> {
-        let committed = commit(&self.postgres.core, tx, &[], Vec::new()).await;
+        let committed = commit(&self.postgres.core, tx, Vec::new(), Vec::new()).await;
         // Without conditions, none is refused.
         let committed = committed.map(drop).map_err(|error| match error {
             CommitError::Handler(failure) => failure,

@@ -16,3 +16,5 @@ mod relaying;
 mod several;
 mod tls;
 mod trouble;
+mod values;
+mod writing;

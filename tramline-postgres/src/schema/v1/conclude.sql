@@ -72,9 +72,9 @@ BEGIN
 END
 $$;
 
--- The same as a transaction of its own, for handlers that have written nothing: what is not good is
--- rolled back here.
-CREATE FUNCTION tramline.conclude_alone(
+-- The same for whoever sends the COMMIT without waiting for this answer, of one unit or of many: what is
+-- not good is raised, so that the COMMIT commits nothing.
+CREATE FUNCTION tramline.conclude_or_raise(
     p_now bigint,
     p_ack_queues int[], p_ack_places bigint[], p_ack_epochs int[],
     p_endpoints text[], p_messages text[], p_seen_as text[], p_ids text[], p_hashes bigint[],
@@ -82,21 +82,23 @@ CREATE FUNCTION tramline.conclude_alone(
     p_topology bigint, p_queues int[], p_ranks int[], p_lanes text[], p_dues bigint[],
     p_expires bigint[], p_keys text[], p_envelopes text[], p_bodies bytea[],
     p_out_keys text[], p_out_dues bigint[], p_destinations text[], p_out_envelopes text[],
-    p_out_bodies bytea[],
-    OUT lost int[], OUT known int[], OUT is_stale boolean
-) LANGUAGE plpgsql AS $$
+    p_out_bodies bytea[]
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    c record;
 BEGIN
-    SELECT c.* INTO lost, known, is_stale FROM tramline.carry_out(
+    SELECT * INTO c FROM tramline.conclude(
         p_now, p_ack_queues, p_ack_places, p_ack_epochs, p_endpoints, p_messages, p_seen_as, p_ids,
         p_hashes, p_keyed, p_topology, p_queues, p_ranks, p_lanes, p_dues, p_expires, p_keys,
         p_envelopes, p_bodies, p_out_keys, p_out_dues, p_destinations, p_out_envelopes,
-        p_out_bodies) c;
-    IF is_stale OR cardinality(lost) > 0 OR 0 <> ANY (known) THEN
-        RAISE SQLSTATE 'TM002';
+        p_out_bodies);
+    IF c.is_stale THEN
+        RAISE EXCEPTION 'queues were declared since these routes were read' USING ERRCODE = 'TM003';
     END IF;
-EXCEPTION WHEN SQLSTATE 'TM002' THEN
-    -- What was written is gone, and the answers stay.
-    NULL;
+    IF cardinality(c.lost) > 0 OR 0 <> ANY (c.known) THEN
+        RAISE EXCEPTION 'conditions of a unit of work did not hold' USING ERRCODE = 'TM002',
+            DETAIL = json_build_object('lost', c.lost, 'known', c.known);
+    END IF;
 END
 $$;
 

@@ -1,0 +1,80 @@
+//! A unit of work that has come to its end, without a transaction of its own.
+
+use crate::queue::{Legs, Routes};
+use crate::send::{Plan, Step};
+use crate::store::messages::Messages;
+use crate::store::queued::Statement;
+use std::collections::BTreeSet;
+use tokio::sync::oneshot;
+use tramline_core::store::{CommitError, Committed, Condition};
+
+/// What is to be committed. It can be tried again: nothing of it changes.
+pub(in crate::store) struct Work {
+    pub(in crate::store) statements: Vec<Statement>,
+    pub(in crate::store) conditions: Vec<Condition>,
+    pub(in crate::store) messages: Messages,
+}
+
+/// What becomes of a unit.
+pub(in crate::store) enum Reply {
+    Ended(Result<Committed, CommitError>),
+    /// It is not for a group: it wants a transaction of its own.
+    Alone(Work),
+}
+
+/// A unit on its way, and who waits for it.
+pub(super) struct Waiting {
+    pub(super) work: Work,
+    /// How often it was tried in vain.
+    pub(super) tries: u32,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+impl Work {
+    pub(in crate::store) fn is_empty(&self) -> bool {
+        self.statements.is_empty() && self.conditions.is_empty() && self.messages.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let statements = self.statements.iter().map(Statement::bytes);
+        statements.sum::<usize>() + self.messages.bytes()
+    }
+
+    /// Where its messages go.
+    pub(in crate::store) fn routed(&self, routes: &Routes) -> Vec<Option<Legs>> {
+        let parcels = self.messages.for_queues().iter();
+        parcels.map(|parcel| routes.legs(&parcel.to, &parcel.envelope)).collect()
+    }
+
+    /// Whether its messages can be written without asking anything of their queues.
+    pub(super) fn is_plain(&self, routed: &[Option<Legs>]) -> bool {
+        let plan = Plan::of(self.messages.for_queues(), routed);
+        let is_in = |placed: &Option<_>| matches!(placed, Some(crate::send::Placed::In(_)));
+        matches!(&plan.steps[..], [] | [Step::Put(_)]) && plan.placed.iter().all(is_in)
+    }
+
+    /// The events that no queue has subscribed to.
+    pub(in crate::store) fn unrouted(&self, routed: &[Option<Legs>]) -> BTreeSet<String> {
+        let parcels = self.messages.for_queues().iter().zip(routed);
+        let unrouted = parcels.filter(|(_, legs)| legs.as_ref().is_some_and(Vec::is_empty));
+        unrouted.map(|(parcel, _)| parcel.to.to_string()).collect()
+    }
+}
+
+impl Waiting {
+    pub(super) fn ended(self, ended: Result<Committed, CommitError>) {
+        self.answer(Reply::Ended(ended));
+    }
+
+    /// Gives it back to whoever waits for it.
+    pub(super) fn alone(self) {
+        let Self { work, reply, .. } = self;
+        // Whoever asked may have gone: then nothing of it is in.
+        let _ = reply.send(Reply::Alone(work));
+    }
+
+    fn answer(self, reply: Reply) {
+        // Whoever asked may have gone; then nobody wants the answer.
+        let _ = self.reply.send(reply);
+    }
+}

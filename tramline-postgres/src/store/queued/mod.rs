@@ -1,0 +1,14 @@
+//! Statements that wait for the end of their unit of work.
+
+mod parameter;
+mod parameters;
+mod permitted;
+mod prepared;
+mod running;
+mod statement;
+
+pub use parameter::Parameter;
+pub use parameters::Parameters;
+pub(super) use prepared::{Prepared, Preparing};
+pub(super) use running::{run_all, statement_failed};
+pub(super) use statement::Statement;

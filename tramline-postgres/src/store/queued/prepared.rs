@@ -1,0 +1,97 @@
+//! Statements as one connection has prepared them.
+
+use super::parameter::INFERRED;
+use super::statement::Shape;
+use crate::link::Connected;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use tokio_postgres::types::{Kind, Type};
+
+/// The statements that were prepared on the connection that is used now.
+#[derive(Default)]
+pub(in crate::store) struct Prepared {
+    connected: Weak<Connected>,
+    statements: HashMap<Shape, Entry>,
+    used: u64,
+}
+
+struct Entry {
+    statement: tokio_postgres::Statement,
+    /// The greater, the later.
+    last_used: u64,
+}
+
+/// How many are kept; the one that was not used for the longest time goes first.
+const KEPT_MAX: usize = 200;
+
+/// Why a statement is not prepared.
+pub(in crate::store) enum Preparing {
+    Failed(tokio_postgres::Error),
+    /// It takes so many parameters, and not as many as there are.
+    Takes(usize),
+}
+
+impl Prepared {
+    /// The statement, prepared now if it is not yet, outside of any transaction.
+    pub(in crate::store) async fn get(
+        &mut self,
+        connected: &Arc<Connected>,
+        begin: &str,
+        shape: &Shape,
+    ) -> Result<tokio_postgres::Statement, Preparing> {
+        let here = Arc::downgrade(connected);
+        if !self.connected.ptr_eq(&here) {
+            *self = Self { connected: here, ..Self::default() };
+        }
+        self.used += 1;
+        if let Some(entry) = self.statements.get_mut(shape) {
+            entry.last_used = self.used;
+            return Ok(entry.statement.clone());
+        }
+        let statement = prepare(connected, begin, shape).await.map_err(Preparing::Failed)?;
+        let takes = statement.params().len();
+        if takes != shape.oids.len() {
+            return Err(Preparing::Takes(takes));
+        }
+        self.make_room();
+        let entry = Entry { statement: statement.clone(), last_used: self.used };
+        self.statements.insert(shape.clone(), entry);
+        Ok(statement)
+    }
+
+    /// The server knows it no more, or what it reads has changed.
+    pub(in crate::store) fn forget(&mut self, shape: &Shape) {
+        self.statements.remove(shape);
+    }
+
+    fn make_room(&mut self) {
+        if self.statements.len() >= KEPT_MAX {
+            let oldest = self.statements.iter().min_by_key(|(_, entry)| entry.last_used);
+            if let Some(oldest) = oldest.map(|(shape, _)| shape.clone()) {
+                self.statements.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// In a transaction of its own, for its limits: to prepare a statement, its tables are locked.
+async fn prepare(
+    connected: &Connected,
+    begin: &str,
+    shape: &Shape,
+) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
+    let types: Vec<Type> = shape.oids.iter().map(|oid| server_type(*oid)).collect();
+    let client = connected.client();
+    client.batch_execute(begin).await?;
+    let prepared = client.prepare_typed(&shape.sql, &types).await;
+    client.batch_execute("COMMIT").await?;
+    prepared
+}
+
+fn server_type(oid: u32) -> Type {
+    match oid {
+        INFERRED => Type::UNKNOWN,
+        oid => Type::from_oid(oid)
+            .unwrap_or_else(|| Type::new(oid.to_string(), oid, Kind::Simple, String::new())),
+    }
+}
