@@ -23,7 +23,11 @@ pub(crate) fn run(workspace: &Workspace) -> Outcome {
 }
 
 /// The server that an example needs.
-const NEEDS: &[(&str, &str)] = &[("6-rabbitmq", "rabbitmq"), ("7-existing-topology", "rabbitmq")];
+const NEEDS: &[(&str, &str)] = &[
+    ("6-rabbitmq", "rabbitmq"),
+    ("7-existing-topology", "rabbitmq"),
+    ("9-outbox-postgres", "postgres"),
+];
 
 fn run_all(names: &[String], programs: &[Program], workspace: &Workspace) -> Outcome {
     let mut counts = Counts::default();
