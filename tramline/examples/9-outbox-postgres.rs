@@ -62,7 +62,7 @@ async fn report(paid: OrderPaid, State(done): State<mpsc::Sender<i64>>) -> Resul
 async fn main() -> Result<(), Failure> {
     let url = std::env::var("TRAMLINE_POSTGRES_URL");
     let url = url.unwrap_or_else(|_| "postgres://localhost/postgres".to_owned());
-    let (done, mut paid) = mpsc::channel(16);
+    let (done, mut paid) = mpsc::channel::<i64>(16);
     let store = Postgres::connect(&url).await?;
     sqlx::raw_sql(
         "CREATE TABLE IF NOT EXISTS example9_orders
