@@ -30,13 +30,6 @@ impl Gateway {
     }
 }
 
-/// How many of the attempts before this one the gateway has refused. All others failed for another
-/// reason.
-pub(crate) fn refusals(order: &Order, attempt: Attempt) -> u32 {
-    let is_troubled = order.order_id % TROUBLED_EVERY == 0;
-    if is_troubled { TROUBLED_ATTEMPTS.min(attempt.0.saturating_sub(1)) } else { 0 }
-}
-
 /// The gateway does not answer; it may soon.
 #[derive(Debug)]
 pub(crate) struct GatewayDown;

@@ -9,21 +9,11 @@ use tramline::{Attempt, Failure, Tx};
 
 /// A store with the business tables. Each function writes on the handler's transaction.
 pub(crate) trait Tables: Store + Clone + Sized {
-    /// How many handlers of an endpoint are worth running at once.
-    const CONCURRENCY: usize;
-
     /// Enters that `order` was charged, and publishes that it is paid.
-    fn enter_charge(
-        tx: &mut Tx<Self>,
-        order: Order,
-        attempt: Attempt,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn enter_charge(tx: &mut Tx<Self>, order: Order, attempt: Attempt) -> Result<(), Failure>;
 
     /// Takes `units` from the stock.
-    fn take_from_stock(
-        tx: &mut Tx<Self>,
-        units: i64,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn take_from_stock(tx: &mut Tx<Self>, units: i64) -> Result<(), Failure>;
 
     /// Puts a mail into the outgoing tray, with the time at which it got there.
     fn send_mail(
@@ -31,17 +21,11 @@ pub(crate) trait Tables: Store + Clone + Sized {
         order_id: i64,
         text: String,
         clock: SharedClock,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    ) -> Result<(), Failure>;
 
     /// Adds takings to those of their months.
-    fn add_to_months(
-        tx: &mut Tx<Self>,
-        months: BTreeMap<String, Takings>,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn add_to_months(tx: &mut Tx<Self>, months: BTreeMap<String, Takings>) -> Result<(), Failure>;
 
     /// Remembers who placed `order`.
-    fn remember_vip(
-        tx: &mut Tx<Self>,
-        order: Order,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn remember_vip(tx: &mut Tx<Self>, order: Order) -> Result<(), Failure>;
 }

@@ -16,7 +16,7 @@ const BATCH_WAIT: Duration = Duration::from_millis(20);
 const BATCHES: usize = 4;
 
 pub(super) fn endpoint<S: Tables>() -> Endpoint {
-    light::<S>(ANALYTICS)
+    light(ANALYTICS)
         .subscribe::<OrderPaid>()
         .batch(BATCH_MAX, BATCH_WAIT)
         .concurrency(BATCHES)
@@ -25,7 +25,7 @@ pub(super) fn endpoint<S: Tables>() -> Endpoint {
 
 async fn count<S: Tables>(items: Vec<Item<OrderPaid>>, mut tx: Tx<S>) -> Result<(), Failure> {
     let months = by_month(items.iter().map(|item| &item.message.0));
-    S::add_to_months(&mut tx, months).await
+    S::add_to_months(&mut tx, months)
 }
 
 /// The takings of each month, by its name such as `1997-01`.

@@ -8,7 +8,7 @@ use crate::order::Order;
 use tramline::{Endpoint, Failure, State, Tx};
 
 pub(super) fn endpoint<S: Tables>() -> Endpoint {
-    light::<S>(EMAIL).subscribe::<OrderPaid>().handle(confirm::<S>)
+    light(EMAIL).subscribe::<OrderPaid>().handle(confirm::<S>)
 }
 
 async fn confirm<S: Tables>(
@@ -16,7 +16,7 @@ async fn confirm<S: Tables>(
     State(clock): State<SharedClock>,
     mut tx: Tx<S>,
 ) -> Result<(), Failure> {
-    S::send_mail(&mut tx, order.order_id, text(&order), clock).await
+    S::send_mail(&mut tx, order.order_id, text(&order), clock)
 }
 
 /// The mail as the customer reads it.

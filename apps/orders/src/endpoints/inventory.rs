@@ -6,9 +6,9 @@ use crate::messages::OrderPlaced;
 use tramline::{Endpoint, Failure, Tx};
 
 pub(super) fn endpoint<S: Tables>() -> Endpoint {
-    light::<S>(INVENTORY).subscribe::<OrderPlaced>().handle(pick::<S>)
+    light(INVENTORY).subscribe::<OrderPlaced>().handle(pick::<S>)
 }
 
 async fn pick<S: Tables>(OrderPlaced(order): OrderPlaced, mut tx: Tx<S>) -> Result<(), Failure> {
-    S::take_from_stock(&mut tx, order.units).await
+    S::take_from_stock(&mut tx, order.units)
 }

@@ -1,6 +1,5 @@
 //! What the endpoints have in common: their names, and how they work.
 
-use crate::database::Tables;
 use std::time::Duration;
 use tramline::{Endpoint, Retry};
 
@@ -16,12 +15,14 @@ pub(crate) const ON_PLACED: [&str; 3] = [PAYMENT, INVENTORY, VIP];
 pub(crate) const ON_PAID: [&str; 2] = [EMAIL, ANALYTICS];
 
 /// An endpoint as all of ours are: its handlers are light.
-pub(super) fn light<S: Tables>(name: &str) -> Endpoint {
+pub(super) fn light(name: &str) -> Endpoint {
+    /// They wait for commits that they share.
+    const CONCURRENCY: usize = 256;
     const PREFETCH: u32 = 512;
     const PAUSE_FIRST: Duration = Duration::from_millis(20);
     Endpoint::new(name)
         .transactional()
-        .concurrency(S::CONCURRENCY)
+        .concurrency(CONCURRENCY)
         .prefetch(PREFETCH)
         .retry(Retry::exponential(PAUSE_FIRST).runs(5).jitter())
 }

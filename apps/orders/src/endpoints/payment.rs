@@ -7,7 +7,7 @@ use crate::messages::OrderPlaced;
 use tramline::{Attempt, Endpoint, Failure, State, Tx};
 
 pub(super) fn endpoint<S: Tables>() -> Endpoint {
-    light::<S>(PAYMENT).subscribe::<OrderPlaced>().handle(charge::<S>)
+    light(PAYMENT).subscribe::<OrderPlaced>().handle(charge::<S>)
 }
 
 /// The gateway first: only what it has charged goes into the ledger.
@@ -18,5 +18,5 @@ async fn charge<S: Tables>(
     mut tx: Tx<S>,
 ) -> Result<(), Failure> {
     gateway.charge(&order, attempt).await?;
-    S::enter_charge(&mut tx, order, attempt).await
+    S::enter_charge(&mut tx, order, attempt)
 }

@@ -7,12 +7,12 @@ use tramline::{Endpoint, Failure, Filter, Tx};
 
 pub(super) fn endpoint<S: Tables>() -> Endpoint {
     let large = Filter::sql("total > 1000");
-    light::<S>(VIP).subscribe_where::<OrderPlaced>(large).handle(remember::<S>)
+    light(VIP).subscribe_where::<OrderPlaced>(large).handle(remember::<S>)
 }
 
 async fn remember<S: Tables>(
     OrderPlaced(order): OrderPlaced,
     mut tx: Tx<S>,
 ) -> Result<(), Failure> {
-    S::remember_vip(&mut tx, order).await
+    S::remember_vip(&mut tx, order)
 }

@@ -22,7 +22,7 @@ const EFFECTS: &str = "SELECT
   FROM
     (SELECT count(*) AS charges, count(DISTINCT order_id) AS orders_charged,
         coalesce(sum(cents), 0)::bigint AS cents,
-        coalesce(sum(refusals), 0)::bigint AS failed_attempts
+        coalesce(sum(attempt - 1), 0)::bigint AS failed_attempts
      FROM shop.ledger) AS ledger,
     (SELECT coalesce(sum(orders), 0)::bigint AS orders, coalesce(sum(cents), 0)::bigint AS cents
      FROM shop.takings) AS takings";

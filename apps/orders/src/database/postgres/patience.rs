@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use tramline::postgres::sqlx;
 
 /// How long a server may be away.
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
-pub(super) const PAUSE: Duration = Duration::from_millis(200);
+const LIMIT: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Asks until the server answers. An answer may have been lost on the way, so what is asked twice must
 /// do no harm.

@@ -25,9 +25,7 @@ const STATEMENTS: &str = "
         id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
         order_id bigint NOT NULL,
         cents bigint NOT NULL,
-        attempt bigint NOT NULL,
-        -- Of the attempts before: how many the gateway refused. The others met a server that was away.
-        refusals bigint NOT NULL
+        attempt bigint NOT NULL
     );
     CREATE INDEX IF NOT EXISTS ledger_by_order ON shop.ledger (order_id);
     -- What was taken from the stock.

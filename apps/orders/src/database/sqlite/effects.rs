@@ -10,13 +10,7 @@ use tramline::{Attempt, Failure, Sqlite, Tx};
 
 /// Each function queues its statements. Each handler waits for its commit, and many share one.
 impl Tables for Sqlite {
-    const CONCURRENCY: usize = 256;
-
-    async fn enter_charge(
-        tx: &mut Tx<Self>,
-        order: Order,
-        attempt: Attempt,
-    ) -> Result<(), Failure> {
+    fn enter_charge(tx: &mut Tx<Self>, order: Order, attempt: Attempt) -> Result<(), Failure> {
         tx.write(move |db| {
             db.execute(
                 "INSERT INTO ledger (order_id, cents, attempt) VALUES (?1, ?2, ?3)",
@@ -26,7 +20,7 @@ impl Tables for Sqlite {
         })
     }
 
-    async fn take_from_stock(tx: &mut Tx<Self>, units: i64) -> Result<(), Failure> {
+    fn take_from_stock(tx: &mut Tx<Self>, units: i64) -> Result<(), Failure> {
         // One row for all: this database has one writer at a time in any case.
         tx.write(move |db| {
             db.execute("UPDATE stock SET units_left = units_left - ?1 WHERE item = 'cd'", [units])?;
@@ -34,7 +28,7 @@ impl Tables for Sqlite {
         })
     }
 
-    async fn send_mail(
+    fn send_mail(
         tx: &mut Tx<Self>,
         order_id: i64,
         text: String,
@@ -49,10 +43,7 @@ impl Tables for Sqlite {
         })
     }
 
-    async fn add_to_months(
-        tx: &mut Tx<Self>,
-        months: BTreeMap<String, Takings>,
-    ) -> Result<(), Failure> {
+    fn add_to_months(tx: &mut Tx<Self>, months: BTreeMap<String, Takings>) -> Result<(), Failure> {
         tx.write(move |db| {
             for (month, takings) in &months {
                 db.execute(
@@ -66,7 +57,7 @@ impl Tables for Sqlite {
         })
     }
 
-    async fn remember_vip(tx: &mut Tx<Self>, order: Order) -> Result<(), Failure> {
+    fn remember_vip(tx: &mut Tx<Self>, order: Order) -> Result<(), Failure> {
         tx.write(move |db| {
             db.execute(
                 "INSERT INTO vip (order_id, user_id, cents) VALUES (?1, ?2, ?3)",
