@@ -103,9 +103,11 @@ END
 $$;
 
 -- Whether this is the database with this identity.
-CREATE FUNCTION tramline.is_here(p_database text) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT p_database = (SELECT oid FROM pg_database WHERE datname = current_database())::text
-        || '/' || (SELECT database FROM tramline.schema)::text
+CREATE FUNCTION tramline.is_here(p_database text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN p_database = (SELECT oid FROM pg_database WHERE datname = current_database())::text
+        || '/' || (SELECT database FROM tramline.schema)::text;
+END
 $$;
 
 -- For whoever writes in a transaction that the bus does not end: its id, to ask later what became of it;

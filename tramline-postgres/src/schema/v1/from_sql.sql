@@ -18,7 +18,8 @@ CREATE FUNCTION tramline.envelope(
 ) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT json_strip_nulls(json_build_object(
         'id', p_id, 'name', p_name, 'content_type', 'application/json', 'sent_at', p_now,
-        'key', p_key, 'idempotency_key', p_idempotency_key, 'expires_at', p_expires_at, 'priority', p_priority, 'headers', tramline.headers(p_headers),
+        'key', p_key, 'idempotency_key', p_idempotency_key, 'expires_at', p_expires_at, 'priority', p_priority, 'headers',
+        CASE WHEN p_headers IS NOT NULL THEN tramline.headers(p_headers) END,
         'via', CASE WHEN p_topic IS NOT NULL THEN
             json_build_object('topic', p_topic, 'subject', p_subject) END))::text
 $$;

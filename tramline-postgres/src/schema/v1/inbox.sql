@@ -41,23 +41,27 @@ $$;
 -- What the inbox knows of a message, in the words of `admit`.
 CREATE FUNCTION tramline.known(
     p_endpoint text, p_message text, p_key text, p_id text, p_hash bigint, p_keyed boolean
-) RETURNS int LANGUAGE sql STABLE AS $$
-    SELECT coalesce((
+) RETURNS int LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN coalesce((
         SELECT CASE WHEN NOT p_keyed OR message_id = p_id OR body_hash = p_hash THEN 1 ELSE 2 END
         FROM tramline.inbox WHERE endpoint = p_endpoint AND message = tramline.short(p_message)
-            AND key = tramline.short(p_key)), 0)
+            AND key = tramline.short(p_key)), 0);
+END
 $$;
 
 -- The same of many.
 CREATE FUNCTION tramline.known_all(
     p_endpoints text[], p_messages text[], p_keys text[], p_ids text[], p_hashes bigint[],
     p_keyed boolean[]
-) RETURNS int[] LANGUAGE sql STABLE AS $$
-    SELECT ARRAY(
+) RETURNS int[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN ARRAY(
         SELECT tramline.known(endpoint, message, key, id, body_hash, keyed)
         FROM unnest(p_endpoints, p_messages, p_keys, p_ids, p_hashes, p_keyed) WITH ORDINALITY
             AS s(endpoint, message, key, id, body_hash, keyed, nth)
-        ORDER BY nth)
+        ORDER BY nth);
+END
 $$;
 
 -- Forgets the oldest rows of an endpoint, as far as they are older than `p_before`. What others are

@@ -3,19 +3,23 @@
 -- Appends messages to the outbox. What has a due time stands aside until then, and holds up nothing.
 CREATE FUNCTION tramline.append(
     p_keys text[], p_dues bigint[], p_destinations text[], p_envelopes text[], p_bodies bytea[]
-) RETURNS void LANGUAGE sql VOLATILE AS $$
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO tramline.outbox (key, hold_until, destination, envelope, body)
     SELECT n.key, 0, n.destination, n.envelope, n.body
     FROM unnest(p_keys, p_dues, p_destinations, p_envelopes, p_bodies)
         AS n(key, due, destination, envelope, body)
     WHERE n.due IS NULL;
-    INSERT INTO tramline.outbox_delayed
-        (id, key, hold_until, attempts, tried, destination, envelope, body)
-    SELECT nextval(pg_get_serial_sequence('tramline.outbox', 'id')), n.key, n.due, 0, false,
-        n.destination, n.envelope, n.body
-    FROM unnest(p_keys, p_dues, p_destinations, p_envelopes, p_bodies)
-        AS n(key, due, destination, envelope, body)
-    WHERE n.due IS NOT NULL
+    IF EXISTS (SELECT FROM unnest(p_dues) AS due WHERE due IS NOT NULL) THEN
+        INSERT INTO tramline.outbox_delayed
+            (id, key, hold_until, attempts, tried, destination, envelope, body)
+        SELECT nextval(pg_get_serial_sequence('tramline.outbox', 'id')), n.key, n.due, 0, false,
+            n.destination, n.envelope, n.body
+        FROM unnest(p_keys, p_dues, p_destinations, p_envelopes, p_bodies)
+            AS n(key, due, destination, envelope, body)
+        WHERE n.due IS NOT NULL;
+    END IF;
+END
 $$;
 
 -- Takes rows that are due, in their order, for one relay. A row that is at work or that failed holds
@@ -93,10 +97,12 @@ END
 $$;
 
 -- Rows leave the sight of claims.
-CREATE FUNCTION tramline.set_aside(p_ids bigint[]) RETURNS void LANGUAGE sql VOLATILE AS $$
+CREATE FUNCTION tramline.set_aside(p_ids bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     WITH gone AS (DELETE FROM tramline.outbox WHERE id = ANY (p_ids) RETURNING *)
     INSERT INTO tramline.outbox_aside
-    SELECT id, key, hold_until, attempts, tried, error, destination, envelope, body, false FROM gone
+    SELECT id, key, hold_until, attempts, tried, error, destination, envelope, body, false FROM gone;
+END
 $$;
 
 -- Of these rows, those that a relay still has; it has them no more. Its keys are free with the last
@@ -122,23 +128,36 @@ END
 $$;
 
 -- These were sent.
-CREATE FUNCTION tramline.sent(p_lease bigint, p_ids bigint[]) RETURNS void LANGUAGE sql VOLATILE AS $$
-    DELETE FROM tramline.outbox WHERE id = ANY ((SELECT tramline.leave_relay(p_lease, p_ids))::bigint[])
+CREATE FUNCTION tramline.sent(p_lease bigint, p_ids bigint[]) RETURNS void LANGUAGE plpgsql
+    SET enable_seqscan = off SET jit = off
+AS $$
+DECLARE
+    v_ids bigint[] := tramline.leave_relay(p_lease, p_ids);
+BEGIN
+    DELETE FROM tramline.outbox WHERE id = ANY (v_ids);
+END
 $$;
 
 -- This one failed: not before `p_until` again.
 CREATE FUNCTION tramline.postpone(p_lease bigint, p_id bigint, p_until bigint, p_error text)
-RETURNS void LANGUAGE sql VOLATILE AS $$
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_ids bigint[] := tramline.leave_relay(p_lease, ARRAY[p_id]);
+BEGIN
     UPDATE tramline.outbox SET hold_until = p_until, attempts = attempts + 1, tried = true,
         error = p_error
-    WHERE id = ANY ((SELECT tramline.leave_relay(p_lease, ARRAY[p_id]))::bigint[])
+    WHERE id = ANY (v_ids);
+END
 $$;
 
 -- These were not tried. Not before `p_until` again.
 CREATE FUNCTION tramline.return_to_outbox(p_lease bigint, p_ids bigint[], p_until bigint)
-RETURNS void LANGUAGE sql VOLATILE AS $$
-    UPDATE tramline.outbox SET hold_until = p_until, tried = true
-    WHERE id = ANY ((SELECT tramline.leave_relay(p_lease, p_ids))::bigint[])
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_ids bigint[] := tramline.leave_relay(p_lease, p_ids);
+BEGIN
+    UPDATE tramline.outbox SET hold_until = p_until, tried = true WHERE id = ANY (v_ids);
+END
 $$;
 
 -- This one waits for an operator.

@@ -29,7 +29,9 @@ BEGIN
     IF v_ordering = 0 THEN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
-    PERFORM tramline.promote(p_queue, v_ordering, v_now);
+    IF EXISTS (SELECT FROM tramline.delayed WHERE queue = p_queue AND due <= v_now) THEN
+        PERFORM tramline.promote(p_queue, v_ordering, v_now);
+    END IF;
     LOOP
         IF v_ordering > 0 THEN
             WHILE tramline.decide(p_queue) >= 2000 LOOP
@@ -112,9 +114,12 @@ END
 $$;
 
 -- In how many microseconds the next delayed message of a queue is due, if there is any.
-CREATE FUNCTION tramline.next_due(p_queue int, p_now bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $$
-    SELECT due - coalesce(p_now, tramline.clock())
-    FROM tramline.delayed WHERE queue = p_queue ORDER BY due LIMIT 1
+CREATE FUNCTION tramline.next_due(p_queue int, p_now bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (
+        SELECT due - coalesce(p_now, tramline.clock())
+        FROM tramline.delayed WHERE queue = p_queue ORDER BY due LIMIT 1);
+END
 $$;
 
 -- Delayed messages whose time has come can be taken, or line up: a retry comes back as the head of its
