@@ -8,33 +8,43 @@ CREATE FUNCTION tramline.admit(
 ) RETURNS int[] LANGUAGE plpgsql AS $$
 DECLARE
     v_now bigint := coalesce(p_now, tramline.clock());
-    v_answers int[] := '{}';
-    v_known int;
-    s record;
+    v_free boolean[];
+    v_new text[];
 BEGIN
-    FOR s IN
-        SELECT * FROM unnest(p_endpoints, p_messages, p_keys, p_ids, p_hashes, p_keyed)
-            AS s(endpoint, message, key, id, body_hash, keyed)
-    LOOP
-        -- Whoever has this lock has not committed yet. The row below would have to wait for him.
-        IF NOT pg_try_advisory_xact_lock(hashtextextended(
-            s.endpoint || E'\x01' || s.message || E'\x01' || s.key, 1953260905))
-        THEN
-            v_answers := v_answers || 3;
-            CONTINUE;
-        END IF;
-        v_known := tramline.known(s.endpoint, s.message, s.key, s.id, s.body_hash, s.keyed);
-        IF v_known = 0 THEN
-            INSERT INTO tramline.inbox VALUES (
-                s.endpoint, tramline.short(s.message), tramline.short(s.key), s.id, s.body_hash, v_now)
-            ON CONFLICT DO NOTHING;
-            IF NOT FOUND THEN
-                v_known := 3;
-            END IF;
-        END IF;
-        v_answers := v_answers || v_known;
-    END LOOP;
-    RETURN v_answers;
+    -- Whoever has one of these locks has not committed yet. The rows below would have to wait for him.
+    SELECT array_agg(pg_try_advisory_xact_lock(hashtextextended(
+        m.endpoint || E'\x01' || m.message || E'\x01' || m.key, 1953260905)) ORDER BY m.nth)
+    INTO v_free
+    FROM unnest(p_endpoints, p_messages, p_keys) WITH ORDINALITY AS m(endpoint, message, key, nth);
+    -- Of one that is there twice, the first is written.
+    WITH written AS (
+        INSERT INTO tramline.inbox
+        SELECT m.endpoint, tramline.short(m.message), tramline.short(m.key), m.id, m.body_hash, v_now
+        FROM unnest(p_endpoints, p_messages, p_keys, p_ids, p_hashes, v_free) WITH ORDINALITY
+            AS m(endpoint, message, key, id, body_hash, free, nth)
+        WHERE m.free ORDER BY m.nth
+        ON CONFLICT DO NOTHING
+        RETURNING endpoint || E'\x01' || message || E'\x01' || key AS name
+    )
+    SELECT coalesce(array_agg(name), '{}') INTO v_new FROM written;
+    IF cardinality(v_new) = cardinality(p_keys) THEN
+        RETURN array_fill(0, ARRAY[cardinality(p_keys)]);
+    END IF;
+    RETURN ARRAY(
+        SELECT CASE
+            WHEN NOT m.free THEN 3
+            WHEN m.name = ANY (v_new) AND row_number() OVER (PARTITION BY m.name ORDER BY m.nth) = 1 THEN 0
+            -- What is there, and not to be seen, has come a moment ago.
+            ELSE coalesce(nullif(
+                tramline.known(m.endpoint, m.message, m.key, m.id, m.body_hash, m.keyed), 0), 3)
+            END
+        FROM (
+            SELECT *, n.endpoint || E'\x01' || tramline.short(n.message) || E'\x01'
+                || tramline.short(n.key) AS name
+            FROM unnest(p_endpoints, p_messages, p_keys, p_ids, p_hashes, p_keyed, v_free)
+                WITH ORDINALITY AS n(endpoint, message, key, id, body_hash, keyed, free, nth)
+        ) AS m
+        ORDER BY m.nth);
 END
 $$;
 

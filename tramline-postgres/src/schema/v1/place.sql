@@ -6,7 +6,9 @@ CREATE FUNCTION tramline.clock() RETURNS bigint LANGUAGE sql VOLATILE AS $$
 $$;
 
 -- A text as an index can hold it.
-CREATE FUNCTION tramline.short(p_text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+-- Not called immutable, which `convert_to` is not: then each use would be a call of its own, and not a part of
+-- the statement that it stands in.
+CREATE FUNCTION tramline.short(p_text text) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN octet_length(p_text) <= 500 THEN p_text
         ELSE 'sha256 ' || encode(sha256(convert_to(p_text, 'UTF8')), 'hex') END
 $$;
