@@ -31,7 +31,9 @@ const BATCH_MAX: u32 = 500;
 /// For how long claimed rows are ours; longer than any send may take.
 const LEASE: Duration = Duration::from_secs(60);
 /// How often to look without being woken.
-const POLL: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_secs(5);
+/// How long a store that fails is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The least pause before a row that is due, and yet could not be claimed, is tried again.
 const POLL_MIN: Duration = Duration::from_millis(10);
 /// After how many failed sends a row waits for an operator.
@@ -191,7 +193,7 @@ impl Relay {
         tokio::select! {
             biased;
             () = self.stopping.begun() => {}
-            () = clock.sleep_until(clock.now().after(POLL)) => {}
+            () = clock.sleep_until(clock.now().after(PAUSE)) => {}
         }
     }
 }

@@ -93,7 +93,7 @@ $$;
 
 -- What a message of this key stands in line in.
 CREATE FUNCTION tramline.lane_of(p_ordering smallint, p_key text)
-RETURNS text LANGUAGE sql IMMUTABLE AS $$
+RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE p_ordering WHEN 1 THEN tramline.short(p_key) WHEN 2 THEN '' END
 $$;
 
