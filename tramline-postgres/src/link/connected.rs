@@ -90,7 +90,8 @@ impl Connected {
         Ok(statement)
     }
 
-    fn heeded(&self, error: tokio_postgres::Error) -> tokio_postgres::Error {
+    /// The error, after it was looked whether this connection is still good for anything.
+    pub(crate) fn heeded(&self, error: tokio_postgres::Error) -> tokio_postgres::Error {
         if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
             self.read_only.store(true, Ordering::Release);
         }

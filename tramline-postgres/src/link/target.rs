@@ -6,7 +6,7 @@ use super::url::Parts;
 use parking_lot::Mutex;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_postgres::Config;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tramline_core::{Error, ErrorKind, Result};
@@ -18,6 +18,9 @@ pub(crate) struct Target {
     pub(crate) tls: Tls,
     at: Mutex<At>,
 }
+
+/// How long a server may leave unacknowledged what it was sent, unless the URL says otherwise.
+const VANISHED: Duration = Duration::from_secs(15);
 
 /// The server to which the last connection was made.
 #[derive(Clone, Copy)]
@@ -67,6 +70,16 @@ impl Target {
         if count > 1 && !chooses {
             // Only one of them can be the primary, and a bus always writes.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        // A machine that vanishes says nothing: without these it would be waited for by the hour.
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(VANISHED);
+        }
+        if !rest.contains("keepalives") {
+            config
+                .keepalives_idle(VANISHED)
+                .keepalives_interval(VANISHED / 3)
+                .keepalives_retries(3);
         }
         let at = At { index: 0, since: None };
         Ok(Self { servers: each(&config, ssl), tls, at: Mutex::new(at) })

@@ -3,6 +3,7 @@
 use super::beat::Beat;
 use parking_lot::Mutex;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The session that holds a lock for as long as this process lives.
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 pub(crate) struct Announced {
     pub(crate) beat: Beat,
     shown: Mutex<Shown>,
+    cut: Notify,
 }
 
 #[derive(Default)]
@@ -21,15 +23,28 @@ struct Shown {
     lost: Option<Instant>,
 }
 
-/// Who was cut off a moment ago cannot tell the dead from those who were cut off with him and are still
+/// Who has come back a moment ago cannot tell the dead from those who were cut off with him and are still
 /// trying to come back.
 const DAZED: Duration = Duration::from_secs(15);
 
 impl Announced {
-    /// This session of the server holds the lock.
-    pub(crate) fn shows(&self, backend: i32) {
-        self.shown.lock().backend = Some(backend);
+    /// This session of the server holds the lock, as is known at `now`.
+    pub(crate) fn shows(&self, backend: i32, now: Instant) {
+        let mut shown = self.shown.lock();
+        shown.backend = Some(backend);
+        // Others may take longer to come back.
+        shown.lost = shown.lost.map(|_| now);
         self.beat.at_once();
+    }
+
+    /// The server has let go of the session, and nobody has told us: others see us as dead.
+    pub(crate) fn is_cut(&self) {
+        self.cut.notify_one();
+    }
+
+    /// Ends when that was found out. Cancel-safe.
+    pub(crate) async fn cut(&self) {
+        self.cut.notified().await;
     }
 
     /// There is none any more, as is found at `now`.
@@ -70,11 +85,11 @@ mod tests {
     fn who_was_cut_off_judges_nobody_for_a_while() {
         let (announced, now) = (Announced::default(), Instant::now());
         assert_eq!(announced.shown(now), (None, false));
-        announced.shows(7);
+        announced.shows(7, now);
         assert_eq!(announced.shown(now), (Some(7), true));
         announced.lost(now);
         assert_eq!(announced.shown(now), (None, false));
-        announced.shows(8);
+        announced.shows(8, now);
         assert_eq!(announced.shown(now), (Some(8), false));
         assert_eq!(announced.shown(now + DAZED), (Some(8), true));
     }

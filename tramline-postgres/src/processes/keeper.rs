@@ -76,7 +76,7 @@ async fn tend(core: &Arc<Core>) -> Result<bool> {
             return Err(core.explained(error).await);
         }
     };
-    if row.get::<_, i32>(6) > schema::NEWEST {
+    if row.get::<_, i32>(7) > schema::NEWEST {
         core.check_version(&connected).await?;
     }
     core.announced.written(backend.filter(|_| !tokens.is_empty() || !resting.is_empty()));
@@ -84,6 +84,9 @@ async fn tend(core: &Arc<Core>) -> Result<bool> {
     core.woken_by_commit(row.get::<_, Vec<i32>>(1));
     row.get::<_, Vec<i32>>(2).into_iter().for_each(|queue| core.hub.wake(queue.into()));
     core.hears_clock(row.get(5));
+    if row.get(6) {
+        core.announced.is_cut();
+    }
     // A claim whose answer was lost, or that could not be let go of wholly.
     for token in row.get::<_, Vec<i64>>(4) {
         if !core.leases.knows(token) {

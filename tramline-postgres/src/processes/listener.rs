@@ -55,10 +55,14 @@ pub(crate) async fn listen(core: Weak<Core>) {
         strong.sleepers.forget();
         strong.set_heard(is_heard);
         strong.hub.wake_all();
+        let announced = strong.announced.clone();
         drop(strong);
         let until = async {
             if is_heard {
-                connected.ended().await;
+                tokio::select! {
+                    () = connected.ended() => {}
+                    () = announced.cut() => line.hang_up(),
+                }
             } else {
                 tokio::time::sleep(AGAIN).await;
             }
@@ -85,7 +89,7 @@ pub(crate) async fn listen(core: Weak<Core>) {
 async fn announce(core: &Core, connected: &Connected) {
     const LOCK: &str = "SELECT pg_backend_pid(), pg_advisory_lock(-1953260910, pg_backend_pid())";
     match connected.query_one(LOCK, &[]).await {
-        Ok(row) => core.announced.shows(row.get(0)),
+        Ok(row) => core.announced.shows(row.get(0), Instant::now()),
         // The lease alone counts then, until the next connection.
         Err(error) => tracing::debug!(%error, "nothing shows others that this process lives"),
     }

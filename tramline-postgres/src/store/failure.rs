@@ -39,6 +39,7 @@ pub(super) fn is_lost(error: &sqlx::Error) -> bool {
 /// nothing about the statement.
 pub(super) fn is_away(error: &sqlx::Error) -> bool {
     match (said(error), error) {
+        (Some(_), _) if is_lost(error) => true,
         (Some(error), _) => is_the_servers(error.code()),
         (None, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
         (None, _) => false,
@@ -90,12 +91,12 @@ pub(super) fn of_statement(doing: String, error: &sqlx::Error) -> CommitError {
     }
 }
 
-/// Whether this state says that the server failed, and not what was asked of it.
+/// Whether this state says that the server failed, and not what was asked of it. Most of the classes that sound
+/// like it can come of a statement, too: of one without its parameters, of a table on a server elsewhere,
+/// of a sort that is too large.
 pub(super) fn is_the_servers(state: &str) -> bool {
-    // A server that is starting, stopping, or was promoted a moment ago.
-    matches!(state.get(..2), Some("08" | "53" | "58"))
-        || state.starts_with("57P")
-        || state == "25006"
+    // Its disk is full, it has too many clients, it is read-only, or it starts, stops or recovers.
+    matches!(state, "53100" | "53300" | "25006") || state.starts_with("57P")
 }
 
 /// An error of `COMMIT` itself. What is checked at the end of a transaction only is the handler's.

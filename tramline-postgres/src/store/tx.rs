@@ -41,7 +41,7 @@ pub struct PostgresTx {
     scope: Scope,
     opened: Option<Transaction>,
     queued: Vec<Statement>,
-    /// The transaction was lost in the middle of a queued statement.
+    /// Some queued statement has not run to its end.
     is_cut: bool,
     published: Vec<Outgoing>,
 }
@@ -89,8 +89,9 @@ impl PostgresTx {
         }
         self.is_cut = true;
         let ran = run_all(&self.queued, &mut transaction).await;
-        (self.is_cut, self.queued) = (false, Vec::new());
-        // One that has failed cannot commit any more: who goes on with it learns that at its end.
+        self.queued.clear();
+        // Without what has failed it must not commit, whatever the handler makes of the error.
+        self.is_cut = ran.is_err();
         let transaction = self.opened.insert(transaction);
         ran.map(|()| &mut **transaction).map_err(|error| error_of(&self.core, error))
     }
@@ -188,7 +189,7 @@ impl PostgresTx {
 /// The error of a handler that gave up what it cannot do without.
 fn cut(core: &Core) -> Error {
     let doing = format!("go on with a transaction in {}", core.target);
-    let why = "a call of `connection()` was dropped in the middle of a queued statement";
+    let why = "a queued statement has failed, or a call of `connection()` was dropped in the middle of one";
     Error::new(ErrorKind::Refused, doing).because(why)
 }
 

@@ -113,3 +113,16 @@ async fn nobody_is_thought_dead_who_has_not_shown_that_he_lives() {
         assert_eq!(column(&database, "SELECT count(*) FROM tramline.claim"), [left]);
     }
 }
+
+/// Its connection was dropped on the way, and nobody has told it.
+#[tokio::test]
+async fn who_is_not_shown_to_live_any_more_learns_it_and_is_not_thought_dead() {
+    let Some((database, _postgres)) = opened().await else { return };
+    for (session, cut) in [("NULL", "f"), ("-5", "t")] {
+        let cut_and_shown = format!(
+            "SELECT cut FROM tramline.tend(7, 'x', 30000000, NULL, '{{}}', '{{1}}', {session}, false);
+             SELECT coalesce(backend::text, 'none') FROM tramline.process WHERE id = 7"
+        );
+        assert_eq!(column(&database, &cut_and_shown), [cut, "none"], "{session}");
+    }
+}

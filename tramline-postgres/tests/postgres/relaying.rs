@@ -91,3 +91,29 @@ async fn a_message_from_sql_with_an_id_of_its_callers_is_looked_for_in_the_inbox
          FROM tramline.message ORDER BY place";
     assert_eq!(column(&database, flags), ["0", "1", "1order 7"]);
 }
+
+/// A queue of the broker is full, or a key has a row that fails.
+#[tokio::test]
+async fn what_waits_holds_up_nothing_but_its_key() {
+    let Some((database, postgres)) = opened().await else { return };
+    database.sql(
+        "SELECT tramline.publish('a.b', '{}') FROM generate_series(1, 20);
+         SELECT tramline.publish('a.b', '{}', key => 'k') FROM generate_series(1, 20)",
+    );
+    let rows = postgres.outbox().claim(21, LEASE, now()).await.unwrap();
+    let tokens: Vec<_> = rows.iter().map(|row| row.token).collect();
+    let later = now().after(Duration::from_secs(20));
+    postgres.outbox().give_back(&tokens, later).await.unwrap();
+    assert_eq!(
+        claimed(&postgres, now()).await,
+        [],
+        "all of them wait, or stand behind one that does"
+    );
+    let due = postgres.outbox().next_due().await.unwrap().unwrap();
+    assert!(due <= later && due.since(now()) > Duration::from_secs(5), "{due:?}");
+    database.sql("SELECT tramline.publish('a.c', '{}'), tramline.publish('a.c', '{}', key => 'l')");
+    let free = claimed(&postgres, now()).await;
+    let keys: Vec<_> = free.iter().map(|row| row.outgoing.envelope.key.as_deref()).collect();
+    assert_eq!(keys, [None, Some("l")]);
+    assert_eq!(claimed(&postgres, later.after(LEASE)).await.len(), 42, "in their order again");
+}

@@ -113,3 +113,21 @@ async fn a_value_that_the_server_does_not_take_fails_its_unit() {
     let refused = Parameter::new(vec![Mood("glad")]).unwrap_err();
     assert!(refused.is_permanent(), "{refused}");
 }
+
+/// `sqlx` remembers a statement by its text, whatever the types of its parameters.
+#[tokio::test]
+async fn one_text_may_be_called_with_several_types() {
+    let Some((database, _postgres)) = opened().await else { return };
+    let postgres = Postgres::options(database.url.as_str()).handlers_max(1).open().await.unwrap();
+    let sql = "INSERT INTO numbers VALUES ($1)";
+    run(&postgres, "DELETE FROM numbers WHERE n = $1", || encoded((0_i64,))).await;
+    for (n, parameters) in [(1, encoded((1_i64,))), (2, encoded((2_i32,))), (3, encoded((3_i16,)))]
+    {
+        let mut tx = begin(&postgres, Publishing::Queues).await;
+        tx.connection().await.unwrap();
+        tx.write(sql, parameters).unwrap();
+        let committed = within(postgres.commit(tx, Vec::new(), Vec::new())).await;
+        committed.unwrap_or_else(|error| panic!("{n}: {error}"));
+    }
+    assert_eq!(column(&database, "SELECT n FROM numbers ORDER BY n"), ["1", "2", "3"]);
+}

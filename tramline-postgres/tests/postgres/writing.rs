@@ -5,6 +5,7 @@ use crate::kit::{
     put, within,
 };
 use futures_util::future::join_all;
+use tramline_core::Failure;
 use tramline_core::compose::Publishing;
 use tramline_core::store::{CommitError, Committed, Condition, Refusal, Store};
 use tramline_core::topology::QueueSpec;
@@ -211,12 +212,12 @@ async fn a_handler_that_overlooks_a_queued_statement_that_failed_or_was_cut_shor
     let error = tx.connection().await.unwrap_err().to_string();
     assert!(error.contains("SELECT 1 / $1") && error.contains("division by zero"), "{error}");
     let (text, _) = failure(commit(&postgres, tx, vec![ack.clone()]).await);
-    assert!(text.contains("a statement of its transaction had failed"), "{text}");
+    assert!(text.contains("a queued statement has failed"), "{text}");
 
     let mut tx = queueing(&postgres, 1).await;
     put(&mut tx, 2).await;
     tx.write("SELECT pg_sleep(60)", ()).unwrap();
-    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '% SELECT pg_sleep(60)'
          AND state = 'active' AND datname = current_database()";
     tokio::select! {
         connection = tx.connection() => panic!("{connection:?}"),
@@ -373,4 +374,47 @@ async fn end_at_last(postgres: &Postgres, n: i64) {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// As after a failover, where the former primary is still there.
+#[tokio::test]
+async fn a_connection_to_a_server_that_was_read_only_is_not_kept() {
+    const ALTER: &str =
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only
+        = on', current_database()); END $$";
+    const RESET: &str = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET
+        default_transaction_read_only', current_database()); END $$";
+    let Some((database, postgres)) = opened().await else { return };
+    database.sql(ALTER);
+    // Who connects now may only read, for as long as the connection lasts.
+    database.cut_all();
+    let mut ended = Ok(Committed::Done);
+    while !matches!(&ended, Err(CommitError::Store(error)) if error.to_string().contains("25006")) {
+        ended = commit(&postgres, queueing(&postgres, 1).await, Vec::new()).await;
+    }
+    let mut operator = postgres.pool().acquire().await.unwrap();
+    for sql in ["SET default_transaction_read_only = off", RESET] {
+        sqlx::query(sql).execute(&mut *operator).await.unwrap();
+    }
+    within(async {
+        while commit(&postgres, queueing(&postgres, 2).await, Vec::new()).await.is_err() {}
+    })
+    .await;
+    assert_eq!(numbers(&database), ["2"]);
+}
+
+#[tokio::test]
+async fn only_a_server_that_is_away_excuses_a_handler() {
+    let Some((database, postgres)) = opened().await else { return };
+    for (sql, state) in [("SELECT $1::int", "08P01"), ("SELECT 1/0", "22012")] {
+        let mut tx = begin(&postgres, Publishing::Queues).await;
+        let ran = sqlx::query(sql).execute(tx.connection().await.unwrap()).await;
+        let failure = Failure::retryable(ran.unwrap_err());
+        assert!(failure.to_string().len() > 1 && !postgres.is_away(&failure), "{state}: {failure}");
+    }
+    let mut tx = begin(&postgres, Publishing::Queues).await;
+    tx.connection().await.unwrap();
+    database.cut_all();
+    let cut = sqlx::query("SELECT 1").execute(tx.connection().await.unwrap()).await;
+    assert!(postgres.is_away(&Failure::retryable(cut.unwrap_err())));
 }

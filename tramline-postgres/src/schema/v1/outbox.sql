@@ -24,7 +24,7 @@ $$;
 
 -- Takes rows that are due, in their order, for one relay. A row that is at work or that failed holds
 -- back the others of its key; one that only waits for its due time does not. What stands behind a
--- parked row is set aside. Relays take turns, and look no further than 50,000 rows.
+-- parked row is set aside. Relays take turns.
 CREATE FUNCTION tramline.claim_outbox(
     p_lease bigint, p_limit int, p_bytes_max bigint, p_for bigint, p_now bigint
 ) RETURNS SETOF tramline.outbox LANGUAGE plpgsql
@@ -35,7 +35,7 @@ DECLARE
     v_ids bigint[];
     v_busy_ids bigint[];
     v_busy_keys text[];
-    v_waiting_keys text[] := '{}';
+    v_waiting_keys text[];
     v_has_aside boolean;
     v_bytes bigint := 0;
     v_free bigint[] := '{}';
@@ -57,15 +57,16 @@ BEGIN
     SELECT ARRAY(SELECT unnest(ids) FROM tramline.relay),
         ARRAY(SELECT DISTINCT unnest(keys) FROM tramline.relay)
     INTO v_busy_ids, v_busy_keys;
+    -- After that: what was given back meanwhile is busy, or waits, or both.
+    v_waiting_keys := tramline.waiting_keys(v_now);
     v_has_aside := EXISTS (SELECT FROM tramline.outbox_aside WHERE key IS NOT NULL);
     FOR r IN
-        SELECT o.id, o.key, o.hold_until, o.tried, octet_length(o.body) AS size
+        SELECT o.id, o.key, octet_length(o.body) AS size
         FROM tramline.outbox o
-        WHERE NOT o.id IN (SELECT unnest(v_busy_ids))
-            AND (o.key IS NULL OR NOT o.key IN (SELECT unnest(v_busy_keys)))
-        ORDER BY o.id LIMIT 50000
+        WHERE o.hold_until <= v_now AND NOT o.id IN (SELECT unnest(v_busy_ids))
+            AND (o.key IS NULL OR NOT o.key IN (SELECT unnest(v_busy_keys || v_waiting_keys)))
+        ORDER BY o.id
     LOOP
-        CONTINUE WHEN r.key = ANY (v_waiting_keys);
         IF v_has_aside AND r.key IS NOT NULL AND EXISTS (
             SELECT FROM tramline.outbox_aside a
             WHERE hashtextextended(a.key, 0) = hashtextextended(r.key, 0) AND a.key = r.key
@@ -73,15 +74,13 @@ BEGIN
         THEN
             v_stuck := v_stuck || r.id;
             EXIT WHEN cardinality(v_stuck) >= 1000;
-        ELSIF r.hold_until <= v_now THEN
+        ELSE
             v_free := v_free || r.id;
             IF r.key IS NOT NULL THEN
                 v_free_keys := v_free_keys || r.key;
             END IF;
             v_bytes := v_bytes + r.size;
             EXIT WHEN cardinality(v_free) >= p_limit OR v_bytes >= p_bytes_max;
-        ELSIF r.tried AND r.key IS NOT NULL THEN
-            v_waiting_keys := v_waiting_keys || r.key;
         END IF;
     END LOOP;
     IF cardinality(v_stuck) > 0 THEN
@@ -93,6 +92,15 @@ BEGIN
     INSERT INTO tramline.relay VALUES (
         p_lease, v_now + p_for, v_free, ARRAY(SELECT DISTINCT unnest(v_free_keys)));
     RETURN QUERY SELECT * FROM tramline.outbox o WHERE o.id = ANY (v_free) ORDER BY o.id;
+END
+$$;
+
+-- The keys of rows that failed and are not to be tried yet.
+CREATE FUNCTION tramline.waiting_keys(p_now bigint) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT DISTINCT key FROM tramline.outbox
+        WHERE tried AND hold_until > p_now AND key IS NOT NULL);
 END
 $$;
 
@@ -217,37 +225,26 @@ $$;
 
 -- When, at the earliest, a row can be claimed that waits for nothing but its time or for a relay's lease, if there
 -- is any.
-CREATE FUNCTION tramline.outbox_next_due(p_now bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+CREATE FUNCTION tramline.outbox_next_due(p_now bigint) RETURNS bigint LANGUAGE plpgsql STABLE
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
 DECLARE
-    v_waiting_keys text[] := '{}';
-    v_earliest bigint := (SELECT min(hold_until) FROM tramline.outbox_delayed);
     v_busy_ids bigint[];
     v_busy_keys text[];
-    v_has_aside boolean;
-    r record;
+    v_waiting_keys text[] := tramline.waiting_keys(p_now);
+    v_is_now boolean;
 BEGIN
-    SELECT least(v_earliest, min(until)) INTO v_earliest FROM tramline.relay;
-    -- At one moment: what is given back in between is in both, or in neither.
     SELECT ARRAY(SELECT unnest(ids) FROM tramline.relay),
         ARRAY(SELECT DISTINCT unnest(keys) FROM tramline.relay)
     INTO v_busy_ids, v_busy_keys;
-    v_has_aside := EXISTS (SELECT FROM tramline.outbox_aside WHERE key IS NOT NULL);
-    FOR r IN
-        SELECT o.id, o.key, o.tried, o.hold_until FROM tramline.outbox o
-        WHERE NOT o.id IN (SELECT unnest(v_busy_ids))
-            AND (o.key IS NULL OR NOT o.key IN (SELECT unnest(v_busy_keys)))
-        ORDER BY o.id LIMIT 50000
-    LOOP
-        CONTINUE WHEN r.key = ANY (v_waiting_keys) OR v_has_aside AND r.key IS NOT NULL AND EXISTS (
-            SELECT FROM tramline.outbox_aside a
-            WHERE hashtextextended(a.key, 0) = hashtextextended(r.key, 0) AND a.key = r.key
-                AND a.id < r.id);
-        v_earliest := least(v_earliest, r.hold_until);
-        EXIT WHEN r.hold_until <= p_now;
-        IF r.tried AND r.key IS NOT NULL THEN
-            v_waiting_keys := v_waiting_keys || r.key;
-        END IF;
-    END LOOP;
-    RETURN v_earliest;
+    v_is_now := EXISTS (
+        SELECT FROM tramline.outbox o
+        WHERE o.hold_until <= p_now AND NOT o.id IN (SELECT unnest(v_busy_ids))
+            AND (o.key IS NULL OR NOT o.key IN (SELECT unnest(v_busy_keys || v_waiting_keys))));
+    RETURN least(
+        CASE WHEN v_is_now THEN p_now END,
+        (SELECT min(hold_until) FROM tramline.outbox WHERE tried AND hold_until > p_now),
+        (SELECT min(hold_until) FROM tramline.outbox_delayed),
+        (SELECT min(until) FROM tramline.relay));
 END
 $$;

@@ -18,12 +18,12 @@ $$;
 -- the dead held, of whom it judges if it may. Answers which of its claims are no more, the queues that have
 -- more now, those of `p_resting` in which there may be something to take although nobody has said so,
 -- whether others hold something and can be seen to die, the claims of its own that it has not named, and the
--- server's time.
+-- server's time, and whether the session that it names is no more: then nothing shows that it lives.
 CREATE FUNCTION tramline.tend(
     p_process bigint, p_label text, p_lease bigint, p_now bigint, p_tokens bigint[], p_resting int[],
     p_backend int, p_judges boolean,
     OUT lost bigint[], OUT freed int[], OUT stirring int[], OUT watched boolean, OUT strange bigint[],
-    OUT clock bigint
+    OUT clock bigint, OUT cut boolean
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_now bigint := coalesce(p_now, tramline.clock());
@@ -35,6 +35,8 @@ BEGIN
     -- A server that crashed has forgotten them.
     INSERT INTO tramline.asleep SELECT queue, p_process FROM unnest(p_resting) AS queue
     ON CONFLICT DO NOTHING;
+    cut := p_backend IS NOT NULL AND pg_try_advisory_xact_lock_shared(-1953260910, p_backend);
+    p_backend := CASE WHEN NOT cut THEN p_backend END;
     UPDATE tramline.process SET backend = p_backend, missed_at = NULL
     WHERE id = p_process AND (backend IS DISTINCT FROM p_backend OR missed_at IS NOT NULL);
     IF p_judges THEN

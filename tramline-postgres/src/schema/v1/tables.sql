@@ -193,6 +193,7 @@ CREATE TABLE tramline.outbox (
     envelope text NOT NULL,
     body bytea NOT NULL
 );
+CREATE INDEX outbox_tried ON tramline.outbox (hold_until) WHERE tried;
 
 -- Published inside a transaction, for later.
 CREATE TABLE tramline.outbox_delayed (

@@ -92,6 +92,7 @@ impl Attempt<'_> {
         let is_sent = self.send_commit(&mut flight);
         let mut fault = None;
         for (at, answered) in flight.answers().await {
+            let answered = answered.map_err(|error| self.connected.heeded(error));
             if let (None, Err(error)) = (&fault, answered) {
                 fault = Some((at, error));
             }
@@ -130,7 +131,7 @@ impl Attempt<'_> {
         let mut faults: Vec<Option<(At, Error)>> = self.units.iter().map(|_| None).collect();
         let (mut ended, mut not_undone) = (None, None);
         for (at, answered) in flight.answers().await {
-            match (at, answered) {
+            match (at, answered.map_err(|error| self.connected.heeded(error))) {
                 (At::Undo, Ok(_)) => not_undone = None,
                 (_, Ok(_)) => {}
                 // The next one undoes it. Without a next, the commit finds a transaction that has failed.
@@ -161,7 +162,7 @@ impl Attempt<'_> {
     }
 
     async fn begin(&self, begin: &str) -> Result<(), Error> {
-        self.connected.client().batch_execute(begin).await
+        self.connected.run(begin).await
     }
 
     fn send_statements<'f>(&'f self, unit: usize, flight: &mut Flight<'f, At>) {
@@ -184,9 +185,15 @@ fn failed<F>(at: At, error: Error, is_commit_sent: bool) -> Ended<F> {
     match at {
         _ if !is_commit_sent && !is_said => Ended::Lost(error),
         At::Commit if !is_certain(&error) => Ended::Unknown(error),
-        _ if !is_said => Ended::Unknown(error),
+        // A proxy says so in place of any answer, that of the commit included.
+        _ if !is_said || is_of_the_way(&error) => Ended::Unknown(error),
         At::Commit => Ended::Failed(at, error),
         _ if !is_certain(&error) => Ended::Lost(error),
         _ => Ended::Failed(at, error),
     }
+}
+
+/// Whether it is about the way to the server.
+fn is_of_the_way(error: &Error) -> bool {
+    !is_certain(error) && error.code().is_some_and(|state| state.code().starts_with("08"))
 }

@@ -27,6 +27,8 @@ pub(super) fn cause(at: At, state: &str) -> Cause {
     match (at, state) {
         (_, "55P03" | "57014") => Cause::TooLong,
         (_, "0A000" | "26000") => Cause::Outdated,
+        // A type that was dropped and made anew is not found by what was prepared.
+        (At::Statement { .. }, "XX000") => Cause::Outdated,
         (_, state) if is_the_servers(state) => Cause::Servers,
         (At::Conclude { .. }, "TM002") => Cause::Refused,
         (At::Conclude { .. }, "TM003") => Cause::Stale,
@@ -66,6 +68,11 @@ mod tests {
             (statement, "0A000", Cause::Outdated),
             (statement, "53100", Cause::Servers),
             (statement, "25006", Cause::Servers),
+            // A table on a server elsewhere, a value with too few bytes, a sort that is too large.
+            (statement, "08001", Cause::Statement),
+            (statement, "08P01", Cause::Statement),
+            (statement, "53400", Cause::Statement),
+            (conclude, "53200", Cause::Unclear),
             (statement, "23505", Cause::Statement),
             (statement, "42P01", Cause::Statement),
             (statement, "40P01", Cause::Unclear),

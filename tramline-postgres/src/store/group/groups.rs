@@ -25,6 +25,8 @@ const UNITS_MAX: usize = 500;
 const APART_MAX: usize = 100;
 /// How many bytes of statements and messages, give or take the last unit.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many conditions: each message that is remembered takes a lock of the server, which has few.
+const CONDITIONS_MAX: usize = 1000;
 /// How often a unit is tried with others, before it is tried alone.
 const TRIES_MAX: u32 = 10;
 /// How long a connection is waited for.
@@ -88,20 +90,25 @@ impl Groups {
     }
 
     fn select(&self, waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
-        let now = Instant::now();
         let mut group = Vec::new();
-        let mut bytes = 0;
-        while group.len() < UNITS_MAX && bytes < BYTES_MAX {
+        let (mut bytes, mut conditions) = (0, 0);
+        while group.len() < UNITS_MAX && bytes < BYTES_MAX && conditions < CONDITIONS_MAX {
             let Some(unit) = waiting.pop_front() else { break };
             if unit.reply.is_closed() {
                 // Whoever has given up is told that it may be in; so it need not be.
                 continue;
             }
-            if unit.work.statements.iter().any(|one| self.shunned.has(&one.shape.sql, now)) {
+            if self.is_shunned(&unit) {
+                unit.alone();
+                continue;
+            }
+            if unit.work.conditions.len() > CONDITIONS_MAX {
+                // The limits of a group are not made for it.
                 unit.alone();
                 continue;
             }
             bytes += unit.work.bytes();
+            conditions += unit.work.conditions.len();
             group.push(unit);
         }
         group
@@ -129,7 +136,7 @@ impl Groups {
         let mut members = Vec::with_capacity(group.len());
         for waiting in group {
             let routed = waiting.work.routed(&routes);
-            if !waiting.work.is_plain(&routed) {
+            if self.is_shunned(&waiting) || !waiting.work.is_plain(&routed) {
                 waiting.alone();
                 continue;
             }
@@ -178,7 +185,13 @@ impl Groups {
                     let ended = statement_failed(&queued.shape.sql, &words(&error));
                     waiting.ended(Err(ended));
                 }
-                _ => waiting.alone(),
+                cause => {
+                    if cause == Cause::TooLong {
+                        // Its table is locked, for others as well.
+                        self.shunned.add(queued.shape.sql.clone(), Instant::now());
+                    }
+                    waiting.alone();
+                }
             }
             return Err(None);
         }
@@ -381,6 +394,11 @@ impl Groups {
             }
             Err(error) => Next::Failed(error),
         }
+    }
+
+    fn is_shunned(&self, unit: &Waiting) -> bool {
+        let now = Instant::now();
+        unit.work.statements.iter().any(|one| self.shunned.has(&one.shape.sql, now))
     }
 
     fn lost(&self, group: Vec<Waiting>) -> Vec<Waiting> {

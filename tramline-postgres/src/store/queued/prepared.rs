@@ -82,7 +82,11 @@ async fn prepare(
 ) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
     let types: Vec<Type> = shape.oids.iter().map(|oid| server_type(*oid)).collect();
     let client = connected.client();
-    client.batch_execute(begin).await?;
+    if let Err(error) = client.batch_execute(begin).await {
+        // One that was cancelled leaves a transaction that has failed.
+        let _ = client.batch_execute("ROLLBACK").await;
+        return Err(error);
+    }
     let prepared = client.prepare_typed(&shape.sql, &types).await;
     client.batch_execute("COMMIT").await?;
     prepared

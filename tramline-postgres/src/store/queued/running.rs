@@ -14,7 +14,7 @@ pub(in crate::store) async fn run_all(
 ) -> Result<(), CommitError> {
     for statement in statements {
         // The text is the handler's own; it came with its parameters apart.
-        let mut query = sqlx::query(AssertSqlSafe(statement.shape.sql.clone()));
+        let mut query = sqlx::query(AssertSqlSafe(statement.shape.sql_by_types()));
         for parameter in &statement.parameters {
             query = query.bind(parameter);
         }

@@ -20,6 +20,15 @@ pub(in crate::store) struct Shape {
     pub(super) oids: Vec<u32>,
 }
 
+impl Shape {
+    /// The text, different for different types: `sqlx` remembers what it has prepared by the text alone, and
+    /// would send one type's bytes as another's.
+    pub(super) fn sql_by_types(&self) -> String {
+        let oids: Vec<String> = self.oids.iter().map(u32::to_string).collect();
+        format!("/* {} */ {}", oids.join(" "), self.sql)
+    }
+}
+
 impl Statement {
     /// # Errors
     /// A permanent failure: it may not be queued, or a value cannot be encoded.
