@@ -99,13 +99,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "orders-postgres",
-        about: "… on PostgreSQL, tables and queues in one database",
-        finds_servers: false,
-        run: orders::postgres,
-    },
-    Step {
-        name: "orders-postgres-server",
-        about: "… while workers and the server are killed",
+        about: "… on PostgreSQL, tables and queues in one database, while workers and the server are killed",
         finds_servers: false,
         run: orders::postgres_server,
     },

@@ -11,12 +11,7 @@ use crate::workspace::Workspace;
 /// How often the chaos kills the server.
 const SERVER_KILLS: u64 = 5;
 
-/// Tables and queues in one database.
-pub(crate) fn plain(workspace: &Workspace) -> Outcome {
-    on_server(|server| built_and_run(workspace, &["--database", &server.url()], Disturbance::None))
-}
-
-/// The same, while workers and the server are killed.
+/// Tables and queues in one database, while workers and the server are killed.
 pub(crate) fn server(workspace: &Workspace) -> Outcome {
     on_server(|server| {
         let (url, name) = (server.url(), server.name());

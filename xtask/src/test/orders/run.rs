@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// How long one run may take before all its processes are killed.
-pub(crate) const LIMIT: Duration = Duration::from_secs(600);
+pub(crate) const LIMIT: Duration = Duration::from_secs(900);
 
 /// How often a chaos run must have killed a worker at least.
 pub(super) const KILLS_MIN: u64 = 10;
