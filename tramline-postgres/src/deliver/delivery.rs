@@ -17,8 +17,8 @@ use tramline_core::{Error, ErrorKind, Result};
 
 /// A message that was taken from a queue of a database.
 ///
-/// Dropped, it can be taken again with the next commit. When the process dies, that is when its lease
-/// has ended.
+/// Dropped, it can be taken again with the next commit. When the process dies, that is within a few
+/// seconds, or when its lease has ended if no other process can see that it died.
 #[must_use = "an unsettled delivery comes back"]
 pub struct PostgresDelivery {
     envelope: Arc<Envelope>,

@@ -145,7 +145,7 @@ pub(crate) async fn version(connected: &Connected, target: &str) -> Result<i32> 
             ErrorKind::Misconfigured => {
                 Error::new(ErrorKind::Misconfigured, doing()).because(format!(
                     "{}; the user needs USAGE on the schema tramline, all rights on its tables, \
-                     and USAGE on its sequences",
+                     and USAGE and SELECT on its sequences",
                     crate::error::words(&error)
                 ))
             }
