@@ -1,6 +1,7 @@
 //! Bugs on purpose, to show that a scenario finds them. `crash/tests/postgres.rs` plants each.
 
 use super::database::Database;
+use rustix::process::{Pid, Signal, kill_process};
 use std::sync::Arc;
 use tramline::core::Result;
 use tramline::core::capabilities::Capabilities;
@@ -86,18 +87,23 @@ impl Bug {
 
 /// Plants what is planted in the database itself.
 pub(crate) async fn plant(database: &Database, bug: Option<Bug>) -> Result<(), String> {
-    // What nobody waits for would be on the disk soon all the same.
-    const LATER: [&str; 2] =
-        ["ALTER SYSTEM SET wal_writer_delay = '10s'", "SELECT pg_reload_conf()"];
-    if bug == Some(Bug::ConfirmsEarly) {
-        for statement in LATER {
-            database.run(statement).await?;
-        }
+    if let Some(sql) = bug.and_then(Bug::sql) {
+        database.run(sql).await?;
     }
-    match bug.and_then(Bug::sql) {
-        Some(sql) => database.run(sql).await,
-        None => Ok(()),
+    match bug {
+        Some(Bug::ConfirmsEarly) => stop_writing(database).await,
+        _ => Ok(()),
     }
+}
+
+/// Stops, until the server is started again, who writes what no commit waits for: it would hand each
+/// full page of it to the system at once, and what the system has survives the server's death.
+async fn stop_writing(database: &Database) -> Result<(), String> {
+    const WRITER: &str = "SELECT pid::bigint FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+    let writer = database.count(WRITER).await?;
+    let writer = i32::try_from(writer).ok().and_then(Pid::from_raw);
+    let writer = writer.ok_or("the writer of the log has no process id")?;
+    kill_process(writer, Signal::STOP).map_err(|error| error.to_string())
 }
 
 /// A bus on the database at `url`, with this bug planted in what it sends with, or as it is.
