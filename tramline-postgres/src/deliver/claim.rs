@@ -1,5 +1,6 @@
 //! Messages are taken from the head of a queue, many at once.
 
+use super::head::Look;
 use super::held::{Held, Lease};
 use super::settling::Job;
 use super::taken::Taken;
@@ -9,6 +10,8 @@ use crate::open::{Core, Session};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_postgres::types::ToSql;
 use tramline_core::clock::Timestamp;
 use tramline_core::rows::Reserved;
 use tramline_core::{Error, Result};
@@ -24,6 +27,7 @@ pub(super) struct Claimed {
     pub(super) emptied: bool,
     /// When the next delayed message is due, if there was nothing more.
     pub(super) next_due: Option<Timestamp>,
+    pub(super) look: Look,
 }
 
 /// What is due now is not looked for more often than this.
@@ -37,16 +41,17 @@ pub(super) struct Claim {
     pub(super) dead: bool,
     pub(super) is_ordered: bool,
     pub(super) reserved: Reserved,
+    /// Where to begin, if not at the very beginning of the queue.
+    pub(super) from: Option<i64>,
 }
 
 macro_rules! take {
-    ($function:literal) => {
+    ($call:literal) => {
         concat!(
             "SELECT place, epoch, flags, failures, deliveries, trials, unhandled_since, history,
                  envelope, body
              FROM tramline.",
-            $function,
-            "($1, $2, $3, $4, $5, $6, $7, $8)"
+            $call
         )
     };
 }
@@ -64,10 +69,10 @@ impl Claim {
     }
 
     async fn run(self, reply: &oneshot::Sender<Result<Claimed>>) -> Result<Claimed> {
-        const TAKE: &str = take!("take");
-        const TAKE_DEAD: &str = take!("take_dead");
+        const TAKE: &str = take!("take($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+        const TAKE_DEAD: &str = take!("take_dead($1, $2, $3, $4, $5, $6, $7, $8)");
         const NEXT_DUE: &str = "SELECT tramline.next_due($1, $2)";
-        let Self { core, session, queue, dead, is_ordered, mut reserved } = self;
+        let Self { core, session, queue, dead, is_ordered, mut reserved, from } = self;
         let mut backoff = Backoff::default();
         loop {
             core.refuse_when_outdated()?;
@@ -78,21 +83,17 @@ impl Claim {
             let asked = core.leases.asks((core.settings.entropy.bits() as i64) & i64::MAX);
             let token = asked.token;
             let most = reserved.count().min(i32::MAX as usize) as i32;
-            let rows = connected
-                .query(
-                    if dead { TAKE_DEAD } else { TAKE },
-                    &[
-                        &queue,
-                        &most,
-                        &(CLAIM_BYTES_MAX as i64),
-                        &token,
-                        &core.process,
-                        &core.label,
-                        &core.lease_micros(),
-                        &core.now(),
-                    ],
-                )
-                .await;
+            let (bytes_max, lease_micros, now) =
+                (CLAIM_BYTES_MAX as i64, core.lease_micros(), core.now());
+            let (process, label) = (&core.process, &core.label);
+            let params: [&(dyn ToSql + Sync); 9] =
+                [&queue, &most, &bytes_max, &token, process, label, &lease_micros, &now, &from];
+            let began = Instant::now();
+            let rows = match dead {
+                true => connected.query(TAKE_DEAD, &params[..8]).await,
+                false => connected.query(TAKE, &params).await,
+            };
+            let took = began.elapsed();
             let rows = match rows {
                 Ok(rows) => rows,
                 Err(error) => {
@@ -120,6 +121,7 @@ impl Claim {
                 }
                 _ => None,
             };
+            let look = Look { from, first: taken.first().map(|taken| taken.place), took };
             let held = taken.len();
             let lease = Lease::new(core.clone(), session, token, queue, dead, is_ordered, held);
             if !taken.is_empty() {
@@ -136,7 +138,7 @@ impl Claim {
                 let due = Duration::from_micros(due.max(0).unsigned_abs());
                 core.here().after(due.max(SOON))
             });
-            return Ok(Claimed { messages, emptied, next_due });
+            return Ok(Claimed { messages, emptied, next_due, look });
         }
     }
 }

@@ -3,6 +3,7 @@
 mod claim;
 mod delivery;
 mod ending;
+mod head;
 mod held;
 mod receiver;
 mod settling;

@@ -2,6 +2,7 @@
 
 use super::claim::{CLAIM_BYTES_MAX, Claim, Claimed, gone};
 use super::delivery::PostgresDelivery;
+use super::head::Head;
 use super::held::Held;
 use super::taken::Taken;
 use crate::link::Backoff;
@@ -11,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tramline_core::Result;
 use tramline_core::clock::Timestamp;
 use tramline_core::rows::{Bell, Pace, Reserved, Slots};
@@ -29,6 +31,7 @@ pub struct PostgresReceiver {
     slots: Arc<Slots>,
     pace: Pace,
     eager: Eager,
+    head: Head,
     bell: Arc<Bell>,
     buffer: VecDeque<(Taken, Held)>,
     /// Bytes of the bodies in the buffer.
@@ -55,6 +58,8 @@ struct UnderWay {
 struct Rest {
     rung: u64,
     until: Option<Timestamp>,
+    /// Only a part was looked at: when to look at all of it.
+    whole: Option<Instant>,
     /// Nobody will tell what is committed from here on, before this is mended.
     unmarked: bool,
 }
@@ -76,6 +81,7 @@ impl PostgresReceiver {
             slots: Slots::new(source.prefetch.max(1) as usize),
             pace: Pace::new(source.prefetch, source.prefetch_max),
             eager: Eager::default(),
+            head: Head::default(),
             core,
             session,
             queue,
@@ -112,19 +118,23 @@ impl PostgresReceiver {
             dead: self.dead,
             is_ordered: self.is_ordered,
             reserved,
+            from: self.head.from(Instant::now()),
         };
         UnderWay { answer: claim.begin(), rung, was_marked }
     }
 
     fn is_at_rest(&self) -> bool {
         self.rest.as_ref().is_some_and(|rest| {
-            rest.rung == self.bell.rung() && rest.until.is_none_or(|until| until > self.core.here())
+            rest.rung == self.bell.rung()
+                && rest.until.is_none_or(|until| until > self.core.here())
+                && rest.whole.is_none_or(|whole| whole > Instant::now())
         })
     }
 
     fn take_in(&mut self, claimed: Claimed, rung: u64, was_marked: bool) {
-        let Claimed { messages, emptied, next_due } = claimed;
+        let Claimed { messages, emptied, next_due, look } = claimed;
         let now = self.core.here();
+        self.head.looked(look, Instant::now());
         let bodies = messages.iter().map(|(taken, _)| taken.body.len());
         self.buffered_bytes += bodies.sum::<usize>();
         let found = !messages.is_empty();
@@ -146,7 +156,9 @@ impl PostgresReceiver {
         // What was found together may have more behind it, and a claim tells.
         let again = if found && !is_told { Some(now) } else { again };
         let until = [next_due, again].into_iter().flatten().min();
-        self.rest = Some(Rest { rung, until, unmarked: is_told && again.is_none() && !was_marked });
+        let whole = look.from.and_then(|_| self.head.whole_again());
+        let unmarked = is_told && again.is_none() && !was_marked;
+        self.rest = Some(Rest { rung, until, whole, unmarked });
     }
 
     /// One who always finds something looks by himself: others need not tell him.
@@ -188,9 +200,16 @@ impl PostgresReceiver {
                 None => std::future::pending().await,
             }
         };
+        let whole = async {
+            match rest.whole {
+                Some(whole) => tokio::time::sleep_until(whole).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = self.bell.rings_after(rest.rung) => {}
             () = due => {}
+            () = whole => {}
             () = self.session.closed() => {}
         }
     }

@@ -14,6 +14,7 @@ mod publishing;
 mod refusing;
 mod relaying;
 mod several;
+mod taking;
 mod tls;
 mod trouble;
 mod values;

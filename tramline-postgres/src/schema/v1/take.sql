@@ -8,22 +8,28 @@ $$;
 
 -- Takes up to `p_most` messages, and no more bodies than `p_bytes_max`, give or take the last. The
 -- claim of what is taken is `p_token`. Fewer rows than asked for, in messages and in bytes: nothing more
--- was there.
+-- was there. A caller who knows where the head was lately gives it as `p_from`: what was deleted before it
+-- is not passed over again, and what has come before it since is not found.
 CREATE FUNCTION tramline.take(
     p_queue int, p_most int, p_bytes_max bigint, p_token bigint, p_process bigint, p_label text,
-    p_lease bigint, p_now bigint
+    p_lease bigint, p_now bigint, p_from bigint DEFAULT NULL
 ) RETURNS SETOF tramline.message LANGUAGE plpgsql
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
     v_now bigint := coalesce(p_now, tramline.clock());
     v_ordering smallint;
+    v_has_ranks boolean;
     v_held bigint[];
+    v_from bigint;
     v_live bigint[];
     v_expired bigint[];
 BEGIN
     PERFORM tramline.enter(p_queue);
-    SELECT ordering INTO STRICT v_ordering FROM tramline.queue WHERE id = p_queue;
+    SELECT ordering, priority_max > 0 INTO STRICT v_ordering, v_has_ranks
+    FROM tramline.queue WHERE id = p_queue;
+    -- Where there is an order, or what is urgent, the next one may well stand before others.
+    v_from := CASE WHEN v_ordering = 0 AND NOT v_has_ranks THEN coalesce(p_from, 0) ELSE 0 END;
     -- If the server forgets in a crash who took what, others take it too, and the fence decides whom it
     -- hears. Two of one lane at once would be another matter.
     IF v_ordering = 0 THEN
@@ -48,7 +54,7 @@ BEGIN
             FROM (
                 SELECT head.* FROM (
                     SELECT m.place, m.expires_at, octet_length(m.body)::bigint AS size
-                    FROM tramline.message m WHERE m.queue = p_queue
+                    FROM tramline.message m WHERE m.queue = p_queue AND m.place >= v_from
                     ORDER BY m.place LIMIT p_most + cardinality(v_held)
                 ) AS head
                 WHERE NOT head.place IN (SELECT unnest(v_held))
