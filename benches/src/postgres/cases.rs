@@ -83,13 +83,25 @@ fn beside_apalis(database: &Rc<Database>) -> Case {
 }
 
 fn pipelines(on: &impl Fn(fn(&Database, u64) -> Result<Run>) -> Side) -> Vec<Case> {
-    vec![Case {
-        name: "pipeline, a transaction for each handler (at least 5,000/s)".to_owned(),
+    let case = |name: &str, ours, twin| Case {
+        name: format!("pipeline, {name}"),
         figures: RATE,
-        amount: Amount::FullSpeed { first: 5_000, max: 50_000 },
-        ours: on(|database, messages| pipeline::ours(database, messages, Writing::Connection)),
-        twin: Some(on(pipeline::twin)),
-    }]
+        amount: Amount::FullSpeed { first: 5_000, max: 100_000 },
+        ours,
+        twin: Some(twin),
+    };
+    vec![
+        case(
+            "a transaction for each handler (at least 5,000/s)",
+            on(|database, messages| pipeline::ours(database, messages, Writing::Connection)),
+            on(pipeline::twin),
+        ),
+        case(
+            "queued statements (at least 15,000/s)",
+            on(|database, messages| pipeline::ours(database, messages, Writing::Queued)),
+            on(pipeline::twin_together),
+        ),
+    ]
 }
 
 fn outboxes(on: &impl Fn(fn(&Database, u64) -> Result<Run>) -> Side) -> Vec<Case> {

@@ -20,7 +20,8 @@
 //!   `apalis-postgres`, in a program of its own.
 //! - *end to end*: the same two, in two processes; who finds nothing looks again after 1 ms.
 //! - *pipeline*: the ack, a row of the handler's and the next event in one transaction of two round
-//!   trips, on as many connections as ours has.
+//!   trips, on as many connections as ours has. Or, beside queued statements, of 64 messages together:
+//!   each step is one statement for all of them.
 //! - *outbox*: a row and an event in a transaction of one round trip, and one relay that takes 100,
 //!   publishes, awaits the confirms, deletes and commits.
 //!

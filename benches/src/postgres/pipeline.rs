@@ -28,6 +28,8 @@ const CONNECTIONS: usize = 32;
 pub(super) enum Writing {
     /// On the connection of its transaction.
     Connection,
+    /// By statements that are queued, so that handlers share a commit.
+    Queued,
 }
 
 pub(super) fn ours(database: &Database, messages: u64, writing: Writing) -> Result<Run> {
@@ -40,6 +42,7 @@ pub(super) fn ours(database: &Database, messages: u64, writing: Writing) -> Resu
         let endpoint = endpoint.concurrency(CONCURRENCY).transactional();
         let endpoint = match writing {
             Writing::Connection => endpoint.handle(charge),
+            Writing::Queued => endpoint.handle(charge_queued),
         };
         let builder = Bus::builder(postgres.clone()).store(postgres).state(done.clone());
         let meter = database.meter();
@@ -63,6 +66,18 @@ async fn charge(
         .bind(order.cents())
         .execute(tx.connection().await?)
         .await?;
+    let number = order.number();
+    tx.publish(&OrderPaid(order))?;
+    done.count(number);
+    Ok(())
+}
+
+async fn charge_queued(
+    order: OrderPlaced,
+    State(done): State<Completion>,
+    mut tx: Tx<Postgres>,
+) -> std::result::Result<(), Failure> {
+    tx.write(INSERT, (order.order_id as i64, order.cents()))?;
     let number = order.number();
     tx.publish(&OrderPaid(order))?;
     done.count(number);
@@ -126,6 +141,84 @@ pub(super) fn twin(database: &Database, messages: u64) -> Result<Run> {
         check(database, messages).await?;
         Ok(run)
     })
+}
+
+/// Of so many messages at once, each step is one statement, and all of them are one round trip.
+pub(super) fn twin_together(database: &Database, messages: u64) -> Result<Run> {
+    runtime()?.block_on(async {
+        database.prepare().await?;
+        fill(database, Table::Ours, messages).await?;
+        let hand = Together::open(database).await?;
+        let meter = database.meter();
+        let mut consumer = Consumer::open(&database.url, Table::Ours).await?;
+        let mut left = messages as usize;
+        while left > 0 {
+            let taken = consumer.next().await?;
+            left -= taken.len();
+            for group in taken.chunks(CONCURRENCY) {
+                hand.handle(group).await?;
+            }
+        }
+        let run = meter.rate(messages);
+        check(database, messages).await?;
+        Ok(run)
+    })
+}
+
+/// A connection with its statements for many messages.
+struct Together {
+    client: Client,
+    insert: Statement,
+    ack: Statement,
+    put: Statement,
+    queue: i32,
+    next_queue: i32,
+}
+
+impl Together {
+    async fn open(database: &Database) -> Result<Self> {
+        const INSERT: &str = "INSERT INTO ledger (order_id, cents)
+            SELECT * FROM unnest($1::bigint[], $2::bigint[])";
+        const ACK: &str =
+            "DELETE FROM tramline.message WHERE queue = $1 AND place = ANY ($2) AND epoch = 0";
+        let client = database.connect().await?;
+        client.batch_execute("SET enable_seqscan = off").await?;
+        Ok(Self {
+            insert: client.prepare(INSERT).await?,
+            ack: client.prepare(ACK).await?,
+            put: client.prepare(Table::Ours.insert()).await?,
+            queue: queue(&client, false).await?,
+            next_queue: queue(&client, true).await?,
+            client,
+        })
+    }
+
+    async fn handle(&self, taken: &[Taken]) -> Result<()> {
+        let Self { client, insert, ack, put, queue, next_queue } = self;
+        let (mut ids, mut cents, mut events) = (Vec::new(), Vec::new(), Vec::new());
+        for taken in taken {
+            let (envelope, order) = taken.read()?;
+            ids.push(order.order_id as i64);
+            cents.push(order.cents());
+            events.push(Letter::paid(order, &envelope)?);
+        }
+        let places: Vec<i64> = taken.iter().map(|taken| taken.place).collect();
+        let envelopes: Vec<&str> = events.iter().map(|event| &*event.envelope).collect();
+        let bodies: Vec<&[u8]> = events.iter().map(|event| &*event.body).collect();
+        let now = SystemClock.now().as_micros();
+        let (_, _, gone, _, ()) = try_join!(
+            async { client.batch_execute("BEGIN").await },
+            async { client.execute(insert, &[&ids, &cents]).await },
+            async { client.execute(ack, &[queue, &places]).await },
+            async { client.execute(put, &[next_queue, &now, &envelopes, &bodies]).await },
+            client.batch_execute("COMMIT"),
+        )?;
+        if gone == taken.len() as u64 {
+            Ok(())
+        } else {
+            Err("messages of the twin were gone".into())
+        }
+    }
 }
 
 /// A connection with its statements.

@@ -99,7 +99,8 @@ pub(crate) async fn plant(database: &Database, bug: Option<Bug>) -> Result<(), S
 /// Stops, until the server is started again, who writes what no commit waits for: it would hand each
 /// full page of it to the system at once, and what the system has survives the server's death.
 async fn stop_writing(database: &Database) -> Result<(), String> {
-    const WRITER: &str = "SELECT pid::bigint FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+    const WRITER: &str =
+        "SELECT pid::bigint FROM pg_stat_activity WHERE backend_type = 'walwriter'";
     let writer = database.count(WRITER).await?;
     let writer = i32::try_from(writer).ok().and_then(Pid::from_raw);
     let writer = writer.ok_or("the writer of the log has no process id")?;

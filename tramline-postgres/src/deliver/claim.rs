@@ -23,8 +23,6 @@ pub(super) const CLAIM_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What a claim brought.
 pub(super) struct Claimed {
     pub(super) messages: Vec<(Taken, Held)>,
-    /// There was nothing more to take.
-    pub(super) emptied: bool,
     /// When the next delayed message is due, if there was nothing more.
     pub(super) next_due: Option<Timestamp>,
     pub(super) look: Look,
@@ -121,7 +119,7 @@ impl Claim {
                 }
                 _ => None,
             };
-            let look = Look { from, first: taken.first().map(|taken| taken.place), took };
+            let look = Look { from, last: taken.last().map(|taken| taken.place), emptied, took };
             let held = taken.len();
             let lease = Lease::new(core.clone(), session, token, queue, dead, is_ordered, held);
             if !taken.is_empty() {
@@ -138,7 +136,7 @@ impl Claim {
                 let due = Duration::from_micros(due.max(0).unsigned_abs());
                 core.here().after(due.max(SOON))
             });
-            return Ok(Claimed { messages, emptied, next_due, look });
+            return Ok(Claimed { messages, next_due, look });
         }
     }
 }

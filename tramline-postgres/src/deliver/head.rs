@@ -1,20 +1,28 @@
-//! Where the head of a queue was lately, for queues in which it is dear to find.
+//! Where the head of a queue was lately, for whoever finds it dear to look from the very beginning.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What was deleted stays before the head of a queue until it is vacuumed, and a session that holds an old
-/// snapshot keeps it there for as long as it likes. To pass over millions of such rows takes seconds. So
-/// who has found the head begins there the next time, and looks from the very beginning, where messages
-/// that return and late commits stand, as often as that takes a tenth of the time.
+/// Before the first message that can be taken stand all that somebody holds, and all that were deleted and
+/// are not vacuumed yet: a session with an old snapshot keeps those there for as long as it likes, and to
+/// pass over millions of them takes seconds. So who took as many as he asked for begins behind them the
+/// next time, and looks from the very beginning, where messages that return and late commits stand, as
+/// often as that takes a tenth of the time.
 #[derive(Debug, Default)]
-pub(super) struct Head(Option<Found>);
+pub(super) struct Head {
+    found: Option<Found>,
+    /// How many looks from the very beginning were dear, one after the other.
+    dear: u32,
+}
 
 #[derive(Debug)]
 struct Found {
+    /// Behind what was taken last.
     place: i64,
     /// When to look from the very beginning again.
     whole_again: Instant,
+    /// Also where little is found: it takes long for another reason than the messages themselves.
+    is_dear: bool,
 }
 
 /// One look at a queue.
@@ -22,37 +30,60 @@ struct Found {
 pub(super) struct Look {
     /// Where it began, if not at the very beginning.
     pub(super) from: Option<i64>,
-    /// The first place that it took.
-    pub(super) first: Option<i64>,
+    /// The last place that it took.
+    pub(super) last: Option<i64>,
+    /// It took less than it asked for.
+    pub(super) emptied: bool,
     pub(super) took: Duration,
 }
 
-/// A look that takes longer is not made each time.
+/// A look that takes longer is not made each time while there is much to take,
+const LONG: Duration = Duration::from_millis(1);
+/// and this, not even while there is little.
 const DEAR: Duration = Duration::from_millis(50);
-/// So much of the time is left to other things.
+/// So much of the time is left to other things,
 const SHARE: u32 = 10;
+/// once it is not just a server that was held up: then the share grows from look to look.
+const GROWTH: u32 = 3;
 
 impl Head {
     /// Where to begin now; `None`: at the very beginning.
     pub(super) fn from(&self, now: Instant) -> Option<i64> {
-        self.0.as_ref().filter(|found| now < found.whole_again).map(|found| found.place)
+        self.found.as_ref().filter(|found| now < found.whole_again).map(|found| found.place)
     }
 
     /// When to look from the very beginning, for whoever has not and rests.
     pub(super) fn whole_again(&self) -> Option<Instant> {
-        self.0.as_ref().map(|found| found.whole_again)
+        self.found.as_ref().map(|found| found.whole_again)
     }
 
-    /// A look has ended `now`.
-    pub(super) fn looked(&mut self, look: Look, now: Instant) {
-        match (look.from, look.first, &mut self.0) {
-            (Some(_), Some(first), Some(found)) => found.place = first,
-            (Some(_), ..) => {}
-            (None, Some(place), _) if look.took > DEAR => {
-                self.0 = Some(Found { place, whole_again: now + look.took * SHARE });
-            }
-            (None, ..) => self.0 = None,
+    /// A look has ended `now`. Answers whether there is nothing more to take, as far as anybody has to know.
+    pub(super) fn looked(&mut self, look: Look, now: Instant) -> bool {
+        let Look { from, last, emptied, took } = look;
+        let is_dear = took > DEAR;
+        if from.is_none() {
+            self.dear = if is_dear { self.dear.saturating_add(1) } else { 0 };
         }
+        match (&mut self.found, last) {
+            (Some(found), Some(last)) if from.is_some() => found.place = last + 1,
+            (Some(_), None) if from.is_some() => {}
+            (_, Some(last)) if took > if emptied { DEAR } else { LONG } => {
+                let share = if is_dear {
+                    SHARE.min(GROWTH.saturating_pow(self.dear.saturating_sub(1)))
+                } else {
+                    SHARE
+                };
+                let whole_again = now + took * share;
+                self.found = Some(Found { place: last + 1, whole_again, is_dear });
+            }
+            _ => self.found = None,
+        }
+        let is_dear = self.found.as_ref().is_some_and(|found| found.is_dear);
+        let must_look = emptied && from.is_some() && !is_dear;
+        if must_look {
+            self.found = None;
+        }
+        emptied && !must_look
     }
 }
 
@@ -60,35 +91,60 @@ impl Head {
 mod tests {
     use super::*;
 
-    fn look(from: Option<i64>, first: Option<i64>, millis: u64) -> Look {
-        Look { from, first, took: Duration::from_millis(millis) }
+    const FULL: Look = Look { from: None, last: Some(6), emptied: false, took: Duration::ZERO };
+
+    fn look(from: Option<i64>, last: Option<i64>, millis: u64) -> Look {
+        Look { from, last, took: Duration::from_millis(millis), ..FULL }
+    }
+
+    fn poor(look: Look) -> Look {
+        Look { emptied: true, ..look }
     }
 
     #[test]
     fn a_head_that_is_easily_found_is_looked_for_each_time() {
         let (mut head, now) = (Head::default(), Instant::now());
-        head.looked(look(None, Some(7), 50), now);
+        assert!(!head.looked(look(None, Some(6), 1), now));
+        assert_eq!((head.from(now), head.whole_again()), (None, None));
+        assert!(head.looked(poor(look(None, Some(6), 50)), now));
         assert_eq!((head.from(now), head.whole_again()), (None, None));
     }
 
     #[test]
-    fn a_dear_look_is_made_for_a_tenth_of_the_time() {
+    fn a_long_look_is_made_for_a_tenth_of_the_time_while_there_is_much_to_take() {
         let (mut head, now) = (Head::default(), Instant::now());
         let after = |millis| now + Duration::from_millis(millis);
-        head.looked(look(None, Some(7), 100), now);
-        assert_eq!((head.from(now), head.whole_again()), (Some(7), Some(after(1000))));
-        head.looked(look(Some(7), Some(9), 1), after(500));
-        head.looked(look(Some(9), None, 1), after(600));
-        assert_eq!(head.from(after(999)), Some(9));
-        assert_eq!(head.from(after(1000)), None);
-        head.looked(look(None, Some(9), 1), after(1100));
+        assert!(!head.looked(look(None, Some(6), 10), now));
+        assert_eq!((head.from(now), head.whole_again()), (Some(7), Some(after(100))));
+        assert!(!head.looked(look(Some(7), Some(8), 1), after(50)));
+        assert_eq!((head.from(after(99)), head.from(after(100))), (Some(9), None));
+        // There is less now: what stands before it counts.
+        assert!(!head.looked(poor(look(Some(9), Some(9), 1)), after(60)));
+        assert_eq!((head.from(after(61)), head.whole_again()), (None, None));
+        assert!(head.looked(poor(look(None, None, 2)), after(62)));
+    }
+
+    #[test]
+    fn a_dear_look_is_made_for_a_tenth_of_the_time_even_where_there_is_little() {
+        let (mut head, now) = (Head::default(), Instant::now());
+        let after = |millis| now + Duration::from_millis(millis);
+        for (nth, share) in [1, 3, 9, 10, 10].into_iter().enumerate() {
+            assert!(head.looked(poor(look(None, Some(6), 100)), now), "{nth}");
+            let whole_again = after(100 * share);
+            assert_eq!((head.from(now), head.whole_again()), (Some(7), Some(whole_again)), "{nth}");
+        }
+        assert!(head.looked(poor(look(Some(7), None, 1)), after(600)));
+        assert_eq!((head.from(after(999)), head.from(after(1000))), (Some(7), None));
+        assert!(head.looked(poor(look(None, Some(9), 1)), after(1100)));
         assert_eq!(head.from(after(1100)), None);
+        assert!(head.looked(poor(look(None, Some(9), 100)), after(1200)));
+        assert_eq!(head.whole_again(), Some(after(1300)), "it begins anew");
     }
 
     #[test]
     fn a_queue_without_anything_to_take_has_no_head() {
         let (mut head, now) = (Head::default(), Instant::now());
-        head.looked(look(None, None, 100), now);
+        assert!(head.looked(poor(look(None, None, 100)), now));
         assert_eq!(head.from(now), None);
     }
 }

@@ -132,9 +132,9 @@ impl PostgresReceiver {
     }
 
     fn take_in(&mut self, claimed: Claimed, rung: u64, was_marked: bool) {
-        let Claimed { messages, emptied, next_due, look } = claimed;
+        let Claimed { messages, next_due, look } = claimed;
         let now = self.core.here();
-        self.head.looked(look, Instant::now());
+        let emptied = self.head.looked(look, Instant::now());
         let bodies = messages.iter().map(|(taken, _)| taken.body.len());
         self.buffered_bytes += bodies.sum::<usize>();
         let found = !messages.is_empty();

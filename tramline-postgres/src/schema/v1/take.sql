@@ -8,8 +8,8 @@ $$;
 
 -- Takes up to `p_most` messages, and no more bodies than `p_bytes_max`, give or take the last. The
 -- claim of what is taken is `p_token`. Fewer rows than asked for, in messages and in bytes: nothing more
--- was there. A caller who knows where the head was lately gives it as `p_from`: what was deleted before it
--- is not passed over again, and what has come before it since is not found.
+-- was there. A caller who knows where the head was lately gives it as `p_from`: what is held or was deleted
+-- before it is not passed over again, and what has come before it since is not found.
 CREATE FUNCTION tramline.take(
     p_queue int, p_most int, p_bytes_max bigint, p_token bigint, p_process bigint, p_label text,
     p_lease bigint, p_now bigint, p_from bigint DEFAULT NULL
@@ -44,7 +44,8 @@ BEGIN
             END LOOP;
         END IF;
         SELECT coalesce(array_agg(place), '{}') INTO v_held
-        FROM tramline.claim c, unnest(c.places) AS held(place) WHERE c.queue = p_queue AND NOT c.dead;
+        FROM tramline.claim c, unnest(c.places) AS held(place)
+        WHERE c.queue = p_queue AND NOT c.dead AND held.place >= v_from;
         SELECT array_agg(place) FILTER (WHERE expires_at IS NULL OR expires_at > v_now),
             array_agg(place) FILTER (WHERE expires_at <= v_now)
         INTO v_live, v_expired
