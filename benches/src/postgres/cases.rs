@@ -114,15 +114,25 @@ fn outboxes(on: &impl Fn(fn(&Database, u64) -> Result<Run>) -> Side) -> Vec<Case
     };
     vec![
         case(
-            "16 writers (at least 1.5)",
+            "16 writers, queued statements (at least 1.5)",
             Amount::FullSpeed { first: 5_000, max: 40_000 },
-            on(|database, messages| outbox::ours(database, messages, Way::AtOnce)),
+            on(|database, messages| outbox::ours(database, messages, Way::AtOnce, Writing::Queued)),
+            on(|database, messages| outbox::twin(database, messages, Way::AtOnce)),
+        ),
+        case(
+            "16 writers, transactions of their own",
+            Amount::FullSpeed { first: 5_000, max: 40_000 },
+            on(|database, messages| {
+                outbox::ours(database, messages, Way::AtOnce, Writing::Connection)
+            }),
             on(|database, messages| outbox::twin(database, messages, Way::AtOnce)),
         ),
         case(
             "500 a second (p99 at most 1)",
             Amount::Paced(outbox::PACE),
-            on(|database, messages| outbox::ours(database, messages, Way::Paced)),
+            on(|database, messages| {
+                outbox::ours(database, messages, Way::Paced, Writing::Connection)
+            }),
             on(|database, messages| outbox::twin(database, messages, Way::Paced)),
         ),
     ]

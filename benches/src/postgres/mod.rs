@@ -22,7 +22,7 @@
 //! - *pipeline*: the ack, a row of the handler's and the next event in one transaction of two round
 //!   trips, on as many connections as ours has. Or, beside queued statements, of 64 messages together:
 //!   each step is one statement for all of them.
-//! - *outbox*: a row and an event in a transaction of one round trip, and one relay that takes 100,
+//! - *outbox*: a row and an event in a transaction of one round trip each, and one relay that takes 100,
 //!   publishes, awaits the confirms, deletes and commits.
 //!
 //! `--idle` counts the statements of a bus that has nothing to do, in the log of a server of its own.

@@ -25,8 +25,8 @@ pub(super) struct Answer {
 }
 
 /// Inside the transaction of a handler, which the caller ends.
-const CONCLUDE: &str = "SELECT lost, known, is_stale FROM tramline.conclude($1, $2, $3, $4,
-    $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)";
+const CONCLUDE: &str = "SELECT lost, known, is_stale FROM tramline.conclude(false, $1, $2, $3,
+    $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)";
 
 impl Call<'_> {
     pub(super) async fn run(&self, connection: &mut PgConnection) -> Result<Answer, sqlx::Error> {

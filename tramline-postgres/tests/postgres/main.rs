@@ -1,5 +1,6 @@
 //! What PostgreSQL promises beyond the contracts, on a real server.
 
+mod alike;
 mod dying;
 mod ending;
 mod from_sql;

@@ -1,21 +1,27 @@
-//! Ours: transactions of the program's own, and the bus's relay.
+//! Ours: transactions of the program's own, or units of queued statements, and the bus's relay.
 
 use super::way::Way;
 use crate::latency::Latencies;
 use crate::load::runtime;
 use crate::message::{OrderPaid, OrderPlaced};
 use crate::postgres::database::{DRAIN, Database, INSERT};
+use crate::postgres::pipeline::Writing;
 use crate::rabbitmq::broker;
 use crate::round::Run;
 use crate::{Result, table};
 use std::future::ready;
-use tramline::postgres::sqlx;
-use tramline::{Bus, Endpoint, Postgres, RabbitMq};
+use tramline::postgres::{PostgresWriter, sqlx};
+use tramline::{Bus, Endpoint, Failure, Postgres, RabbitMq};
 
 /// Where the events go.
 const PAID: &str = "bench-paid";
 
-pub(in crate::postgres) fn ours(database: &Database, messages: u64, way: Way) -> Result<Run> {
+pub(in crate::postgres) fn ours(
+    database: &Database,
+    messages: u64,
+    way: Way,
+    writing: Writing,
+) -> Result<Run> {
     runtime()?.block_on(async {
         database.prepare().await?;
         broker::gone(&broker::connect().await?, PAID).await?;
@@ -29,20 +35,14 @@ pub(in crate::postgres) fn ours(database: &Database, messages: u64, way: Way) ->
         });
         let bus = Bus::builder(RabbitMq::connect(&broker::url()?).await?).store(store.clone());
         let bus = bus.endpoint(paid).start().await?;
-        let (writer, pool) = (bus.store(&store), store.pool().clone());
+        let writer = bus.store(&store);
         let write = move |order: OrderPlaced| {
-            let (writer, pool) = (writer.clone(), pool.clone());
+            let writer = writer.clone();
             async move {
-                let mut transaction = pool.begin().await?;
-                sqlx::query(INSERT)
-                    .bind(order.order_id as i64)
-                    .bind(order.cents())
-                    .execute(&mut *transaction)
-                    .await?;
-                writer.outbox(&mut transaction).publish(&OrderPaid(order)).await?;
-                transaction.commit().await?;
-                writer.committed();
-                Ok(())
+                match writing {
+                    Writing::Connection => in_a_transaction(&writer, order).await,
+                    Writing::Queued => Ok(in_a_unit(&writer, order).await?),
+                }
             }
         };
         let meter = database.meter();
@@ -51,4 +51,27 @@ pub(in crate::postgres) fn ours(database: &Database, messages: u64, way: Way) ->
         table::came_again(latencies.done.again());
         Ok(run)
     })
+}
+
+async fn in_a_transaction(writer: &PostgresWriter, order: OrderPlaced) -> Result<()> {
+    let mut transaction = writer.pool().begin().await?;
+    sqlx::query(INSERT)
+        .bind(order.order_id as i64)
+        .bind(order.cents())
+        .execute(&mut *transaction)
+        .await?;
+    writer.outbox(&mut transaction).publish(&OrderPaid(order)).await?;
+    transaction.commit().await?;
+    writer.committed();
+    Ok(())
+}
+
+async fn in_a_unit(
+    writer: &PostgresWriter,
+    order: OrderPlaced,
+) -> std::result::Result<(), Failure> {
+    let mut unit = writer.begin();
+    unit.write(INSERT, (order.order_id as i64, order.cents()))?;
+    unit.publish(&OrderPaid(order))?;
+    writer.commit(unit).await
 }

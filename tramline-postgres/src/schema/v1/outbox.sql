@@ -3,6 +3,15 @@
 -- Appends messages to the outbox. What has a due time stands aside until then, and holds up nothing.
 CREATE FUNCTION tramline.append(
     p_keys text[], p_dues bigint[], p_destinations text[], p_envelopes text[], p_bodies bytea[]
+) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    PERFORM tramline.append_rows(p_keys, p_dues, p_destinations, p_envelopes, p_bodies);
+END
+$$;
+
+-- Writes the rows of `append`.
+CREATE FUNCTION tramline.append_rows(
+    p_keys text[], p_dues bigint[], p_destinations text[], p_envelopes text[], p_bodies bytea[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO tramline.outbox (key, hold_until, destination, envelope, body)
@@ -10,7 +19,7 @@ BEGIN
     FROM unnest(p_keys, p_dues, p_destinations, p_envelopes, p_bodies)
         AS n(key, due, destination, envelope, body)
     WHERE n.due IS NULL;
-    IF EXISTS (SELECT FROM unnest(p_dues) AS due WHERE due IS NOT NULL) THEN
+    IF cardinality(array_remove(p_dues, NULL)) > 0 THEN
         INSERT INTO tramline.outbox_delayed
             (id, key, hold_until, attempts, tried, destination, envelope, body)
         SELECT nextval(pg_get_serial_sequence('tramline.outbox', 'id')), n.key, n.due, 0, false,
@@ -28,6 +37,7 @@ $$;
 CREATE FUNCTION tramline.claim_outbox(
     p_lease bigint, p_limit int, p_bytes_max bigint, p_for bigint, p_now bigint
 ) RETURNS SETOF tramline.outbox LANGUAGE plpgsql
+    SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
@@ -137,7 +147,7 @@ $$;
 
 -- These were sent.
 CREATE FUNCTION tramline.sent(p_lease bigint, p_ids bigint[]) RETURNS void LANGUAGE plpgsql
-    SET enable_seqscan = off SET jit = off
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
     v_ids bigint[] := tramline.leave_relay(p_lease, p_ids);
@@ -226,6 +236,7 @@ $$;
 -- When, at the earliest, a row can be claimed that waits for nothing but its time or for a relay's lease, if there
 -- is any.
 CREATE FUNCTION tramline.outbox_next_due(p_now bigint) RETURNS bigint LANGUAGE plpgsql STABLE
+    SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE

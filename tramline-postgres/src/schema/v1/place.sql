@@ -30,26 +30,35 @@ CREATE FUNCTION tramline.put(
     p_topology bigint, p_now bigint, p_flags int,
     p_queues int[], p_ranks int[], p_lanes text[], p_dues bigint[], p_expires bigint[],
     p_keys text[], p_envelopes text[], p_bodies bytea[]
-) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE
-    v_now bigint := coalesce(p_now, tramline.clock());
+) RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM tramline.topology WHERE version = p_topology) THEN
         RETURN false;
     END IF;
-    IF EXISTS (
-        SELECT FROM unnest(p_lanes, p_dues) AS n(lane, due) WHERE n.lane IS NOT NULL OR n.due > v_now
-    ) THEN
+    PERFORM tramline.put_rows(
+        coalesce(p_now, tramline.clock()), p_flags, p_queues, p_ranks, p_lanes, p_dues, p_expires,
+        p_keys, p_envelopes, p_bodies);
+    RETURN true;
+END
+$$;
+
+-- Writes the rows of `put`.
+CREATE FUNCTION tramline.put_rows(
+    p_now bigint, p_flags int,
+    p_queues int[], p_ranks int[], p_lanes text[], p_dues bigint[], p_expires bigint[],
+    p_keys text[], p_envelopes text[], p_bodies bytea[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(array_remove(p_lanes, NULL)) > 0 OR p_now < ANY (p_dues) THEN
         PERFORM tramline.put_particular(
-            v_now, p_flags, p_queues, p_ranks, p_lanes, p_dues, p_expires, p_keys, p_envelopes, p_bodies);
-        RETURN true;
+            p_now, p_flags, p_queues, p_ranks, p_lanes, p_dues, p_expires, p_keys, p_envelopes, p_bodies);
+        RETURN;
     END IF;
     INSERT INTO tramline.message
-    SELECT n.queue, (n.rank::bigint << 55) | nextval('tramline.number'), 0, p_flags, 0, 0, 0, v_now,
+    SELECT n.queue, (n.rank::bigint << 55) | nextval('tramline.number'), 0, p_flags, 0, 0, 0, p_now,
         NULL, NULL, n.expires_at, n.key, NULL, n.envelope, n.body
     FROM unnest(p_queues, p_ranks, p_expires, p_keys, p_envelopes, p_bodies)
         AS n(queue, rank, expires_at, key, envelope, body);
-    RETURN true;
 END
 $$;
 

@@ -1,15 +1,25 @@
 -- What becomes of messages that were taken. Every change names the epoch that its taker saw: a message
 -- that is no longer his is not touched.
 
--- These were handled, and of these claims nothing is held any more. Answers which messages, counted from 1,
--- were no longer their taker's.
+-- These were handled, and of these claims nothing is held any more. Answers as `remove`.
 CREATE FUNCTION tramline.ack(
-    p_now bigint, p_queues int[], p_places bigint[], p_epochs int[], p_over bigint[] DEFAULT NULL
+    p_now bigint, p_queues int[], p_places bigint[], p_epochs int[], p_over bigint[]
 ) RETURNS int[] LANGUAGE plpgsql
+    SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
+BEGIN
+    IF cardinality(p_over) > 0 THEN
+        DELETE FROM tramline.claim WHERE token = ANY (p_over) AND NOT kept;
+    END IF;
+    RETURN tramline.remove(coalesce(p_now, tramline.clock()), p_queues, p_places, p_epochs);
+END
+$$;
+
+-- These were handled. Answers which messages, counted from 1, were no longer their taker's.
+CREATE FUNCTION tramline.remove(p_now bigint, p_queues int[], p_places bigint[], p_epochs int[])
+RETURNS int[] LANGUAGE plpgsql AS $$
 DECLARE
-    v_now bigint := coalesce(p_now, tramline.clock());
     v_done int[];
 BEGIN
     IF NOT EXISTS (SELECT FROM tramline.queue WHERE id = ANY (p_queues) AND is_particular) THEN
@@ -30,15 +40,12 @@ BEGIN
             INSERT INTO tramline.completed
             SELECT g.queue, g.place, g.epoch, g.flags, g.failures, g.deliveries, g.trials, g.since,
                 g.unhandled_since, g.first_failed_at, g.expires_at, g.key, g.history, g.envelope, g.body,
-                v_now, nextval('tramline.number')
+                p_now, nextval('tramline.number')
             FROM gone g JOIN tramline.queue q ON q.id = g.queue
             WHERE q.keep_completed IS NOT NULL ORDER BY g.nth
         )
         SELECT array_agg(nth) FILTER (WHERE tramline.left(queue, place, key))
         INTO v_done FROM gone;
-    END IF;
-    IF p_over IS NOT NULL THEN
-        DELETE FROM tramline.claim WHERE token = ANY (p_over) AND NOT kept;
     END IF;
     IF cardinality(v_done) = cardinality(p_places) THEN
         RETURN '{}';

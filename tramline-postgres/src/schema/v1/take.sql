@@ -14,6 +14,7 @@ CREATE FUNCTION tramline.take(
     p_queue int, p_most int, p_bytes_max bigint, p_token bigint, p_process bigint, p_label text,
     p_lease bigint, p_now bigint, p_from bigint DEFAULT NULL
 ) RETURNS SETOF tramline.message LANGUAGE plpgsql
+    SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
@@ -82,6 +83,7 @@ CREATE FUNCTION tramline.take_dead(
     p_queue int, p_most int, p_bytes_max bigint, p_token bigint, p_process bigint, p_label text,
     p_lease bigint, p_now bigint
 ) RETURNS SETOF tramline.message LANGUAGE plpgsql
+    SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE

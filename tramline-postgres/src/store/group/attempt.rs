@@ -12,12 +12,10 @@ use crate::error::is_certain;
 use crate::link::Connected;
 use crate::open::Core;
 use crate::queue::{Legs, Routes};
+use crate::store::queued::{BEGIN, Column};
 use tokio_postgres::Error;
 use tramline_core::Result;
 
-/// What a transaction begins with. Nobody waits long in it, as others would wait along.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
-    SET LOCAL tramline.handler = 'open'; SET LOCAL lock_timeout = 100; SET LOCAL statement_timeout = 500";
 /// Where several may have to wait, one after the other.
 const BEGIN_APART: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL tramline.handler = 'open'; SET LOCAL lock_timeout = 20; SET LOCAL statement_timeout = 500;
@@ -29,6 +27,14 @@ pub(super) struct Ready<'a> {
     pub(super) routed: &'a [Option<Legs>],
     /// Its statements, prepared.
     pub(super) statements: &'a [tokio_postgres::Statement],
+}
+
+/// Units that follow one another, whose statements are run by one request.
+pub(super) struct Run<'a> {
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) many: tokio_postgres::Statement,
+    pub(super) columns: Vec<Column<'a>>,
 }
 
 /// Units, and what they are tried with.
@@ -47,6 +53,10 @@ pub(super) enum At {
     Statement {
         unit: usize,
         nth: usize,
+    },
+    /// The statements of units that begin with this one.
+    Run {
+        first: usize,
     },
     /// The end of this unit; in a group that ends as a whole, of the first.
     Conclude {
@@ -78,7 +88,7 @@ impl Attempt<'_> {
     ///
     /// # Errors
     /// A ticket is of another database.
-    pub(super) async fn together(&self) -> Result<Ended<()>> {
+    pub(super) async fn together(&self, runs: Vec<Run<'_>>) -> Result<Ended<()>> {
         let all = self.units.iter().map(|unit| (unit.work, unit.routed));
         let conclusion = Conclusion::of(self.core, self.routes.version, all)?;
         if let Err(error) = self.begin(BEGIN).await {
@@ -86,8 +96,14 @@ impl Attempt<'_> {
         }
         let parameters = conclusion.parameters();
         let mut flight = Flight::new();
-        (0..self.units.len()).for_each(|unit| self.send_statements(unit, &mut flight));
         let client = self.connected.client();
+        let mut sent = 0;
+        for Run { first, count, many, columns } in runs {
+            (sent..first).for_each(|unit| self.send_statements(unit, &mut flight));
+            sent = first + count;
+            flight.send(At::Run { first }, async move { client.execute_raw(&many, columns).await });
+        }
+        (sent..self.units.len()).for_each(|unit| self.send_statements(unit, &mut flight));
         flight.send(At::Conclude { unit: 0 }, client.execute(self.conclude, &parameters));
         let is_sent = self.send_commit(&mut flight);
         let mut fault = None;

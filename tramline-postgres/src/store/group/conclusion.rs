@@ -20,7 +20,7 @@ pub(super) struct Conclusion<'c> {
 
 /// Raises what is not good, so that the commit behind it commits nothing.
 pub(super) const CONCLUDE: &str =
-    "SELECT tramline.conclude_or_raise($1, $2, $3, $4, $5, $6, $7, $8,
+    "SELECT FROM tramline.conclude(true, $1, $2, $3, $4, $5, $6, $7, $8,
     $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)";
 
 impl<'c> Conclusion<'c> {

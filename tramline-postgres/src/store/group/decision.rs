@@ -26,10 +26,12 @@ pub(super) enum Cause {
 pub(super) fn cause(at: At, state: &str) -> Cause {
     match (at, state) {
         (_, "55P03" | "57014") => Cause::TooLong,
+        (_, state) if is_the_servers(state) => Cause::Servers,
+        // One by one, they tell.
+        (At::Run { .. }, _) => Cause::Unclear,
         (_, "0A000" | "26000") => Cause::Outdated,
         // A type that was dropped and made anew is not found by what was prepared.
         (At::Statement { .. }, "XX000") => Cause::Outdated,
-        (_, state) if is_the_servers(state) => Cause::Servers,
         (At::Conclude { .. }, "TM002") => Cause::Refused,
         (At::Conclude { .. }, "TM003") => Cause::Stale,
         // Two who wait for each other; or something before it, and not the statement, had failed.
@@ -61,6 +63,7 @@ mod tests {
     #[test]
     fn the_state_and_where_it_came_up_tell_the_cause() {
         let (statement, conclude) = (At::Statement { unit: 0, nth: 0 }, At::Conclude { unit: 0 });
+        let run = At::Run { first: 0 };
         for (at, state, expected) in [
             (statement, "55P03", Cause::TooLong),
             (conclude, "55P03", Cause::TooLong),
@@ -82,6 +85,10 @@ mod tests {
             (conclude, "TM003", Cause::Stale),
             (conclude, "TM001", Cause::Unclear),
             (At::Commit, "23503", Cause::Unclear),
+            (run, "57014", Cause::TooLong),
+            (run, "23505", Cause::Unclear),
+            (run, "0A000", Cause::Unclear),
+            (run, "53100", Cause::Servers),
         ] {
             assert_eq!(cause(at, state), expected, "{at:?} {state}");
         }

@@ -1,6 +1,6 @@
 //! One group after the other, on one connection.
 
-use super::attempt::{At, Attempt, BEGIN, Ended, Ready};
+use super::attempt::{At, Attempt, Ended, Ready, Run};
 use super::conclusion::CONCLUDE;
 use super::decision::{Cause, Detail, cause};
 use super::shunned::Shunned;
@@ -11,7 +11,7 @@ use crate::open::{Core, OUTBOX};
 use crate::queue::{Legs, Routes};
 use crate::store::conditions::Asked;
 use crate::store::failure::explained;
-use crate::store::queued::{Prepared, Preparing, statement_failed};
+use crate::store::queued::{Prepared, Preparing, columns, statement_failed};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ use tramline_core::{Error, ErrorKind, Failure};
 const UNITS_MAX: usize = 500;
 /// How many, if each is to be undone for itself.
 const APART_MAX: usize = 100;
+/// How many units one request runs: what it may take is limited.
+const RUN_MAX: usize = 100;
 /// How many bytes of statements and messages, give or take the last unit.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many conditions: each message that is remembered takes a lock of the server, which has few.
@@ -160,7 +162,7 @@ impl Groups {
     ) -> Result<(Waiting, Vec<Statement>), Option<Waiting>> {
         let mut statements = Vec::with_capacity(waiting.work.statements.len());
         for queued in &waiting.work.statements {
-            let error = match self.prepared.get(connected, BEGIN, &queued.shape).await {
+            let error = match self.prepared.get(connected, &queued.shape).await {
                 Ok(statement) => {
                     statements.push(statement);
                     continue;
@@ -206,9 +208,10 @@ impl Groups {
         conclude: &Statement,
         mut members: Vec<Member>,
     ) -> Vec<Waiting> {
+        let runs = self.runs(connected, &members).await;
         let units: Vec<Ready<'_>> = members.iter().map(Member::ready).collect();
         let attempt = Attempt { core, connected, routes, conclude, units: &units };
-        let next = match attempt.together().await {
+        let next = match attempt.together(runs).await {
             Err(error) => Next::Failed(error),
             Ok(Ended::In(())) => {
                 wake(core, members.iter());
@@ -255,6 +258,30 @@ impl Groups {
         }
     }
 
+    /// Members that follow one another and say the same are run together.
+    async fn runs<'m>(
+        &mut self,
+        connected: &Arc<Connected>,
+        members: &'m [Member],
+    ) -> Vec<Run<'m>> {
+        let (mut runs, mut first) = (Vec::new(), 0);
+        for alike in members.chunk_by(Member::says_the_same) {
+            for run in alike.chunks(RUN_MAX) {
+                let (Member { waiting, statements, .. }, count) = (&run[0], run.len());
+                let queued = &waiting.work.statements;
+                if count > 1
+                    && !queued.is_empty()
+                    && let Some(many) = self.prepared.many(connected, queued, statements).await
+                {
+                    let units = run.iter().map(|member| &member.waiting.work.statements[..]);
+                    runs.push(Run { first, count, many, columns: columns(units, statements) });
+                }
+                first += count;
+            }
+        }
+        runs
+    }
+
     /// What to do about the first fault of a group.
     async fn judge(
         &mut self,
@@ -270,6 +297,11 @@ impl Groups {
             return Next::Alone;
         }
         let state = error.code().map_or("", |state| state.code());
+        if let At::Run { first } = at
+            && is_of_the_run(state)
+        {
+            self.prepared.one_by_one(&members[first].waiting.work.statements);
+        }
         match (cause(at, state), at) {
             (Cause::TooLong, At::Statement { unit, nth }) => {
                 self.shun(&members[unit], nth);
@@ -413,9 +445,21 @@ impl Groups {
 }
 
 impl Member {
+    fn says_the_same(&self, other: &Self) -> bool {
+        let (these, those) = (&self.waiting.work.statements, &other.waiting.work.statements);
+        these.iter().map(|one| &one.shape).eq(those.iter().map(|one| &one.shape))
+    }
+
     fn ready(&self) -> Ready<'_> {
         Ready { work: &self.waiting.work, routed: &self.routed, statements: &self.statements }
     }
+}
+
+/// Whether units may fail in a run that would not fail one by one: it takes longer than each, and its
+/// functions may be gone. What is wrong with the values of one is wrong in either way.
+fn is_of_the_run(state: &str) -> bool {
+    const OF_VALUES: [&str; 5] = ["22", "23", "40", "55", "P0"];
+    !OF_VALUES.iter().any(|class| state.starts_with(class))
 }
 
 fn waiting(members: Vec<Member>) -> Vec<Waiting> {

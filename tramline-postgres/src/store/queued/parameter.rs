@@ -53,6 +53,11 @@ impl Parameter {
         self.kind.oid().map_or(INFERRED, |oid| oid.0)
     }
 
+    /// Nothing for NULL.
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        self.bytes.as_deref()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bytes.as_ref().map_or(0, Bytes::len)
     }

@@ -1,7 +1,8 @@
 //! Statements as one connection has prepared them.
 
+use super::many;
 use super::parameter::INFERRED;
-use super::statement::Shape;
+use super::statement::{Shape, Statement};
 use crate::link::Connected;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -12,6 +13,8 @@ use tokio_postgres::types::{Kind, Type};
 pub(in crate::store) struct Prepared {
     connected: Weak<Connected>,
     statements: HashMap<Shape, Entry>,
+    /// What runs lists of statements many times; `None` for those that cannot be run so.
+    many: HashMap<Vec<Shape>, Option<tokio_postgres::Statement>>,
     used: u64,
 }
 
@@ -21,8 +24,14 @@ struct Entry {
     last_used: u64,
 }
 
+/// What a transaction of many units begins with. Nobody waits long in it, as others would wait along.
+pub(in crate::store) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+    SET LOCAL tramline.handler = 'open'; SET LOCAL lock_timeout = 100; SET LOCAL statement_timeout = 500";
 /// How many are kept; the one that was not used for the longest time goes first.
 const KEPT_MAX: usize = 200;
+
+/// How many lists of statements are run many times; functions stay for as long as their session.
+const MANY_MAX: usize = 200;
 
 /// Why a statement is not prepared.
 pub(in crate::store) enum Preparing {
@@ -36,7 +45,6 @@ impl Prepared {
     pub(in crate::store) async fn get(
         &mut self,
         connected: &Arc<Connected>,
-        begin: &str,
         shape: &Shape,
     ) -> Result<tokio_postgres::Statement, Preparing> {
         let here = Arc::downgrade(connected);
@@ -48,7 +56,7 @@ impl Prepared {
             entry.last_used = self.used;
             return Ok(entry.statement.clone());
         }
-        let statement = prepare(connected, begin, shape).await.map_err(Preparing::Failed)?;
+        let statement = prepare(connected, shape).await.map_err(Preparing::Failed)?;
         let takes = statement.params().len();
         if takes != shape.oids.len() {
             return Err(Preparing::Takes(takes));
@@ -57,6 +65,31 @@ impl Prepared {
         let entry = Entry { statement: statement.clone(), last_used: self.used };
         self.statements.insert(shape.clone(), entry);
         Ok(statement)
+    }
+
+    /// What runs these statements, which are prepared, for many units; prepared now if it is not yet, outside of
+    /// any transaction. `None`: they are to be run one by one.
+    pub(in crate::store) async fn many(
+        &mut self,
+        connected: &Arc<Connected>,
+        statements: &[Statement],
+        prepared: &[tokio_postgres::Statement],
+    ) -> Option<tokio_postgres::Statement> {
+        let shapes: Vec<Shape> = statements.iter().map(|one| one.shape.clone()).collect();
+        if let Some(many) = self.many.get(&shapes) {
+            return many.clone();
+        }
+        if self.many.len() >= MANY_MAX {
+            return None;
+        }
+        let each: Vec<_> = statements.iter().zip(prepared).collect();
+        let many = many::prepare(connected, &each, self.many.len() as u64).await;
+        self.many.entry(shapes).or_insert(many).clone()
+    }
+
+    /// From now on these are run one by one.
+    pub(in crate::store) fn one_by_one(&mut self, statements: &[Statement]) {
+        self.many.insert(statements.iter().map(|one| one.shape.clone()).collect(), None);
     }
 
     /// The server knows it no more, or what it reads has changed.
@@ -77,12 +110,11 @@ impl Prepared {
 /// In a transaction of its own, for its limits: to prepare a statement, its tables are locked.
 async fn prepare(
     connected: &Connected,
-    begin: &str,
     shape: &Shape,
 ) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
     let types: Vec<Type> = shape.oids.iter().map(|oid| server_type(*oid)).collect();
     let client = connected.client();
-    if let Err(error) = client.batch_execute(begin).await {
+    if let Err(error) = client.batch_execute(BEGIN).await {
         // One that was cancelled leaves a transaction that has failed.
         let _ = client.batch_execute("ROLLBACK").await;
         return Err(error);
