@@ -8,7 +8,9 @@ use crate::latency::{Latencies, paced};
 use crate::load::{call, runtime};
 use crate::message::OrderPlaced;
 use crate::round::Run;
+use futures_util::future::try_join_all;
 use std::hint::black_box;
+use tramline::postgres::sqlx::PgPool;
 use tramline::{Bus, Endpoint, Receipt};
 
 pub(super) fn enqueue(database: &Database, messages: u64, callers: u64) -> Result<Run> {
@@ -48,6 +50,13 @@ pub(super) fn consume(database: &Database, messages: u64, concurrency: usize) ->
         let _ = bus.drain(DRAIN).await?;
         Ok(meter.rate(messages))
     })
+}
+
+/// Makes the connections that handlers write with, as the twins' are made before they are measured.
+pub(super) async fn connected(pool: &PgPool) -> Result<()> {
+    let connections = (0..pool.options().get_max_connections()).map(|_| pool.acquire());
+    try_join_all(connections).await?;
+    Ok(())
 }
 
 /// Notes how long each order was on its way.

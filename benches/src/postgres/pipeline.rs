@@ -2,6 +2,7 @@
 //! transaction.
 
 use super::database::{DRAIN, Database, INSERT, QUEUE};
+use super::ours::connected;
 use super::twin::{Consumer, Table, Taken, fill, queue};
 use crate::Result;
 use crate::completion::Completion;
@@ -37,6 +38,9 @@ pub(super) fn ours(database: &Database, messages: u64, writing: Writing) -> Resu
         database.prepare().await?;
         fill(database, Table::Ours, messages).await?;
         let postgres = Postgres::connect(&database.url).await?;
+        if let Writing::Connection = writing {
+            connected(postgres.pool()).await?;
+        }
         let done = Completion::of(messages);
         let endpoint = Endpoint::new(QUEUE).subscribe::<OrderPlaced>();
         let endpoint = endpoint.concurrency(CONCURRENCY).transactional();

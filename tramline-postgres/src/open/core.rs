@@ -105,7 +105,7 @@ impl Core {
             waker: Waker::default(),
             sending: Sending::new(line("send")),
             settling: Settling::new(line("settle")),
-            grouping: Grouping::new(line("commit")),
+            grouping: Grouping::new([line("commit"), line("commit")]),
             taking: line("take"),
             attends: AtomicBool::new(false),
             heard: AtomicBool::new(false),
@@ -204,8 +204,8 @@ impl Core {
 
     /// Since when and why a connection is lost, if any is.
     pub(crate) fn down(&self) -> Option<Down> {
-        let tasks = [self.sending.line(), self.settling.line(), self.grouping.line()];
-        let lines = tasks.into_iter().chain([&*self.taking, &self.operating]);
+        let lines = [self.sending.line(), self.settling.line(), &self.taking, &self.operating];
+        let lines = lines.into_iter().chain(self.grouping.lines());
         lines.into_iter().find_map(Line::down)
     }
 

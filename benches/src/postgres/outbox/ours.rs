@@ -5,6 +5,7 @@ use crate::latency::Latencies;
 use crate::load::runtime;
 use crate::message::{OrderPaid, OrderPlaced};
 use crate::postgres::database::{DRAIN, Database, INSERT};
+use crate::postgres::ours::connected;
 use crate::postgres::pipeline::Writing;
 use crate::rabbitmq::broker;
 use crate::round::Run;
@@ -36,6 +37,9 @@ pub(in crate::postgres) fn ours(
         let bus = Bus::builder(RabbitMq::connect(&broker::url()?).await?).store(store.clone());
         let bus = bus.endpoint(paid).start().await?;
         let writer = bus.store(&store);
+        if let Writing::Connection = writing {
+            connected(writer.pool()).await?;
+        }
         let write = move |order: OrderPlaced| {
             let writer = writer.clone();
             async move {

@@ -14,6 +14,11 @@ CREATE FUNCTION tramline.append_rows(
     p_keys text[], p_dues bigint[], p_destinations text[], p_envelopes text[], p_bodies bytea[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    IF cardinality(p_dues) = 1 AND p_dues[1] IS NULL THEN
+        INSERT INTO tramline.outbox (key, hold_until, destination, envelope, body)
+        VALUES (p_keys[1], 0, p_destinations[1], p_envelopes[1], p_bodies[1]);
+        RETURN;
+    END IF;
     INSERT INTO tramline.outbox (key, hold_until, destination, envelope, body)
     SELECT n.key, 0, n.destination, n.envelope, n.body
     FROM unnest(p_keys, p_dues, p_destinations, p_envelopes, p_bodies)

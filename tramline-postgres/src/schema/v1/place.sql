@@ -54,6 +54,12 @@ BEGIN
             p_now, p_flags, p_queues, p_ranks, p_lanes, p_dues, p_expires, p_keys, p_envelopes, p_bodies);
         RETURN;
     END IF;
+    IF cardinality(p_queues) = 1 THEN
+        INSERT INTO tramline.message VALUES (
+            p_queues[1], (p_ranks[1]::bigint << 55) | nextval('tramline.number'), 0, p_flags, 0, 0, 0,
+            p_now, NULL, NULL, p_expires[1], p_keys[1], NULL, p_envelopes[1], p_bodies[1]);
+        RETURN;
+    END IF;
     INSERT INTO tramline.message
     SELECT n.queue, (n.rank::bigint << 55) | nextval('tramline.number'), 0, p_flags, 0, 0, 0, p_now,
         NULL, NULL, n.expires_at, n.key, NULL, n.envelope, n.body

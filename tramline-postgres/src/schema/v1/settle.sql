@@ -23,6 +23,11 @@ DECLARE
     v_done int[];
 BEGIN
     IF NOT EXISTS (SELECT FROM tramline.queue WHERE id = ANY (p_queues) AND is_particular) THEN
+        IF cardinality(p_places) = 1 THEN
+            DELETE FROM tramline.message
+            WHERE queue = p_queues[1] AND place = p_places[1] AND epoch = p_epochs[1];
+            RETURN CASE WHEN FOUND THEN '{}' ELSE '{1}' END;
+        END IF;
         WITH gone AS (
             DELETE FROM tramline.message m
             USING unnest(p_queues, p_places, p_epochs) WITH ORDINALITY AS a(queue, place, epoch, nth)

@@ -3,6 +3,7 @@
 use super::attempt::{At, Attempt, Ended, Ready, Run};
 use super::conclusion::CONCLUDE;
 use super::decision::{Cause, Detail, cause};
+use super::grouping::Turn;
 use super::shunned::Shunned;
 use super::unit::Waiting;
 use crate::error::{failed, is_certain, words};
@@ -69,13 +70,19 @@ impl Groups {
         Self { line, prepared: Prepared::default(), shunned: Shunned::default() }
     }
 
-    /// Takes a group from the head of `waiting` and ends it, or puts it back to be tried again.
-    pub(super) async fn end_some(&mut self, core: &Arc<Core>, waiting: &mut VecDeque<Waiting>) {
+    /// Takes a group from the head of `waiting` and ends it, or puts it back to be tried again. It is over with
+    /// its `turn` when all that is left is to wait for the commit.
+    pub(super) async fn end_some(
+        &mut self,
+        core: &Arc<Core>,
+        waiting: &mut VecDeque<Waiting>,
+        turn: Turn,
+    ) {
         let group = self.select(waiting);
         let connected = tokio::time::timeout(PATIENCE, self.line.connected()).await;
         let connected = connected.unwrap_or_else(|_| Err(away(core)));
         let again = match connected {
-            Ok(connected) => self.end(core, &connected, group).await,
+            Ok(connected) => self.end(core, &connected, group, turn).await,
             Err(error) => {
                 let store = |unit: Waiting| unit.ended(Err(CommitError::Store(error.clone())));
                 group.into_iter().for_each(store);
@@ -122,6 +129,7 @@ impl Groups {
         core: &Arc<Core>,
         connected: &Arc<Connected>,
         group: Vec<Waiting>,
+        turn: Turn,
     ) -> Vec<Waiting> {
         let routes = core.routes();
         let conclude = match connected.prepared(CONCLUDE).await {
@@ -149,7 +157,8 @@ impl Groups {
             }
         }
         if !members.is_empty() {
-            again.extend(self.together(core, connected, &routes, &conclude, members).await);
+            let with = (&*routes, &conclude, turn);
+            again.extend(self.together(core, connected, with, members).await);
         }
         again
     }
@@ -204,14 +213,14 @@ impl Groups {
         &mut self,
         core: &Arc<Core>,
         connected: &Arc<Connected>,
-        routes: &Routes,
-        conclude: &Statement,
+        (routes, conclude, turn): (&Routes, &Statement, Turn),
         mut members: Vec<Member>,
     ) -> Vec<Waiting> {
+        let mut turn = Some(turn);
         let runs = self.runs(connected, &members).await;
         let units: Vec<Ready<'_>> = members.iter().map(Member::ready).collect();
         let attempt = Attempt { core, connected, routes, conclude, units: &units };
-        let next = match attempt.together(runs).await {
+        let next = match attempt.together(runs, &mut turn).await {
             Err(error) => Next::Failed(error),
             Ok(Ended::In(())) => {
                 wake(core, members.iter());
