@@ -6,10 +6,9 @@ use crate::link::{Down, Line};
 use crate::postgres::Postgres;
 use crate::queue::declare;
 use crate::send::PostgresSender;
-use tramline_core::capabilities::{Capabilities, Ordering};
+use tramline_core::capabilities::Capabilities;
 use tramline_core::clock::Deadline;
 use tramline_core::health::Health;
-use tramline_core::name::QueueRef;
 use tramline_core::operate::Operate;
 use tramline_core::store::DatabaseId;
 use tramline_core::topology::{QueueSpec, Topology};
@@ -61,11 +60,9 @@ impl Transport for Postgres {
         if !queue.is_known {
             return Err(queue.unknown(doing()));
         }
-        let dead = matches!(source.queue, QueueRef::Dead(_));
-        let is_ordered = queue.spec.ordering != Ordering::None;
         self.core.attend();
         let (core, session) = (self.core.clone(), self.session.clone());
-        Ok(PostgresReceiver::new(core, session, queue.id, dead, is_ordered, source))
+        Ok(PostgresReceiver::new(core, session, queue.id, &queue.spec, source))
     }
 
     fn health(&self) -> Health {

@@ -7,9 +7,12 @@ use tokio::time::Instant;
 /// are not vacuumed yet: a session with an old snapshot keeps those there for as long as it likes, and to
 /// pass over millions of them takes seconds. So who took as many as he asked for begins behind them the
 /// next time, and looks from the very beginning, where messages that return and late commits stand, as
-/// often as that takes a tenth of the time.
-#[derive(Debug, Default)]
+/// often as that takes a tenth of the time, or half of it once it takes seconds: nobody should wait for
+/// them much longer than a look takes.
+#[derive(Debug)]
 pub(super) struct Head {
+    /// Whoever takes may begin anywhere.
+    is_free: bool,
     found: Option<Found>,
     /// How many looks from the very beginning were dear, one after the other.
     dear: u32,
@@ -43,10 +46,20 @@ const LONG: Duration = Duration::from_millis(1);
 const DEAR: Duration = Duration::from_millis(50);
 /// So much of the time is left to other things,
 const SHARE: u32 = 10;
+/// (and never longer, unless the look itself took longer)
+const PAUSE: Duration = Duration::from_secs(2);
+/// (nor ever than this: what holds up a look may be a lock of somebody's)
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// once it is not just a server that was held up: then the share grows from look to look.
 const GROWTH: u32 = 3;
 
 impl Head {
+    /// In a queue with an order, or with what is urgent, the next one may well stand before others, and all
+    /// looks begin at the very beginning.
+    pub(super) fn new(is_free: bool) -> Self {
+        Self { is_free, found: None, dear: 0 }
+    }
+
     /// Where to begin now; `None`: at the very beginning.
     pub(super) fn from(&self, now: Instant) -> Option<i64> {
         self.found.as_ref().filter(|found| now < found.whole_again).map(|found| found.place)
@@ -60,6 +73,9 @@ impl Head {
     /// A look has ended `now`. Answers whether there is nothing more to take, as far as anybody has to know.
     pub(super) fn looked(&mut self, look: Look, now: Instant) -> bool {
         let Look { from, last, emptied, took } = look;
+        if !self.is_free {
+            return emptied;
+        }
         let is_dear = took > DEAR;
         if from.is_none() {
             self.dear = if is_dear { self.dear.saturating_add(1) } else { 0 };
@@ -73,7 +89,8 @@ impl Head {
                 } else {
                     SHARE
                 };
-                let whole_again = now + took * share;
+                let pause = (took * share).min(PAUSE.max(took)).min(PAUSE_MAX);
+                let whole_again = now + pause;
                 self.found = Some(Found { place: last + 1, whole_again, is_dear });
             }
             _ => self.found = None,
@@ -103,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_head_that_is_easily_found_is_looked_for_each_time() {
-        let (mut head, now) = (Head::default(), Instant::now());
+        let (mut head, now) = (Head::new(true), Instant::now());
         assert!(!head.looked(look(None, Some(6), 1), now));
         assert_eq!((head.from(now), head.whole_again()), (None, None));
         assert!(head.looked(poor(look(None, Some(6), 50)), now));
@@ -112,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_long_look_is_made_for_a_tenth_of_the_time_while_there_is_much_to_take() {
-        let (mut head, now) = (Head::default(), Instant::now());
+        let (mut head, now) = (Head::new(true), Instant::now());
         let after = |millis| now + Duration::from_millis(millis);
         assert!(!head.looked(look(None, Some(6), 10), now));
         assert_eq!((head.from(now), head.whole_again()), (Some(7), Some(after(100))));
@@ -126,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_dear_look_is_made_for_a_tenth_of_the_time_even_where_there_is_little() {
-        let (mut head, now) = (Head::default(), Instant::now());
+        let (mut head, now) = (Head::new(true), Instant::now());
         let after = |millis| now + Duration::from_millis(millis);
         for (nth, share) in [1, 3, 9, 10, 10].into_iter().enumerate() {
             assert!(head.looked(poor(look(None, Some(6), 100)), now), "{nth}");
@@ -142,8 +159,25 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_the_head_is_not_waited_for_much_longer_than_a_look_takes() {
+        let (mut head, now) = (Head::new(true), Instant::now());
+        for (millis, pause) in [(900, 900), (900, 2000), (5000, 5000), (600_000, 30_000)] {
+            head.looked(poor(look(None, Some(6), millis)), now);
+            assert_eq!(head.whole_again(), Some(now + Duration::from_millis(pause)), "{millis}");
+        }
+    }
+
+    #[test]
+    fn where_the_next_one_may_stand_before_others_all_looks_are_whole() {
+        let (mut head, now) = (Head::new(false), Instant::now());
+        assert!(!head.looked(look(None, Some(6), 1000), now));
+        assert!(head.looked(poor(look(None, Some(6), 1000)), now));
+        assert_eq!((head.from(now), head.whole_again()), (None, None));
+    }
+
+    #[test]
     fn a_queue_without_anything_to_take_has_no_head() {
-        let (mut head, now) = (Head::default(), Instant::now());
+        let (mut head, now) = (Head::new(true), Instant::now());
         assert!(head.looked(poor(look(None, None, 100)), now));
         assert_eq!(head.from(now), None);
     }

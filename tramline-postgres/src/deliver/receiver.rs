@@ -14,8 +14,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tramline_core::Result;
+use tramline_core::capabilities::Ordering;
 use tramline_core::clock::Timestamp;
+use tramline_core::name::QueueRef;
 use tramline_core::rows::{Bell, Pace, Reserved, Slots};
+use tramline_core::topology::QueueSpec;
 use tramline_core::transport::{Receiver, Source};
 
 /// Reads one queue of a database, or its dead letters.
@@ -72,16 +75,18 @@ impl PostgresReceiver {
         core: Arc<Core>,
         session: Arc<Session>,
         queue: i32,
-        dead: bool,
-        is_ordered: bool,
+        spec: &QueueSpec,
         source: &Source,
     ) -> Self {
+        let dead = matches!(source.queue, QueueRef::Dead(_));
+        let is_ordered = spec.ordering != Ordering::None;
+        let has_ranks = spec.priority_max.is_some_and(|max| max > 0);
         Self {
             bell: core.hub.bell(queue.into()),
             slots: Slots::new(source.prefetch.max(1) as usize),
             pace: Pace::new(source.prefetch, source.prefetch_max),
             eager: Eager::default(),
-            head: Head::default(),
+            head: Head::new(!dead && !is_ordered && !has_ranks),
             core,
             session,
             queue,

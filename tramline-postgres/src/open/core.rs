@@ -1,6 +1,6 @@
 //! What all handles on one opened database have in common.
 
-use super::pooler::refuse_mixed_statements;
+use super::pooler::pools_transactions;
 use super::session::Session;
 use crate::deliver::{Job, Settling};
 use crate::error::failed;
@@ -51,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) settling: Settling,
     /// Ends units of work, in the same way.
     pub(crate) grouping: Grouping,
+    /// Each transaction may be in another session of the server.
+    pub(crate) is_pooled: bool,
     /// Takes.
     pub(crate) taking: Arc<Line>,
     /// The tasks that every receiver relies on were begun.
@@ -81,7 +83,7 @@ impl Core {
         let line = |purpose| Arc::new(Line::new(target.clone(), purpose, &settings));
         let operating = line("operate");
         let connected = operating.try_connected().await?;
-        refuse_mixed_statements(&connected, &target, &settings).await?;
+        let is_pooled = pools_transactions(&connected, &target, &settings).await?;
         match settings.migrates {
             true => schema::migrate(&connected, &target.to_string()).await?,
             false => schema::check(&connected, &target.to_string()).await?,
@@ -105,7 +107,8 @@ impl Core {
             waker: Waker::default(),
             sending: Sending::new(line("send")),
             settling: Settling::new(line("settle")),
-            grouping: Grouping::new([line("commit"), line("commit")]),
+            grouping: Grouping::new(line("commit")),
+            is_pooled,
             taking: line("take"),
             attends: AtomicBool::new(false),
             heard: AtomicBool::new(false),
@@ -204,8 +207,8 @@ impl Core {
 
     /// Since when and why a connection is lost, if any is.
     pub(crate) fn down(&self) -> Option<Down> {
-        let lines = [self.sending.line(), self.settling.line(), &self.taking, &self.operating];
-        let lines = lines.into_iter().chain(self.grouping.lines());
+        let tasks = [self.sending.line(), self.settling.line(), self.grouping.line()];
+        let lines = tasks.into_iter().chain([&*self.taking, &self.operating]);
         lines.into_iter().find_map(Line::down)
     }
 

@@ -7,20 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::{Error, ErrorKind, Result};
 
-/// Refuses one that loses prepared statements, or worse, has one program run those of another. What is
-/// asked here needs none.
+/// Looks for one. Refuses one that loses prepared statements, or worse, has one program run those of another.
+/// What is asked here needs none.
 ///
 /// # Errors
-/// [`ErrorKind::Misconfigured`]: there is such a proxy. Or the server cannot be reached.
-pub(super) async fn refuse_mixed_statements(
+/// [`ErrorKind::Misconfigured`]: there is one that does so. Or the server cannot be reached.
+pub(super) async fn pools_transactions(
     one: &Connected,
     target: &Arc<Target>,
     settings: &Settings,
-) -> Result<()> {
+) -> Result<bool> {
     let line = Line::new(target.clone(), "probe", settings);
     let other = line.try_connected().await?;
-    if !is_pooled(one, &other, target).await? || keeps_statements(one, &other).await {
-        return Ok(());
+    if !is_pooled(one, &other, target).await? {
+        return Ok(false);
+    }
+    if keeps_statements(one, &other).await {
+        return Ok(true);
     }
     let why = "a proxy pools the transactions of its clients there and does not keep their prepared \
                statements apart; set max_prepared_statements for it (PgBouncer 1.21 or newer), or \

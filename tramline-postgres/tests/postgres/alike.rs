@@ -1,6 +1,6 @@
 //! Units that say the same, with other values, are run by one request.
 
-use crate::kit::{begin, column, opened, within};
+use crate::kit::{begin, column, open, opened, within};
 use futures_util::future::join_all;
 use tramline_core::compose::Publishing;
 use tramline_core::store::{CommitError, Committed, Store};
@@ -86,7 +86,7 @@ async fn one_that_fails_among_those_that_say_the_same_fails_alone() {
     assert!(asked(&database, "noted").0 > 20, "and the next ones are run together again");
 }
 
-/// A quoted function cannot have the quote in it, and a row for nobody is an error there.
+/// A quoted function cannot have the quote in it, and a row for nobody is an error there, or an assignment.
 #[tokio::test]
 async fn what_cannot_be_run_together_is_run_one_by_one() {
     const QUOTED: &str = "INSERT INTO noted (n, found) VALUES ($1, $$ $tramline$ $$)";
@@ -97,7 +97,7 @@ async fn what_cannot_be_run_together_is_run_one_by_one() {
     let Some((database, postgres)) = opened().await else { return };
     database.sql(TABLE);
     for (nth, (sql, is_together)) in
-        [(QUOTED, false), (ANSWERS, false), (MADE, true), (NAMED, true)].into_iter().enumerate()
+        [(QUOTED, false), (ANSWERS, false), (MADE, false), (NAMED, true)].into_iter().enumerate()
     {
         let first = 100 * nth as i64;
         all_done(join_all((0..40).map(|n| write(&postgres, [(sql, (first + n,))]))).await);
@@ -118,4 +118,18 @@ async fn units_that_take_too_long_together_are_run_one_by_one() {
     database.sql(TABLE);
     all_done(join_all((0..60_i64).map(|n| write(&postgres, [(SLOW, (n,))]))).await);
     assert_eq!(asked(&database, "noted"), (0, 60));
+}
+
+/// Behind a proxy a request may come to a session in which somebody else has made his functions.
+#[tokio::test]
+async fn what_is_run_together_has_names_of_its_own() {
+    const NOTE: &str = "INSERT INTO noted (n) VALUES ($1)";
+    let Some((database, postgres)) = opened().await else { return };
+    database.sql(TABLE);
+    let other = open(&database).await;
+    all_done(join_all((0..40_i64).map(|n| write(&postgres, [(NOTE, (n,))]))).await);
+    all_done(join_all((40..80_i64).map(|n| write(&other, [(NOTE, (n,))]))).await);
+    let names = "SELECT count(*) || ' ' || count(DISTINCT proname) FROM pg_proc
+        WHERE pronamespace <> 'tramline'::regnamespace AND proname LIKE 'tramline%'";
+    assert_eq!(column(&database, names), ["2 2"]);
 }

@@ -23,6 +23,8 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
         ..Style::plain(world.seed)
     };
     let mut course = Course::begin(count, style, None).await?;
+    // Queues that a planted bug forgets would have nobody to send to.
+    database.run("CHECKPOINT").await?;
     let mut dice = Dice::new(world.seed);
     for stop in 0..stops {
         course.load.progress(150).await?;

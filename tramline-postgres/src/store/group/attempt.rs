@@ -7,7 +7,6 @@
 
 use super::conclusion::Conclusion;
 use super::flight::Flight;
-use super::grouping::Turn;
 use super::unit::Work;
 use crate::error::is_certain;
 use crate::link::Connected;
@@ -85,16 +84,11 @@ pub(super) enum Ended<F> {
 }
 
 impl Attempt<'_> {
-    /// All of them or none: the first fault ends it for all. The turn is over when all is done but the commit:
-    /// the next group cannot hold anything that this one still wants.
+    /// All of them or none: the first fault ends it for all.
     ///
     /// # Errors
     /// A ticket is of another database.
-    pub(super) async fn together(
-        &self,
-        runs: Vec<Run<'_>>,
-        turn: &mut Option<Turn>,
-    ) -> Result<Ended<()>> {
+    pub(super) async fn together(&self, runs: Vec<Run<'_>>) -> Result<Ended<()>> {
         let all = self.units.iter().map(|unit| (unit.work, unit.routed));
         let conclusion = Conclusion::of(self.core, self.routes.version, all)?;
         if let Err(error) = self.begin(BEGIN).await {
@@ -113,8 +107,7 @@ impl Attempt<'_> {
         flight.send(At::Conclude { unit: 0 }, client.execute(self.conclude, &parameters));
         let is_sent = self.send_commit(&mut flight);
         let mut fault = None;
-        let is_concluded = |at: &At| matches!(at, At::Conclude { .. });
-        for (at, answered) in flight.answers(|at| drop(turn.take_if(|_| is_concluded(at)))).await {
+        for (at, answered) in flight.answers().await {
             let answered = answered.map_err(|error| self.connected.heeded(error));
             if let (None, Err(error)) = (&fault, answered) {
                 fault = Some((at, error));
@@ -153,7 +146,7 @@ impl Attempt<'_> {
         let is_sent = self.send_commit(&mut flight);
         let mut faults: Vec<Option<(At, Error)>> = self.units.iter().map(|_| None).collect();
         let (mut ended, mut not_undone) = (None, None);
-        for (at, answered) in flight.answers(|_| ()).await {
+        for (at, answered) in flight.answers().await {
             match (at, answered.map_err(|error| self.connected.heeded(error))) {
                 (At::Undo, Ok(_)) => not_undone = None,
                 (_, Ok(_)) => {}

@@ -47,17 +47,15 @@ impl<'f, T> Flight<'f, T> {
         self.requests.iter().all(|(_, request)| !matches!(request, Request::Answered(Err(_))))
     }
 
-    /// All answers, in the order of the requests; `answered` is told of each when it comes. Not to be dropped:
-    /// what was sent is carried out.
-    pub(super) async fn answers(self, mut answered: impl FnMut(&T)) -> Vec<(T, Answered)> {
+    /// All answers, in the order of the requests. Not to be dropped: what was sent is carried out.
+    pub(super) async fn answers(self) -> Vec<(T, Answered)> {
         let mut answers = Vec::with_capacity(self.requests.len());
         for (purpose, request) in self.requests {
-            let answer = match request {
+            let answered = match request {
                 Request::Sent(request) => request.await,
-                Request::Answered(answer) => answer,
+                Request::Answered(answered) => answered,
             };
-            answered(&purpose);
-            answers.push((purpose, answer));
+            answers.push((purpose, answered));
         }
         answers
     }

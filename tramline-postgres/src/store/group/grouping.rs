@@ -1,4 +1,4 @@
-//! Units of work are gathered: while commits are under way, the next gathers.
+//! Units of work are gathered: while one commit is under way, the next gathers.
 
 use super::groups::Groups;
 use super::unit::{Reply, Waiting, Work};
@@ -7,38 +7,28 @@ use crate::open::Core;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tramline_core::store::CommitError;
 use tramline_core::{Error, ErrorKind};
 
 /// How many units wait, before those who commit wait for room.
 const WAITING_MAX: usize = 1024;
 
-/// The tasks that end units of work: while the server writes what one has committed to its disk, it runs what
-/// the other has gathered. They take turns: side by side they would want each other's locks. Begun with the first unit, they end with the core, or with their runtime; then the next
-/// unit begins others.
+/// The task that ends units of work. Begun with the first, it ends with the core, or with its runtime; then
+/// the next unit begins another.
 pub(crate) struct Grouping {
-    lines: [Arc<Line>; 2],
+    line: Arc<Line>,
     units: Mutex<Option<mpsc::Sender<Waiting>>>,
 }
 
-/// What the tasks have in common.
-struct Shared {
-    units: tokio::sync::Mutex<mpsc::Receiver<Waiting>>,
-    turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// The right to run units.
-pub(super) type Turn = OwnedMutexGuard<()>;
-
 impl Grouping {
-    pub(crate) fn new(lines: [Arc<Line>; 2]) -> Self {
-        Self { lines, units: Mutex::default() }
+    pub(crate) fn new(line: Arc<Line>) -> Self {
+        Self { line, units: Mutex::default() }
     }
 
     /// What it commits through.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter().map(|line| &**line)
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 
     /// Ends a unit, with others. Dropped, it may be committed or not.
@@ -66,33 +56,25 @@ impl Grouping {
             Some(units) => units.clone(),
             None => {
                 let (sender, receiver) = mpsc::channel(WAITING_MAX);
-                let shared = Arc::new(Shared { units: receiver.into(), turn: Arc::default() });
-                for line in &self.lines {
-                    let groups = Groups::new(line.clone());
-                    tokio::spawn(run(Arc::downgrade(core), groups, shared.clone()));
-                }
+                tokio::spawn(run(Arc::downgrade(core), Groups::new(self.line.clone()), receiver));
                 units.insert(sender).clone()
             }
         }
     }
 }
 
-async fn run(core: Weak<Core>, mut groups: Groups, shared: Arc<Shared>) {
+async fn run(core: Weak<Core>, mut groups: Groups, mut units: mpsc::Receiver<Waiting>) {
     let mut waiting = VecDeque::new();
     loop {
         if waiting.is_empty() {
-            let Some(first) = shared.units.lock().await.recv().await else { return };
+            let Some(first) = units.recv().await else { return };
             waiting.push_back(first);
         }
-        let turn = shared.turn.clone().lock_owned().await;
-        // If the other one waits for a unit, there is none.
-        if let Ok(mut units) = shared.units.try_lock() {
-            while waiting.len() < WAITING_MAX {
-                let Ok(next) = units.try_recv() else { break };
-                waiting.push_back(next);
-            }
+        while waiting.len() < WAITING_MAX {
+            let Ok(next) = units.try_recv() else { break };
+            waiting.push_back(next);
         }
         let Some(core) = core.upgrade() else { return };
-        groups.end_some(&core, &mut waiting, turn).await;
+        groups.end_some(&core, &mut waiting).await;
     }
 }

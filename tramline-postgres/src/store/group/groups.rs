@@ -3,7 +3,6 @@
 use super::attempt::{At, Attempt, Ended, Ready, Run};
 use super::conclusion::CONCLUDE;
 use super::decision::{Cause, Detail, cause};
-use super::grouping::Turn;
 use super::shunned::Shunned;
 use super::unit::Waiting;
 use crate::error::{failed, is_certain, words};
@@ -24,8 +23,9 @@ use tramline_core::{Error, ErrorKind, Failure};
 const UNITS_MAX: usize = 500;
 /// How many, if each is to be undone for itself.
 const APART_MAX: usize = 100;
-/// How many units one request runs: what it may take is limited.
+/// How many units one request runs: what it may take is limited, and few are not worth it.
 const RUN_MAX: usize = 100;
+const RUN_MIN: usize = 4;
 /// How many bytes of statements and messages, give or take the last unit.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many conditions: each message that is remembered takes a lock of the server, which has few.
@@ -70,19 +70,13 @@ impl Groups {
         Self { line, prepared: Prepared::default(), shunned: Shunned::default() }
     }
 
-    /// Takes a group from the head of `waiting` and ends it, or puts it back to be tried again. It is over with
-    /// its `turn` when all that is left is to wait for the commit.
-    pub(super) async fn end_some(
-        &mut self,
-        core: &Arc<Core>,
-        waiting: &mut VecDeque<Waiting>,
-        turn: Turn,
-    ) {
+    /// Takes a group from the head of `waiting` and ends it, or puts it back to be tried again.
+    pub(super) async fn end_some(&mut self, core: &Arc<Core>, waiting: &mut VecDeque<Waiting>) {
         let group = self.select(waiting);
         let connected = tokio::time::timeout(PATIENCE, self.line.connected()).await;
         let connected = connected.unwrap_or_else(|_| Err(away(core)));
         let again = match connected {
-            Ok(connected) => self.end(core, &connected, group, turn).await,
+            Ok(connected) => self.end(core, &connected, group).await,
             Err(error) => {
                 let store = |unit: Waiting| unit.ended(Err(CommitError::Store(error.clone())));
                 group.into_iter().for_each(store);
@@ -129,7 +123,6 @@ impl Groups {
         core: &Arc<Core>,
         connected: &Arc<Connected>,
         group: Vec<Waiting>,
-        turn: Turn,
     ) -> Vec<Waiting> {
         let routes = core.routes();
         let conclude = match connected.prepared(CONCLUDE).await {
@@ -157,8 +150,7 @@ impl Groups {
             }
         }
         if !members.is_empty() {
-            let with = (&*routes, &conclude, turn);
-            again.extend(self.together(core, connected, with, members).await);
+            again.extend(self.together(core, connected, &routes, &conclude, members).await);
         }
         again
     }
@@ -213,14 +205,14 @@ impl Groups {
         &mut self,
         core: &Arc<Core>,
         connected: &Arc<Connected>,
-        (routes, conclude, turn): (&Routes, &Statement, Turn),
+        routes: &Routes,
+        conclude: &Statement,
         mut members: Vec<Member>,
     ) -> Vec<Waiting> {
-        let mut turn = Some(turn);
-        let runs = self.runs(connected, &members).await;
+        let runs = self.runs(core, connected, &members).await;
         let units: Vec<Ready<'_>> = members.iter().map(Member::ready).collect();
         let attempt = Attempt { core, connected, routes, conclude, units: &units };
-        let next = match attempt.together(runs, &mut turn).await {
+        let next = match attempt.together(runs).await {
             Err(error) => Next::Failed(error),
             Ok(Ended::In(())) => {
                 wake(core, members.iter());
@@ -270,17 +262,24 @@ impl Groups {
     /// Members that follow one another and say the same are run together.
     async fn runs<'m>(
         &mut self,
+        core: &Core,
         connected: &Arc<Connected>,
         members: &'m [Member],
     ) -> Vec<Run<'m>> {
         let (mut runs, mut first) = (Vec::new(), 0);
+        if core.is_pooled {
+            // Their functions would be in other sessions.
+            return runs;
+        }
         for alike in members.chunk_by(Member::says_the_same) {
             for run in alike.chunks(RUN_MAX) {
                 let (Member { waiting, statements, .. }, count) = (&run[0], run.len());
                 let queued = &waiting.work.statements;
-                if count > 1
+                let nonce = core.settings.entropy.bits() as u64;
+                if count >= RUN_MIN
                     && !queued.is_empty()
-                    && let Some(many) = self.prepared.many(connected, queued, statements).await
+                    && let Some(many) =
+                        self.prepared.many(connected, queued, statements, nonce).await
                 {
                     let units = run.iter().map(|member| &member.waiting.work.statements[..]);
                     runs.push(Run { first, count, many, columns: columns(units, statements) });

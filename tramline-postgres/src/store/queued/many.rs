@@ -5,6 +5,7 @@
 //! these functions for each row of its parameters: unit after unit, and of a unit each statement in turn.
 
 use super::parameter::Parameter;
+use super::permitted::first_word;
 use super::prepared::BEGIN;
 use super::statement::Statement;
 use crate::link::Connected;
@@ -13,21 +14,24 @@ use std::error::Error;
 use std::fmt::Write;
 use tokio_postgres::types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
 
+/// What statements begin with that say the same in a function.
+const WRITES: [&str; 4] = ["INSERT", "UPDATE", "DELETE", "MERGE"];
 /// What text is quoted with in a function.
 const QUOTE: &str = "$tramline$";
 
-/// What runs a list of statements many times, if they can be run so. `number` is new in the session.
+/// What runs a list of statements many times, if they can be run so. Their functions have `nonce` in their names,
+/// drawn at random: in a session that is not theirs there must be none of the name.
 pub(super) async fn prepare(
     connected: &Connected,
     statements: &[(&Statement, &tokio_postgres::Statement)],
-    number: u64,
+    nonce: u64,
 ) -> Option<tokio_postgres::Statement> {
-    let functions = functions(statements, number)?;
+    let functions = functions(statements, nonce)?;
     let client = connected.client();
     let prepared = async {
         client.batch_execute(BEGIN).await?;
         client.batch_execute(&functions).await?;
-        let prepared = client.prepare(&call(statements, number)).await?;
+        let prepared = client.prepare(&call(statements, nonce)).await?;
         client.batch_execute("COMMIT").await?;
         Ok::<_, tokio_postgres::Error>(prepared)
     };
@@ -45,19 +49,22 @@ pub(super) async fn prepare(
 /// A function for each, if each of them can be one.
 fn functions(
     statements: &[(&Statement, &tokio_postgres::Statement)],
-    number: u64,
+    nonce: u64,
 ) -> Option<String> {
     let mut functions = String::new();
     for (nth, (statement, prepared)) in statements.iter().enumerate() {
         let sql = statement.shape.sql.trim_end_matches(|c: char| c.is_whitespace() || c == ';');
-        // A row for nobody is an error inside of a function, and an array of arrays is none.
-        let is_plain = prepared.columns().is_empty() && !sql.contains(QUOTE);
+        // Other kinds mean something else inside of a function, as a row for nobody does.
+        let is_plain = WRITES.iter().any(|kind| kind.eq_ignore_ascii_case(first_word(sql)))
+            && prepared.columns().is_empty()
+            && !sql.contains(QUOTE);
+        // There are no arrays of arrays.
         let types: Option<Vec<String>> = prepared.params().iter().map(name_of).collect();
         let types = types.filter(|_| is_plain)?.join(", ");
         // Whatever stands at its end, a comment is over on the next line.
         let _ = write!(
             functions,
-            "CREATE FUNCTION pg_temp.tramline_{number}_{nth}({types}) RETURNS int LANGUAGE plpgsql AS {QUOTE}
+            "CREATE FUNCTION pg_temp.tramline_{nonce:x}_{nth}({types}) RETURNS int LANGUAGE plpgsql AS {QUOTE}
              #variable_conflict use_column
              BEGIN {sql}\n; RETURN NULL; END {QUOTE};"
         );
@@ -67,7 +74,7 @@ fn functions(
 }
 
 /// Calls the functions for each row of the parameters.
-fn call(statements: &[(&Statement, &tokio_postgres::Statement)], number: u64) -> String {
+fn call(statements: &[(&Statement, &tokio_postgres::Statement)], nonce: u64) -> String {
     let (mut calls, mut arrays, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for (nth, (_, prepared)) in statements.iter().enumerate() {
         let first = names.len() + 1;
@@ -77,7 +84,7 @@ fn call(statements: &[(&Statement, &tokio_postgres::Statement)], number: u64) ->
             arrays.push(format!("${}::{kind}[]", names.len()));
         }
         let arguments = names[first - 1..].join(", ");
-        calls.push(format!("pg_temp.tramline_{number}_{nth}({arguments})"));
+        calls.push(format!("pg_temp.tramline_{nonce:x}_{nth}({arguments})"));
     }
     // What may have effects is run, although nobody reads it.
     format!(

@@ -28,7 +28,7 @@ pub(super) fn refusal(sql: &str) -> Option<String> {
 const SETS: &[u8] = b"set_config";
 
 /// Behind white space, comments and what else may stand in front of a statement.
-fn first_word(mut sql: &str) -> &str {
+pub(super) fn first_word(mut sql: &str) -> &str {
     loop {
         sql = sql.trim_start_matches(|c: char| c.is_ascii_whitespace() || "\u{b};(".contains(c));
         if let Some(rest) = sql.strip_prefix("--") {

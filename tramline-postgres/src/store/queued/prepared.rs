@@ -6,6 +6,7 @@ use super::statement::{Shape, Statement};
 use crate::link::Connected;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 use tokio_postgres::types::{Kind, Type};
 
 /// The statements that were prepared on the connection that is used now.
@@ -13,8 +14,8 @@ use tokio_postgres::types::{Kind, Type};
 pub(in crate::store) struct Prepared {
     connected: Weak<Connected>,
     statements: HashMap<Shape, Entry>,
-    /// What runs lists of statements many times; `None` for those that cannot be run so.
-    many: HashMap<Vec<Shape>, Option<tokio_postgres::Statement>>,
+    /// What runs lists of statements many times; or until when they are run one by one.
+    many: HashMap<Vec<Shape>, Result<tokio_postgres::Statement, Instant>>,
     used: u64,
 }
 
@@ -32,6 +33,8 @@ const KEPT_MAX: usize = 200;
 
 /// How many lists of statements are run many times; functions stay for as long as their session.
 const MANY_MAX: usize = 200;
+/// For how long those are run one by one that failed together for another reason than their values.
+const ONE_BY_ONE: Duration = Duration::from_secs(30);
 
 /// Why a statement is not prepared.
 pub(in crate::store) enum Preparing {
@@ -68,28 +71,35 @@ impl Prepared {
     }
 
     /// What runs these statements, which are prepared, for many units; prepared now if it is not yet, outside of
-    /// any transaction. `None`: they are to be run one by one.
+    /// any transaction, and named by the `nonce`. `None`: they are to be run one by one.
     pub(in crate::store) async fn many(
         &mut self,
         connected: &Arc<Connected>,
         statements: &[Statement],
         prepared: &[tokio_postgres::Statement],
+        nonce: u64,
     ) -> Option<tokio_postgres::Statement> {
-        let shapes: Vec<Shape> = statements.iter().map(|one| one.shape.clone()).collect();
-        if let Some(many) = self.many.get(&shapes) {
-            return many.clone();
+        let (shapes, now) = (shapes(statements), Instant::now());
+        match self.many.get(&shapes) {
+            Some(Ok(many)) => return Some(many.clone()),
+            Some(Err(until)) if now < *until => return None,
+            _ => {}
+        }
+        if self.many.len() >= MANY_MAX {
+            self.many.retain(|_, many| many.as_ref().err().is_none_or(|until| now < *until));
         }
         if self.many.len() >= MANY_MAX {
             return None;
         }
         let each: Vec<_> = statements.iter().zip(prepared).collect();
-        let many = many::prepare(connected, &each, self.many.len() as u64).await;
-        self.many.entry(shapes).or_insert(many).clone()
+        let many = many::prepare(connected, &each, nonce).await;
+        self.many.insert(shapes, many.clone().ok_or(now + ONE_BY_ONE));
+        many
     }
 
-    /// From now on these are run one by one.
+    /// For a while these are run one by one.
     pub(in crate::store) fn one_by_one(&mut self, statements: &[Statement]) {
-        self.many.insert(statements.iter().map(|one| one.shape.clone()).collect(), None);
+        self.many.insert(shapes(statements), Err(Instant::now() + ONE_BY_ONE));
     }
 
     /// The server knows it no more, or what it reads has changed.
@@ -105,6 +115,10 @@ impl Prepared {
             }
         }
     }
+}
+
+fn shapes(statements: &[Statement]) -> Vec<Shape> {
+    statements.iter().map(|one| one.shape.clone()).collect()
 }
 
 /// In a transaction of its own, for its limits: to prepare a statement, its tables are locked.
