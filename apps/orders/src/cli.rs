@@ -108,12 +108,12 @@ impl CommandLine {
             let known = "`memory:`, `sqlite:FILE`, `amqp:`, `amqps:` and `postgres:`";
             return Err(unknown("broker", url, known));
         }
-        let broker = self.broker.as_ref().or(self.database.as_ref());
-        let is_server = broker.is_some_and(|url| begins(url, &["amqp", "postgres"]));
-        if self.chaos_broker.is_some() && !is_server {
+        let mut urls = self.broker.iter().chain(&self.database);
+        let has_server = urls.any(|url| begins(url, &["amqp", "postgres"]));
+        if self.chaos_broker.is_some() && !has_server {
             return Err(Trouble::permanent(
-                "--chaos-broker needs a broker that is a server: say --broker amqp://… or \
-                 --broker postgres://…",
+                "--chaos-broker needs a broker or a database that is a server: say --broker amqp://… or \
+                 --database postgres://…",
             ));
         }
         Ok(())

@@ -9,6 +9,7 @@ use crate::options::Settings;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_postgres::AsyncMessage;
 use tramline_core::Result;
@@ -26,9 +27,21 @@ pub(crate) struct Line {
     hear: Option<Arc<Hear>>,
     connected: Mutex<Option<Arc<Connected>>>,
     connecting: tokio::sync::Mutex<Backoff>,
-    /// Since when, and why, there is no connection although there should be.
-    down: Arc<Mutex<Option<Down>>>,
+    /// There is no connection although there should be.
+    lost: Arc<Mutex<Option<Lost>>>,
 }
+
+/// How it stands with a connection that is lost.
+#[derive(Debug)]
+struct Lost {
+    down: Down,
+    /// When it was lost, or could not be made the last time.
+    seen: Timestamp,
+}
+
+/// For how long a loss counts of which nobody has heard any more: who needs the connection tries more often, and
+/// what nobody has needed since may well be there again.
+const COUNTS: Duration = Duration::from_secs(15);
 
 /// Since when a connection is lost, and why.
 #[derive(Clone, Debug)]
@@ -47,7 +60,7 @@ impl Line {
             hear: None,
             connected: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
-            down: Arc::default(),
+            lost: Arc::default(),
         }
     }
 
@@ -57,9 +70,11 @@ impl Line {
         self
     }
 
-    /// Since when, and why, it is lost, if it is.
+    /// Since when, and why, it is lost, if it is as far as is known.
     pub(crate) fn down(&self) -> Option<Down> {
-        self.down.lock().clone()
+        let lost = self.lost.lock();
+        let counts = |lost: &&Lost| self.clock.now().since(lost.seen) < COUNTS;
+        lost.as_ref().filter(counts).map(|lost| lost.down.clone())
     }
 
     /// The connection, made now if there is none. One attempt. Cancel-safe.
@@ -113,14 +128,13 @@ impl Line {
 
     async fn connect(&self, backoff: &mut Backoff) -> Result<Arc<Connected>> {
         let connected = self.attempt().await.inspect_err(|error| {
-            let why = error.to_string();
-            self.down
-                .lock()
-                .get_or_insert(Down { since: self.clock.now(), why: String::new() })
-                .why = why;
+            let (why, seen) = (error.to_string(), self.clock.now());
+            let mut lost = self.lost.lock();
+            let since = lost.take().map_or(seen, |lost| lost.down.since);
+            *lost = Some(Lost { down: Down { since, why }, seen });
         })?;
         let connected = Arc::new(connected);
-        *self.down.lock() = None;
+        *self.lost.lock() = None;
         *backoff = Backoff::default();
         *self.connected.lock() = Some(connected.clone());
         Ok(connected)
@@ -129,7 +143,7 @@ impl Line {
     async fn attempt(&self) -> Result<Connected> {
         let (client, mut messages) = connecting::connect(&self.target).await?;
         let (hear, purpose, target) = (self.hear.clone(), self.purpose, self.target.clone());
-        let (clock, down) = (self.clock.clone(), self.down.clone());
+        let (clock, lost) = (self.clock.clone(), self.lost.clone());
         let (ends, ended) = watch::channel(());
         // Ends with the client, or with the connection.
         tokio::spawn(async move {
@@ -144,7 +158,8 @@ impl Line {
                     Err(error) => {
                         let why = crate::error::words(&error);
                         tracing::warn!(%target, purpose, why, "disconnected");
-                        *down.lock() = Some(Down { since: clock.now(), why });
+                        let seen = clock.now();
+                        *lost.lock() = Some(Lost { down: Down { since: seen, why }, seen });
                         return;
                     }
                 }

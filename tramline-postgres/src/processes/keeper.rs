@@ -27,6 +27,9 @@ pub(crate) async fn keep(core: Weak<Core>) {
         let was_asked = announced.beat.next(looked, every, is_often).await;
         let Some(core) = core.upgrade() else { return };
         looked = Instant::now();
+        // Not a moment longer than the lease can be relied on; once it cannot, that matters no more.
+        let relied = (lease * 5 / 6).saturating_sub(heard.elapsed());
+        let patience = if relied.is_zero() { lease / 2 } else { relied.min(lease / 2) };
         let tended = async {
             let is_watched = tend(&core).await?;
             heard = looked;
@@ -36,7 +39,7 @@ pub(crate) async fn keep(core: Weak<Core>) {
             }
             Ok(is_watched)
         };
-        let tended: Result<Result<bool>, _> = tokio::time::timeout(lease / 2, tended).await;
+        let tended: Result<Result<bool>, _> = tokio::time::timeout(patience, tended).await;
         let is_watched = match &tended {
             Ok(Ok(is_watched)) => *is_watched,
             Ok(Err(error)) => {

@@ -57,6 +57,11 @@ pub(super) async fn write(core: &Arc<Core>, line: &Line, mut jobs: Vec<Job>) {
             Ok(connected) => connected,
             Err(error) => return refuse(jobs, Fault::Refused(error)),
         };
+        // Who has been told meanwhile that it may be in has perhaps sent it again.
+        jobs.retain(|job| !job.reply.is_closed());
+        if jobs.is_empty() {
+            return;
+        }
         let routes = core.routes();
         let parcels: Vec<&Parcel> = jobs.iter().flat_map(|job| &job.parcels).collect();
         let routed: Vec<Option<Legs>> =
@@ -93,10 +98,6 @@ pub(super) async fn write(core: &Arc<Core>, line: &Line, mut jobs: Vec<Job>) {
             Err(Failed::Postgres(error)) if is_read_only(&error) => {
                 drop(parcels);
                 core.trouble(&failed(doing(core), &error), &mut backoff).await;
-                jobs.retain(|job| !job.reply.is_closed());
-                if jobs.is_empty() {
-                    return;
-                }
             }
             // Two who send to the same queues in other orders: one of them is told to try again.
             Err(Failed::Postgres(error)) if error.code().is_some_and(|c| c.code() == "40P01") => {}

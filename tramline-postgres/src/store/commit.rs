@@ -46,6 +46,7 @@ pub(super) async fn commit(
     conditions: Vec<Condition>,
     buffered: Vec<Outgoing>,
 ) -> Result<Committed, CommitError> {
+    core.refuse_when_outdated().map_err(CommitError::Store)?;
     let Parts { scope, opened, queued, published } = tx.into_parts()?;
     let outgoing = published.into_iter().chain(buffered);
     let messages = Messages::of(&scope, outgoing).map_err(CommitError::Handler)?;

@@ -13,6 +13,7 @@ pub(super) async fn known(core: &Core, sightings: &[Sighting]) -> Result<Vec<Opt
     if sightings.is_empty() {
         return Ok(Vec::new());
     }
+    core.refuse_when_outdated()?;
     let columns = Sightings::of(sightings);
     let connected = core.operating.try_connected().await?;
     let Sightings { endpoints, messages, keys, ids, hashes, keyed } = &columns;
@@ -50,6 +51,7 @@ pub(super) async fn prune(
     limit: u32,
 ) -> Result<u64> {
     const SQL: &str = "SELECT tramline.prune_inbox($1, $2, $3)";
+    core.refuse_when_outdated()?;
     let connected = core.operating.try_connected().await?;
     let endpoint = super::conditions::without_nul(endpoint);
     let row = connected.query_one(SQL, &[&endpoint, &before.as_micros(), &i64::from(limit)]).await;

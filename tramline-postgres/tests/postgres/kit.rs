@@ -165,10 +165,15 @@ pub(crate) fn admit(message: &str) -> Condition {
 
 /// Sends a message of this id to `work`, and says what came of it.
 pub(crate) async fn send(postgres: &Postgres, id: &str) -> Sent {
+    send_within(postgres, id, PATIENCE).await
+}
+
+/// The same, if there is not that much time for it.
+pub(crate) async fn send_within(postgres: &Postgres, id: &str, limit: Duration) -> Sent {
     let envelope = Envelope { id: Some(self::id(id)), body: "{}".into(), ..Envelope::default() };
     let to = Destination::Queue(QueueRef::Main(name("work")));
     let outgoing = Outgoing { to, envelope: envelope.into(), due: None, copy: None };
-    let deadline = Deadline::after(SystemClock.now(), PATIENCE);
+    let deadline = Deadline::after(SystemClock.now(), limit);
     let sent = postgres.sender().await.unwrap().send(&[outgoing], deadline).await;
     sent.into_iter().next().unwrap()
 }

@@ -1,15 +1,18 @@
 //! Servers in trouble: nothing is lost, and work goes on when it is over.
 
-use crate::kit::{begin, column, next, opened, prepared, put, receiver, send, until, within};
+use crate::kit::{
+    begin, column, next, opened, prepared, put, receiver, send, send_within, until, within,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tramline_core::ErrorKind;
+use tramline_core::clock::{Clock, SystemClock};
 use tramline_core::compose::Publishing;
 use tramline_core::health::Health;
 use tramline_core::settlement::{Settled, Settlement};
-use tramline_core::store::{Committed, Store};
+use tramline_core::store::{CommitError, Committed, Store};
 use tramline_core::transport::{Delivery, Receiver, Sent, Transport};
 use tramline_postgres::{Postgres, sqlx};
 use tramline_services::or_skip;
@@ -82,7 +85,10 @@ async fn own_server(word: &str) -> Option<(Arc<impl std::ops::Deref<Target = Ser
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_crash_of_the_server_work_goes_on_and_nothing_is_lost() {
     let Some((server, database)) = own_server("crash").await else { return };
-    let postgres = prepared(&database).await;
+    prepared(&database).await;
+    // What a crash has made unclear comes back after a lease at the latest, within what is waited here.
+    let options = Postgres::options(database.url.as_str()).lease(Duration::from_secs(10));
+    let postgres = options.open().await.unwrap();
     let crashed = server.clone();
     let crash = move |handled: Arc<AtomicUsize>| {
         for more in [0, COUNT / 4] {
@@ -112,6 +118,43 @@ async fn after_all_sessions_were_ended_work_goes_on_and_nothing_is_lost() {
         }
     })
     .await;
+}
+
+/// The connections to send and to settle are made anew when they are needed, and nobody needs them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_rests_is_well_again_when_the_server_is() {
+    let Some((database, postgres)) = opened().await else { return };
+    assert!(matches!(send(&postgres, "m").await, Sent::Accepted { .. }));
+    let mut consumer = receiver(&postgres, 1).await;
+    let settled = next(&mut consumer).await.settle(Settlement::Ack).await;
+    assert_eq!(settled.unwrap(), Settled::Done);
+    database.cut_all();
+    for is_connected in [false, true] {
+        within(async {
+            while (postgres.health() == Health::Connected) != is_connected {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// Who was told that it may be in has perhaps sent it again, under another id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_its_sender_has_given_up_while_the_server_was_away_is_not_written_later() {
+    let Some((server, database)) = own_server("given-up").await else { return };
+    let postgres = prepared(&database).await;
+    assert!(matches!(send(&postgres, "before").await, Sent::Accepted { .. }));
+    server.kill().unwrap();
+    // One finds the connection lost, and another waits for a new one.
+    for id in ["lost", "waits"] {
+        let sent = send_within(&postgres, id, Duration::from_secs(1)).await;
+        assert!(!matches!(sent, Sent::Accepted { .. }), "{id}: {sent:?}");
+    }
+    server.up().unwrap();
+    assert!(matches!(send(&postgres, "after").await, Sent::Accepted { .. }));
+    let ids = "SELECT envelope::json ->> 'id' FROM tramline.message ORDER BY place";
+    assert_eq!(column(&database, ids), ["before", "after"]);
 }
 
 /// As a standby that is about to be promoted.
@@ -244,4 +287,30 @@ async fn a_program_that_only_waits_learns_of_it_too() {
     database.sql("UPDATE tramline.schema SET version = 99");
     let error = within(waiting).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Outdated, "{error}");
+}
+
+/// It writes nothing more either, where its messages go through another broker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_learns_of_it_too() {
+    let Some((database, postgres)) = opened().await else { return };
+    let relay = postgres.clone();
+    // As a relay that waits, which is looked after.
+    let waiting = tokio::spawn(async move { relay.outbox().appended().await });
+    database.sql("UPDATE tramline.schema SET version = 99");
+    let claim = || postgres.outbox().claim(1, Duration::from_secs(60), SystemClock.now());
+    let error = within(async {
+        loop {
+            match claim().await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => return error,
+            }
+        }
+    })
+    .await;
+    assert_eq!(error.kind(), ErrorKind::Outdated, "{error}");
+    let tx = begin(&postgres, Publishing::Outbox).await;
+    let ended = postgres.commit(tx, Vec::new(), Vec::new()).await;
+    let Err(CommitError::Store(error)) = ended else { panic!("{ended:?}") };
+    assert_eq!(error.kind(), ErrorKind::Outdated, "{error}");
+    waiting.abort();
 }

@@ -237,9 +237,14 @@ impl Core {
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>> {
+        self.refuse_when_outdated()?;
         let connected: Arc<Connected> = self.relaying.try_connected().await?;
-        let rows = connected.query(sql, params).await;
-        rows.map_err(|error| failed(format!("{doing} in {}", self.target), &error))
+        match connected.query(sql, params).await {
+            Ok(rows) => Ok(rows),
+            Err(error) => {
+                Err(self.explained(failed(format!("{doing} in {}", self.target), &error)).await)
+            }
+        }
     }
 
     async fn relay_count(
