@@ -79,7 +79,8 @@ impl Bus {
     }
 
     /// What is published in transactions of `store` and not sent yet, and what was refused too often
-    /// to be tried again. Nothing, where store and transport are one database.
+    /// to be tried again. Where store and transport are one database, only what others have put there, as
+    /// programs in SQL do.
     pub fn unsent<'a, S: Store>(&self, store: &'a S) -> Unsent<'a> {
         Unsent::of(store.outbox(), self.0.stopping.clone())
     }

@@ -37,8 +37,8 @@ const LOCK: &str = "SELECT pg_advisory_xact_lock(-1953260903, 0)";
 /// Everything that this crate makes in a database, as SQL: for those whose administrators run it.
 /// Each step is one transaction, and leaves what it finds done undone.
 ///
-/// A database in which it was run needs no further rights than to use the schema `tramline`: see the
-/// documentation of the crate for the grants.
+/// Who works with a database in which it was run needs `USAGE` on the schema `tramline`, all rights on its
+/// tables, and `USAGE` and `SELECT` on its sequences.
 ///
 /// ```
 /// let sql = tramline_postgres::migrations();
