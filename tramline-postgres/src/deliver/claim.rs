@@ -119,7 +119,8 @@ impl Claim {
                 }
                 _ => None,
             };
-            let look = Look { from, last: taken.last().map(|taken| taken.place), emptied, took };
+            let (last, count) = (taken.last().map(|taken| taken.place), taken.len());
+            let look = Look { from, last, count, emptied, took };
             let held = taken.len();
             let lease = Lease::new(core.clone(), session, token, queue, dead, is_ordered, held);
             if !taken.is_empty() {

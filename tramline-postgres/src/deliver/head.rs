@@ -35,14 +35,19 @@ pub(super) struct Look {
     pub(super) from: Option<i64>,
     /// The last place that it took.
     pub(super) last: Option<i64>,
+    /// How many it took.
+    pub(super) count: usize,
     /// It took less than it asked for.
     pub(super) emptied: bool,
     pub(super) took: Duration,
 }
 
-/// A look that takes longer is not made each time while there is much to take,
+/// A look that takes longer, and brings many, is not made each time: what comes back waits for no more than
+/// others do that are handled at once.
 const LONG: Duration = Duration::from_millis(1);
-/// and this, not even while there is little.
+const MANY: usize = 100;
+/// And one that takes so long is not, however many it brings, once the one before took so long, too: a server that was
+/// held up is no reason.
 const DEAR: Duration = Duration::from_millis(50);
 /// So much of the time is left to other things,
 const SHARE: u32 = 10;
@@ -50,7 +55,7 @@ const SHARE: u32 = 10;
 const PAUSE: Duration = Duration::from_secs(2);
 /// (nor ever than this: what holds up a look may be a lock of somebody's)
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// once it is not just a server that was held up: then the share grows from look to look.
+/// and it grows from look to look.
 const GROWTH: u32 = 3;
 
 impl Head {
@@ -72,23 +77,21 @@ impl Head {
 
     /// A look has ended `now`. Answers whether there is nothing more to take, as far as anybody has to know.
     pub(super) fn looked(&mut self, look: Look, now: Instant) -> bool {
-        let Look { from, last, emptied, took } = look;
+        let Look { from, last, count, emptied, took } = look;
         if !self.is_free {
             return emptied;
         }
-        let is_dear = took > DEAR;
         if from.is_none() {
-            self.dear = if is_dear { self.dear.saturating_add(1) } else { 0 };
+            self.dear = if took > DEAR { self.dear.saturating_add(1) } else { 0 };
         }
+        let is_dear = took > DEAR && self.dear > 1;
+        let is_long = took > LONG && count >= MANY && !emptied;
         match (&mut self.found, last) {
             (Some(found), Some(last)) if from.is_some() => found.place = last + 1,
             (Some(_), None) if from.is_some() => {}
-            (_, Some(last)) if took > if emptied { DEAR } else { LONG } => {
-                let share = if is_dear {
-                    SHARE.min(GROWTH.saturating_pow(self.dear.saturating_sub(1)))
-                } else {
-                    SHARE
-                };
+            (_, Some(last)) if is_dear || is_long => {
+                let grown = GROWTH.saturating_pow(self.dear.saturating_sub(2));
+                let share = if is_dear { SHARE.min(grown) } else { SHARE };
                 let pause = (took * share).min(PAUSE.max(took)).min(PAUSE_MAX);
                 let whole_again = now + pause;
                 self.found = Some(Found { place: last + 1, whole_again, is_dear });
@@ -108,10 +111,13 @@ impl Head {
 mod tests {
     use super::*;
 
-    const FULL: Look = Look { from: None, last: Some(6), emptied: false, took: Duration::ZERO };
-
+    /// Of one that took many.
     fn look(from: Option<i64>, last: Option<i64>, millis: u64) -> Look {
-        Look { from, last, took: Duration::from_millis(millis), ..FULL }
+        Look { from, last, count: MANY, emptied: false, took: Duration::from_millis(millis) }
+    }
+
+    fn few(look: Look) -> Look {
+        Look { count: MANY - 1, ..look }
     }
 
     fn poor(look: Look) -> Look {
@@ -121,10 +127,18 @@ mod tests {
     #[test]
     fn a_head_that_is_easily_found_is_looked_for_each_time() {
         let (mut head, now) = (Head::new(true), Instant::now());
-        assert!(!head.looked(look(None, Some(6), 1), now));
-        assert_eq!((head.from(now), head.whole_again()), (None, None));
-        assert!(head.looked(poor(look(None, Some(6), 50)), now));
-        assert_eq!((head.from(now), head.whole_again()), (None, None));
+        for (look, emptied) in [
+            (look(None, Some(6), 1), false),
+            (few(look(None, Some(6), 50)), false),
+            (poor(look(None, Some(6), 50)), true),
+            // The server was held up, once.
+            (few(look(None, Some(6), 5000)), false),
+            (poor(look(None, Some(6), 50)), true),
+            (poor(look(None, Some(6), 5000)), true),
+        ] {
+            assert_eq!(head.looked(look, now), emptied, "{look:?}");
+            assert_eq!((head.from(now), head.whole_again()), (None, None), "{look:?}");
+        }
     }
 
     #[test]
@@ -145,22 +159,23 @@ mod tests {
     fn a_dear_look_is_made_for_a_tenth_of_the_time_even_where_there_is_little() {
         let (mut head, now) = (Head::new(true), Instant::now());
         let after = |millis| now + Duration::from_millis(millis);
-        for (nth, share) in [1, 3, 9, 10, 10].into_iter().enumerate() {
+        for (nth, share) in [0, 1, 3, 9, 10, 10].into_iter().enumerate() {
             assert!(head.looked(poor(look(None, Some(6), 100)), now), "{nth}");
-            let whole_again = after(100 * share);
-            assert_eq!((head.from(now), head.whole_again()), (Some(7), Some(whole_again)), "{nth}");
+            let again = (share > 0).then(|| after(100 * share));
+            assert_eq!((head.from(now), head.whole_again()), (again.map(|_| 7), again), "{nth}");
         }
         assert!(head.looked(poor(look(Some(7), None, 1)), after(600)));
         assert_eq!((head.from(after(999)), head.from(after(1000))), (Some(7), None));
         assert!(head.looked(poor(look(None, Some(9), 1)), after(1100)));
         assert_eq!(head.from(after(1100)), None);
         assert!(head.looked(poor(look(None, Some(9), 100)), after(1200)));
-        assert_eq!(head.whole_again(), Some(after(1300)), "it begins anew");
+        assert_eq!(head.whole_again(), None, "it begins anew");
     }
 
     #[test]
     fn what_stands_before_the_head_is_not_waited_for_much_longer_than_a_look_takes() {
         let (mut head, now) = (Head::new(true), Instant::now());
+        head.looked(poor(look(None, Some(6), 100)), now);
         for (millis, pause) in [(900, 900), (900, 2000), (5000, 5000), (600_000, 30_000)] {
             head.looked(poor(look(None, Some(6), millis)), now);
             assert_eq!(head.whole_again(), Some(now + Duration::from_millis(pause)), "{millis}");
@@ -170,15 +185,19 @@ mod tests {
     #[test]
     fn where_the_next_one_may_stand_before_others_all_looks_are_whole() {
         let (mut head, now) = (Head::new(false), Instant::now());
-        assert!(!head.looked(look(None, Some(6), 1000), now));
-        assert!(head.looked(poor(look(None, Some(6), 1000)), now));
+        for _ in 0..3 {
+            assert!(!head.looked(look(None, Some(6), 1000), now));
+            assert!(head.looked(poor(look(None, Some(6), 1000)), now));
+        }
         assert_eq!((head.from(now), head.whole_again()), (None, None));
     }
 
     #[test]
     fn a_queue_without_anything_to_take_has_no_head() {
         let (mut head, now) = (Head::new(true), Instant::now());
-        assert!(head.looked(poor(look(None, None, 100)), now));
-        assert_eq!(head.from(now), None);
+        for _ in 0..3 {
+            assert!(head.looked(poor(look(None, None, 100)), now));
+            assert_eq!(head.from(now), None);
+        }
     }
 }
