@@ -46,8 +46,8 @@ pub(crate) struct CommandLine {
     /// Kills workers with SIGKILL meanwhile, ten times or more
     #[arg(long)]
     pub(crate) chaos: bool,
-    /// Has the chaos kill the broker too, five times: the server of this name that
-    /// `cargo xtask services` has started
+    /// Has the chaos kill a server too, five times, the broker or the database: that of this name
+    /// which `cargo xtask services` has started
     #[arg(long, value_name = "SERVICE", requires = "chaos")]
     pub(crate) chaos_broker: Option<String>,
     /// Replays the kills of another run [default: drawn and printed]

@@ -111,11 +111,13 @@ pub(super) fn twin(database: &Database, messages: u64) -> Result<Run> {
     runtime()?.block_on(async {
         database.prepare().await?;
         fill(database, Table::Ours, messages).await?;
+        const ACK: &str =
+            "DELETE FROM tramline.message WHERE queue = $1 AND place = $2 AND epoch = 0";
         let (jobs, taken) = mpsc::channel::<Taken>(CONCURRENCY - CONNECTIONS);
         let taken = Arc::new(Mutex::new(taken));
         let mut hands = Vec::new();
         for _ in 0..CONNECTIONS {
-            hands.push(Hand::open(database).await?);
+            hands.push(Hand::open(database, INSERT, ACK).await?);
         }
         let meter = database.meter();
         let mut tasks: JoinSet<Result<()>> = JoinSet::new();
@@ -152,7 +154,12 @@ pub(super) fn twin_together(database: &Database, messages: u64) -> Result<Run> {
     runtime()?.block_on(async {
         database.prepare().await?;
         fill(database, Table::Ours, messages).await?;
-        let hand = Together::open(database).await?;
+        const INSERTS: &str = "INSERT INTO ledger (order_id, cents)
+            SELECT * FROM unnest($1::bigint[], $2::bigint[])";
+        const ACKS: &str =
+            "DELETE FROM tramline.message WHERE queue = $1 AND place = ANY ($2) AND epoch = 0";
+        let hand = Hand::open(database, INSERTS, ACKS).await?;
+        hand.client.batch_execute("SET enable_seqscan = off").await?;
         let meter = database.meter();
         let mut consumer = Consumer::open(&database.url, Table::Ours).await?;
         let mut left = messages as usize;
@@ -160,7 +167,7 @@ pub(super) fn twin_together(database: &Database, messages: u64) -> Result<Run> {
             let taken = consumer.next().await?;
             left -= taken.len();
             for group in taken.chunks(CONCURRENCY) {
-                hand.handle(group).await?;
+                hand.handle_all(group).await?;
             }
         }
         let run = meter.rate(messages);
@@ -169,8 +176,8 @@ pub(super) fn twin_together(database: &Database, messages: u64) -> Result<Run> {
     })
 }
 
-/// A connection with its statements for many messages.
-struct Together {
+/// A connection with its statements.
+struct Hand {
     client: Client,
     insert: Statement,
     ack: Statement,
@@ -179,17 +186,12 @@ struct Together {
     next_queue: i32,
 }
 
-impl Together {
-    async fn open(database: &Database) -> Result<Self> {
-        const INSERT: &str = "INSERT INTO ledger (order_id, cents)
-            SELECT * FROM unnest($1::bigint[], $2::bigint[])";
-        const ACK: &str =
-            "DELETE FROM tramline.message WHERE queue = $1 AND place = ANY ($2) AND epoch = 0";
+impl Hand {
+    async fn open(database: &Database, insert: &str, ack: &str) -> Result<Self> {
         let client = database.connect().await?;
-        client.batch_execute("SET enable_seqscan = off").await?;
         Ok(Self {
-            insert: client.prepare(INSERT).await?,
-            ack: client.prepare(ACK).await?,
+            insert: client.prepare(insert).await?,
+            ack: client.prepare(ack).await?,
             put: client.prepare(Table::Ours.insert()).await?,
             queue: queue(&client, false).await?,
             next_queue: queue(&client, true).await?,
@@ -197,7 +199,26 @@ impl Together {
         })
     }
 
-    async fn handle(&self, taken: &[Taken]) -> Result<()> {
+    async fn handle(&self, taken: &Taken) -> Result<()> {
+        let Self { client, insert, ack, put, queue, next_queue } = self;
+        let (envelope, order) = taken.read()?;
+        let (id, cents) = (order.order_id as i64, order.cents());
+        // Requests leave in the order in which they are named, and nobody waits in between.
+        let written = async { client.execute(insert, &[&id, &cents]).await };
+        try_join!(client.batch_execute("BEGIN"), written)?;
+        let event = Letter::paid(order, &envelope)?;
+        let now = SystemClock.now().as_micros();
+        let (envelopes, bodies) = (vec![&*event.envelope], vec![&*event.body]);
+        let (gone, _, ()) = try_join!(
+            async { client.execute(ack, &[queue, &taken.place]).await },
+            async { client.execute(put, &[next_queue, &now, &envelopes, &bodies]).await },
+            client.batch_execute("COMMIT"),
+        )?;
+        if gone == 1 { Ok(()) } else { Err("a message of the twin was gone".into()) }
+    }
+
+    /// All of these together.
+    async fn handle_all(&self, taken: &[Taken]) -> Result<()> {
         let Self { client, insert, ack, put, queue, next_queue } = self;
         let (mut ids, mut cents, mut events) = (Vec::new(), Vec::new(), Vec::new());
         for taken in taken {
@@ -222,49 +243,5 @@ impl Together {
         } else {
             Err("messages of the twin were gone".into())
         }
-    }
-}
-
-/// A connection with its statements.
-struct Hand {
-    client: Client,
-    insert: Statement,
-    ack: Statement,
-    put: Statement,
-    queue: i32,
-    next_queue: i32,
-}
-
-impl Hand {
-    async fn open(database: &Database) -> Result<Self> {
-        const ACK: &str =
-            "DELETE FROM tramline.message WHERE queue = $1 AND place = $2 AND epoch = 0";
-        let client = database.connect().await?;
-        Ok(Self {
-            insert: client.prepare(INSERT).await?,
-            ack: client.prepare(ACK).await?,
-            put: client.prepare(Table::Ours.insert()).await?,
-            queue: queue(&client, false).await?,
-            next_queue: queue(&client, true).await?,
-            client,
-        })
-    }
-
-    async fn handle(&self, taken: &Taken) -> Result<()> {
-        let Self { client, insert, ack, put, queue, next_queue } = self;
-        let (envelope, order) = taken.read()?;
-        let (id, cents) = (order.order_id as i64, order.cents());
-        // Requests leave in the order in which they are named, and nobody waits in between.
-        let written = async { client.execute(insert, &[&id, &cents]).await };
-        try_join!(client.batch_execute("BEGIN"), written)?;
-        let event = Letter::paid(order, &envelope)?;
-        let now = SystemClock.now().as_micros();
-        let (envelopes, bodies) = (vec![&*event.envelope], vec![&*event.body]);
-        let (gone, _, ()) = try_join!(
-            async { client.execute(ack, &[queue, &taken.place]).await },
-            async { client.execute(put, &[next_queue, &now, &envelopes, &bodies]).await },
-            client.batch_execute("COMMIT"),
-        )?;
-        if gone == 1 { Ok(()) } else { Err("a message of the twin was gone".into()) }
     }
 }

@@ -49,14 +49,14 @@ const MANY: usize = 100;
 /// And one that takes so long is not, however many it brings, once the one before took so long, too: a server that was
 /// held up is no reason.
 const DEAR: Duration = Duration::from_millis(50);
-/// So much of the time is left to other things,
+/// How much of the time is left to other things at most, for a tenth of it to be spent on looks,
 const SHARE: u32 = 10;
-/// (and never longer, unless the look itself took longer)
-const PAUSE: Duration = Duration::from_secs(2);
-/// (nor ever than this: what holds up a look may be a lock of somebody's)
-const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// and it grows from look to look.
+/// and by how much that grows from one dear look to the next.
 const GROWTH: u32 = 3;
+/// What stands before the head waits no longer than this, unless a look itself takes longer.
+const PAUSE: Duration = Duration::from_secs(2);
+/// And never longer than this: what held up a look may have been somebody's lock.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 impl Head {
     /// In a queue with an order, or with what is urgent, the next one may well stand before others, and all
@@ -98,12 +98,13 @@ impl Head {
             }
             _ => self.found = None,
         }
-        let is_dear = self.found.as_ref().is_some_and(|found| found.is_dear);
-        let must_look = emptied && from.is_some() && !is_dear;
-        if must_look {
+        // Found to be empty from the head on, all of it is looked at before anybody rests; where that is dear,
+        // he rests until it is time.
+        let is_whole = from.is_none() || self.found.as_ref().is_some_and(|found| found.is_dear);
+        if emptied && !is_whole {
             self.found = None;
         }
-        emptied && !must_look
+        emptied && is_whole
     }
 }
 

@@ -11,7 +11,6 @@ use super::statement::Statement;
 use crate::link::Connected;
 use bytes::{BufMut, BytesMut};
 use std::error::Error;
-use std::fmt::Write;
 use tokio_postgres::types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
 
 /// What statements begin with that say the same in a function.
@@ -26,12 +25,13 @@ pub(super) async fn prepare(
     statements: &[(&Statement, &tokio_postgres::Statement)],
     nonce: u64,
 ) -> Option<tokio_postgres::Statement> {
-    let functions = functions(statements, nonce)?;
+    let types = types(statements)?;
+    let (functions, call) = (functions(statements, &types, nonce), call(&types, nonce));
     let client = connected.client();
     let prepared = async {
         client.batch_execute(BEGIN).await?;
         client.batch_execute(&functions).await?;
-        let prepared = client.prepare(&call(statements, nonce)).await?;
+        let prepared = client.prepare(&call).await?;
         client.batch_execute("COMMIT").await?;
         Ok::<_, tokio_postgres::Error>(prepared)
     };
@@ -46,44 +46,50 @@ pub(super) async fn prepare(
     }
 }
 
-/// A function for each, if each of them can be one.
-fn functions(
-    statements: &[(&Statement, &tokio_postgres::Statement)],
-    nonce: u64,
-) -> Option<String> {
-    let mut functions = String::new();
-    for (nth, (statement, prepared)) in statements.iter().enumerate() {
-        let sql = statement.shape.sql.trim_end_matches(|c: char| c.is_whitespace() || c == ';');
+/// The types of each one's parameters, if each of them can be a function, and there is any parameter.
+fn types(statements: &[(&Statement, &tokio_postgres::Statement)]) -> Option<Vec<Vec<String>>> {
+    let each = statements.iter().map(|(statement, prepared)| {
+        let sql = &statement.shape.sql;
         // Other kinds mean something else inside of a function, as a row for nobody does.
         let is_plain = WRITES.iter().any(|kind| kind.eq_ignore_ascii_case(first_word(sql)))
             && prepared.columns().is_empty()
             && !sql.contains(QUOTE);
-        // There are no arrays of arrays.
         let types: Option<Vec<String>> = prepared.params().iter().map(name_of).collect();
-        let types = types.filter(|_| is_plain)?.join(", ");
+        types.filter(|_| is_plain)
+    });
+    let types: Vec<Vec<String>> = each.collect::<Option<_>>()?;
+    types.iter().any(|types| !types.is_empty()).then_some(types)
+}
+
+/// A function for each.
+fn functions(
+    statements: &[(&Statement, &tokio_postgres::Statement)],
+    types: &[Vec<String>],
+    nonce: u64,
+) -> String {
+    let each = statements.iter().zip(types).enumerate().map(|(nth, ((statement, _), types))| {
+        let sql = statement.shape.sql.trim_end_matches(|c: char| c.is_whitespace() || c == ';');
+        let types = types.join(", ");
         // Whatever stands at its end, a comment is over on the next line.
-        let _ = write!(
-            functions,
+        format!(
             "CREATE FUNCTION pg_temp.tramline_{nonce:x}_{nth}({types}) RETURNS int LANGUAGE plpgsql AS {QUOTE}
              #variable_conflict use_column
              BEGIN {sql}\n; RETURN NULL; END {QUOTE};"
-        );
-    }
-    let takes = statements.iter().map(|(_, prepared)| prepared.params().len()).sum::<usize>();
-    (takes > 0).then_some(functions)
+        )
+    });
+    each.collect()
 }
 
 /// Calls the functions for each row of the parameters.
-fn call(statements: &[(&Statement, &tokio_postgres::Statement)], nonce: u64) -> String {
+fn call(types: &[Vec<String>], nonce: u64) -> String {
     let (mut calls, mut arrays, mut names) = (Vec::new(), Vec::new(), Vec::new());
-    for (nth, (_, prepared)) in statements.iter().enumerate() {
-        let first = names.len() + 1;
-        for kind in prepared.params() {
+    for (nth, types) in types.iter().enumerate() {
+        let first = names.len();
+        for kind in types {
             names.push(format!("p{}", names.len() + 1));
-            let kind = name_of(kind).unwrap_or_default();
             arrays.push(format!("${}::{kind}[]", names.len()));
         }
-        let arguments = names[first - 1..].join(", ");
+        let arguments = names[first..].join(", ");
         calls.push(format!("pg_temp.tramline_{nonce:x}_{nth}({arguments})"));
     }
     // What may have effects is run, although nobody reads it.
@@ -95,7 +101,7 @@ fn call(statements: &[(&Statement, &tokio_postgres::Statement)], nonce: u64) -> 
     )
 }
 
-/// A type as SQL names it, if there are arrays of it.
+/// A type as SQL names it, if there are arrays of it: of arrays there are none.
 fn name_of(kind: &Type) -> Option<String> {
     if matches!(kind.kind(), Kind::Array(_) | Kind::Pseudo) {
         return None;
