@@ -166,7 +166,10 @@ mod tests {
             (&["--broker", "memory:", "--chaos"], "--chaos needs worker processes"),
             (&["--seed", "7"], "--chaos"),
             (&["--chaos-broker", "rabbitmq"], "--chaos"),
-            (&["--chaos", "--chaos-broker", "rabbitmq"], "needs a broker or a database that is a server"),
+            (
+                &["--chaos", "--chaos-broker", "rabbitmq"],
+                "needs a broker or a database that is a server",
+            ),
             (&["--workers", "0"], "0 is not in 1..=16"),
             (&["--database", "mysql://u:secret@h/d"], "mysql:… is not known"),
             (&["--database", "memory:"], "memory: is not known here; known: `sqlite:FILE` and"),

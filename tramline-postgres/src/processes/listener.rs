@@ -12,7 +12,7 @@ use tokio_postgres::AsyncMessage;
 /// How long a notification of our own may take to come back, before LISTEN counts as out of order: a
 /// proxy that pools transactions swallows it.
 const ECHO_MAX: Duration = Duration::from_secs(2);
-/// After how long it is tried again.
+/// After how long it is tried again then.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Listens until the core is gone. Whoever rests meanwhile relies on it as far as
@@ -40,10 +40,11 @@ pub(crate) async fn listen(core: Weak<Core>) {
             let mut echo = echo.subscribe();
             echo.wait_for(|heard| *heard == number).await.ok().map(|_| ())
         };
-        let is_heard = matches!(tokio::time::timeout(ECHO_MAX, heard).await, Ok(Some(())));
+        let heard = tokio::time::timeout(ECHO_MAX, heard).await;
+        let (is_heard, is_swallowed) = (matches!(heard, Ok(Some(()))), heard.is_err());
         if is_heard {
             announce(&strong, &connected).await;
-        } else if !connected.is_closed() {
+        } else if is_swallowed {
             tracing::warn!(
                 target = %strong.target,
                 "notifications do not arrive, as through a proxy that pools transactions: looking \
@@ -64,7 +65,8 @@ pub(crate) async fn listen(core: Weak<Core>) {
                     () = announced.cut() => line.hang_up(),
                 }
             } else {
-                tokio::time::sleep(AGAIN).await;
+                // A server that is in trouble meanwhile has proved nothing.
+                tokio::time::sleep(if is_swallowed { AGAIN } else { ECHO_MAX }).await;
             }
         };
         let gone = async {

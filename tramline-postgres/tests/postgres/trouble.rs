@@ -5,8 +5,10 @@ use crate::kit::{
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tramline_core::ErrorKind;
 use tramline_core::clock::{Clock, SystemClock};
 use tramline_core::compose::Publishing;
@@ -14,28 +16,29 @@ use tramline_core::health::Health;
 use tramline_core::settlement::{Settled, Settlement};
 use tramline_core::store::{CommitError, Committed, Store};
 use tramline_core::transport::{Delivery, Receiver, Sent, Transport};
-use tramline_postgres::{Postgres, sqlx};
+use tramline_postgres::{Postgres, PostgresReceiver, sqlx};
 use tramline_services::or_skip;
 use tramline_services::postgres::Server;
 use tramline_services::testing::{Database, Role};
 
 /// How many messages are sent and handled.
 const COUNT: usize = 60;
+/// For who waits for a server that is being started, which may take long where others use the disk.
+const PATIENCE_WITH_SERVER: Duration = Duration::from_secs(210);
 
-/// Sends and handles messages, and has `disturb` called in the middle of it; it is told how many were handled.
-/// What a sender is not sure of it sends again.
+/// Sends and handles messages, and has `disturb` called in the middle of it; what it is given waits until so
+/// many were handled. What a sender is not sure of it sends again.
 async fn nothing_is_lost(
+    database: &Database,
     postgres: &Postgres,
-    disturb: impl FnOnce(Arc<AtomicUsize>) + Send + 'static,
+    disturb: impl FnOnce(&dyn Fn(usize)) + Send + 'static,
 ) {
-    let handled = Arc::new(AtomicUsize::new(0));
-    let (one, counted) = (postgres.clone(), handled.clone());
+    let handled = watch::Sender::new(0);
+    let (one, mut counted) = (postgres.clone(), handled.subscribe());
     let sending = tokio::spawn(async move {
         for id in 0..COUNT {
             // So that the trouble comes in the middle.
-            while counted.load(Ordering::Acquire) + 10 < id {
-                tokio::task::yield_now().await;
-            }
+            counted.wait_for(|handled| handled + 10 >= id).await.unwrap();
             loop {
                 match send(&one, &id.to_string()).await {
                     Sent::Accepted { .. } => break,
@@ -46,33 +49,53 @@ async fn nothing_is_lost(
             }
         }
     });
-    let counted = handled.clone();
-    let disturbing = tokio::task::spawn_blocking(move || {
-        while counted.load(Ordering::Acquire) < COUNT / 3 {
-            std::thread::yield_now();
-        }
-        disturb(counted);
+    let (counted, runtime) = (handled.subscribe(), Handle::current());
+    let mut disturbing = tokio::task::spawn_blocking(move || {
+        let reached = |count: usize| {
+            let mut counted = counted.clone();
+            runtime.block_on(counted.wait_for(|handled| *handled >= count)).unwrap();
+        };
+        reached(COUNT / 3);
+        disturb(&reached);
     });
     let mut consumer = receiver(postgres, 5).await;
     let mut seen = BTreeSet::new();
     while seen.len() < COUNT {
-        // As the engine does after an error.
-        let delivery = match within(consumer.next()).await {
-            Ok(delivery) => delivery.unwrap(),
-            Err(error) => {
-                assert!(error.is_transient(), "{error}");
-                consumer = receiver(postgres, 5).await;
-                continue;
-            }
-        };
-        let id = delivery.envelope().id.as_ref().unwrap().to_string();
-        if delivery.settle(Settlement::Ack).await.is_ok() {
-            seen.insert(id);
-            handled.store(seen.len(), Ordering::Release);
+        seen.extend(handle_one(postgres, &mut consumer).await);
+        handled.send_replace(seen.len());
+    }
+    timeout(PATIENCE_WITH_SERVER, &mut disturbing).await.unwrap().unwrap();
+    within(sending).await.unwrap();
+    // What nobody knows the end of was settled, or comes once more.
+    let is_empty = |left: &[String]| left == ["0"];
+    let emptied = until(database, "SELECT count(*) FROM tramline.message", is_empty);
+    tokio::pin!(emptied);
+    loop {
+        tokio::select! {
+            _ = &mut emptied => break,
+            again = handle_one(postgres, &mut consumer) => assert!(again.is_subset(&seen)),
         }
     }
-    within(disturbing).await.unwrap();
-    within(sending).await.unwrap();
+}
+
+/// Waits for a message and settles it. Answers its id, if one has come.
+async fn handle_one(postgres: &Postgres, consumer: &mut PostgresReceiver) -> BTreeSet<String> {
+    // As the engine does after an error.
+    let delivery = match timeout(PATIENCE_WITH_SERVER, consumer.next()).await.unwrap() {
+        Ok(delivery) => delivery.unwrap(),
+        Err(error) => {
+            assert!(error.is_transient(), "{error}");
+            *consumer = receiver(postgres, 5).await;
+            return BTreeSet::new();
+        }
+    };
+    let id = delivery.envelope().id.as_ref().unwrap().to_string();
+    if let Err(error) =
+        timeout(PATIENCE_WITH_SERVER, delivery.settle(Settlement::Ack)).await.unwrap()
+    {
+        assert!(error.is_transient(), "{error}");
+    }
+    BTreeSet::from([id])
 }
 
 /// A server of the test's own, with a database that is ready.
@@ -90,16 +113,14 @@ async fn after_a_crash_of_the_server_work_goes_on_and_nothing_is_lost() {
     let options = Postgres::options(database.url.as_str()).lease(Duration::from_secs(10));
     let postgres = options.open().await.unwrap();
     let crashed = server.clone();
-    let crash = move |handled: Arc<AtomicUsize>| {
+    let crash = move |reached: &dyn Fn(usize)| {
         for more in [0, COUNT / 4] {
-            while handled.load(Ordering::Acquire) < COUNT / 3 + more {
-                std::thread::yield_now();
-            }
+            reached(COUNT / 3 + more);
             crashed.kill().unwrap();
             crashed.up().unwrap();
         }
     };
-    nothing_is_lost(&postgres, crash).await;
+    nothing_is_lost(&database, &postgres, crash).await;
     // Handlers' connections, too.
     let mut tx = begin(&postgres, Publishing::Queues).await;
     put(&mut tx, 1).await;
@@ -112,7 +133,7 @@ async fn after_all_sessions_were_ended_work_goes_on_and_nothing_is_lost() {
     let Some((database, postgres)) = opened().await else { return };
     let database = Arc::new(database);
     let cut = database.clone();
-    nothing_is_lost(&postgres, move |_| {
+    nothing_is_lost(&database, &postgres, move |_| {
         for _ in 0..3 {
             cut.cut_all();
         }
@@ -163,7 +184,7 @@ async fn a_server_that_is_read_only_for_a_while_is_waited_for() {
     let Some((server, database)) = own_server("read-only").await else { return };
     let postgres = prepared(&database).await;
     let set = server.clone();
-    nothing_is_lost(&postgres, move |_| {
+    nothing_is_lost(&database, &postgres, move |_| {
         let be = |word: &str| {
             let set_to = format!("ALTER SYSTEM SET default_transaction_read_only = {word}");
             for statement in [&*set_to, "SELECT pg_reload_conf()"] {
