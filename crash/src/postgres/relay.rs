@@ -79,17 +79,8 @@ pub(crate) fn name(index: u64) -> String {
 
 /// How many leases a relay has.
 pub(crate) fn leases(index: u64) -> String {
-    format!("SELECT count(*) FROM tramline.relay WHERE {}", is_of(index))
-}
-
-/// Ends the leases of a relay that is dead, as a minute would.
-pub(crate) fn end_leases(index: u64) -> String {
-    format!("UPDATE tramline.relay SET until = 0 WHERE {}", is_of(index))
-}
-
-fn is_of(index: u64) -> String {
     let brand = (1_u64 << BRAND_BITS) - 1;
-    format!("lease & {brand} = {index}")
+    format!("SELECT count(*) FROM tramline.relay WHERE lease & {brand} = {index}")
 }
 
 /// The machine's chance, but for the lowest bits.

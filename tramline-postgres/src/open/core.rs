@@ -10,7 +10,7 @@ use crate::processes::{Announced, Leases, Sleepers, Waker, keep, listen};
 use crate::queue::Routes;
 use crate::schema;
 use crate::send::Sending;
-use crate::store::{Grouping, Pool, Rest, Watch};
+use crate::store::{Grouping, Pool, Rest, Unknown, Watch};
 use parking_lot::RwLock;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -69,6 +69,8 @@ pub(crate) struct Core {
     pub(crate) watch: Watch,
     /// How the relay waits.
     pub(crate) rest: Rest,
+    /// What the relay may have.
+    pub(crate) unknown: Unknown,
     /// By how many microseconds the server's clock is ahead of ours, if they do not agree.
     ahead: AtomicI64,
     /// Events that nobody gets.
@@ -116,6 +118,7 @@ impl Core {
             pool: Pool::own(settings.pool.clone()),
             watch: Watch::default(),
             rest: Rest::default(),
+            unknown: Unknown::default(),
             ahead: AtomicI64::new(0),
             unrouted: Unrouted::default(),
             operating,

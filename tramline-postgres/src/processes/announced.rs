@@ -17,7 +17,7 @@ pub(crate) struct Announced {
 #[derive(Default)]
 struct Shown {
     backend: Option<i32>,
-    /// What the table says while this process holds something.
+    /// What the table says.
     written: Option<i32>,
     /// When a session was last lost.
     lost: Option<Instant>,
@@ -71,7 +71,7 @@ impl Announced {
         (shown.backend, shown.backend.is_some() && !is_dazed)
     }
 
-    /// So the table says; `None` if this process may have no row in it.
+    /// So the table says.
     pub(crate) fn written(&self, backend: Option<i32>) {
         self.shown.lock().written = backend;
     }

@@ -82,7 +82,7 @@ async fn tend(core: &Arc<Core>) -> Result<bool> {
     if row.get::<_, i32>(7) > schema::NEWEST {
         core.check_version(&connected).await?;
     }
-    core.announced.written(backend.filter(|_| !tokens.is_empty() || !resting.is_empty()));
+    core.announced.written(backend);
     core.leases.lose(&row.get::<_, Vec<i64>>(0));
     core.woken_by_commit(row.get::<_, Vec<i32>>(1));
     row.get::<_, Vec<i32>>(2).into_iter().for_each(|queue| core.hub.wake(queue.into()));

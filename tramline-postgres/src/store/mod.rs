@@ -20,7 +20,7 @@ mod writer;
 
 pub use appending::TransactionOutbox;
 pub(crate) use group::Grouping;
-pub(crate) use outbox::Rest;
+pub(crate) use outbox::{Rest, Unknown};
 pub(crate) use pool::Pool;
 pub use queued::{Parameter, Parameters};
 pub use tx::PostgresTx;

@@ -1,10 +1,12 @@
 //! Processes that die, and some that only seem to.
 
-use crate::kit::{column, next, open, opened, put_messages, receiver, until};
+use crate::kit::{column, next, open, opened, put_messages, receiver, until, within};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tramline_core::clock::{Clock, SystemClock};
 use tramline_core::settlement::{Settled, Settlement};
+use tramline_core::store::Store;
 use tramline_core::transport::Delivery;
 use tramline_postgres::Postgres;
 use tramline_services::testing::Database;
@@ -17,8 +19,8 @@ const CHILD_HOLDS: usize = 5;
 const LEASE: Duration = Duration::from_secs(3600);
 
 /// The backends that show that somebody who holds something lives.
-const BACKENDS: &str = "SELECT backend FROM tramline.process p WHERE backend IS NOT NULL
-     AND EXISTS (SELECT FROM tramline.claim c WHERE c.process = p.id)";
+const BACKENDS: &str =
+    "SELECT backend FROM tramline.process WHERE backend IS NOT NULL AND tramline.holds(id)";
 
 /// Not a test by itself: what the tests below start as a process of its own.
 #[tokio::test]
@@ -30,21 +32,36 @@ async fn child() {
     for _ in 0..CHILD_HOLDS {
         held.push(next(&mut receiver).await);
     }
-    writeln!(std::io::stdout(), "\nthe child holds {}", held.len()).unwrap();
+    holds(held.len()).await
+}
+
+/// The same, with rows of the outbox.
+#[tokio::test]
+async fn child_that_relays() {
+    let Ok(url) = std::env::var(CHILD_DATABASE) else { return };
+    let postgres = Postgres::options(url).lease(LEASE).open().await.unwrap();
+    let held = postgres.outbox().claim(CHILD_HOLDS as u32, LEASE, SystemClock.now()).await.unwrap();
+    holds(held.len()).await
+}
+
+async fn holds(count: usize) {
+    let told = format!("\nthe child holds {count}\n");
+    std::io::stdout().write_all(told.as_bytes()).unwrap();
     std::future::pending::<()>().await;
 }
 
-/// Starts the child and waits until it holds its messages.
-fn start_child(database: &Database) -> Child {
+/// Starts a child and waits until it holds what it is to hold.
+fn start(child: &str, database: &Database) -> Child {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "dying::child", "--nocapture"])
+        .args(["--exact", child, "--nocapture"])
         .env(CHILD_DATABASE, database.url.as_str())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
-    let holds = output.lines().map_while(Result::ok).any(|line| line.contains("the child holds"));
-    assert!(holds, "the child ended before it held its messages");
+    let all = format!("the child holds {CHILD_HOLDS}");
+    let holds = output.lines().map_while(Result::ok).any(|line| line == all);
+    assert!(holds, "the child ended before it held everything");
     child
 }
 
@@ -52,7 +69,7 @@ fn start_child(database: &Database) -> Child {
 async fn what_a_killed_process_held_comes_back_long_before_its_lease_is_over() {
     let Some((database, postgres)) = opened().await else { return };
     put_messages(&database, CHILD_HOLDS);
-    let mut child = start_child(&database);
+    let mut child = start("dying::child", &database);
     let mut consumer = receiver(&postgres, 10).await;
     until(&database, BACKENDS, |backends| backends.len() == 1).await;
     let killed = Instant::now();
@@ -69,6 +86,32 @@ async fn what_a_killed_process_held_comes_back_long_before_its_lease_is_over() {
     for delivery in deliveries {
         assert_eq!(delivery.settle(Settlement::Ack).await.unwrap(), Settled::Done);
     }
+}
+
+/// Others of its keys would wait, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_relay_had_is_sent_by_another_long_before_its_lease_is_over() {
+    let Some((database, postgres)) = opened().await else { return };
+    database.sql(&format!(
+        "SELECT tramline.publish('a.b', '{{}}', key => 'k') FROM generate_series(0, {CHILD_HOLDS})"
+    ));
+    let mut child = start("dying::child_that_relays", &database);
+    let claim = || postgres.outbox().claim(100, LEASE, SystemClock.now());
+    assert_eq!(claim().await.unwrap(), [], "the last one has its key");
+    until(&database, BACKENDS, |backends| backends.len() == 1).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let claimed = within(async {
+        loop {
+            let claimed = claim().await.unwrap();
+            if !claimed.is_empty() {
+                return claimed;
+            }
+            postgres.outbox().appended().await;
+        }
+    })
+    .await;
+    assert_eq!(claimed.len(), CHILD_HOLDS + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

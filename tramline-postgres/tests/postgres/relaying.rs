@@ -1,11 +1,11 @@
 //! Relays: how they are woken, and what they look at.
 
-use crate::kit::{appended, begin, column, note, open, opened, within};
+use crate::kit::{appended, begin, column, note, open, opened, until, within};
 use std::time::{Duration, Instant};
 use tramline_core::clock::{Clock, SystemClock, Timestamp};
 use tramline_core::compose::Publishing;
 use tramline_core::store::{OutboxRow, Store};
-use tramline_postgres::Postgres;
+use tramline_postgres::{Postgres, sqlx};
 
 const LEASE: Duration = Duration::from_secs(60);
 /// How long a relay sleeps whom nobody wakes, and a little less.
@@ -117,3 +117,30 @@ async fn what_waits_holds_up_nothing_but_its_key() {
     assert_eq!(keys, [None, Some("l")]);
     assert_eq!(claimed(&postgres, later.after(LEASE)).await.len(), 42, "in their order again");
 }
+
+/// The call was dropped, and the server has made it all the same.
+#[tokio::test]
+async fn a_claim_of_which_nobody_has_heard_is_ended_by_the_next_one() {
+    let Some((database, postgres)) = opened().await else { return };
+    database.sql("SELECT tramline.publish('a.b', '{}', key => 'k')");
+    let mut holder = postgres.pool().begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(-1953260904, 0)")
+        .execute(&mut *holder)
+        .await
+        .unwrap();
+    tokio::select! {
+        _ = claimed(&postgres, now()) => panic!("another relay had its turn"),
+        _ = until(&database, WAITING, |waiting| waiting == ["1"]) => {}
+    }
+    holder.rollback().await.unwrap();
+    until(&database, "SELECT count(*) FROM tramline.relay", |taken| taken == ["1"]).await;
+    let rows = claimed(&postgres, now()).await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(claimed(&postgres, now()).await, [], "and only that one");
+    postgres.outbox().sent(&[rows[0].token]).await.unwrap();
+    assert_eq!(appended(&database), "0");
+}
+
+/// How many wait for a lock.
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
+     WHERE wait_event_type = 'Lock' AND datname = current_database()";

@@ -5,7 +5,7 @@ use super::World;
 use crate::dice::Dice;
 use crate::postgres::database::Database;
 use crate::postgres::order::{Effect, out_of_order};
-use crate::postgres::relay::{end_leases, leases, name, process, start};
+use crate::postgres::relay::{leases, name, process, start};
 use crate::postgres::writer::{By, Writer, tables};
 use crate::servers::{Placed, Process, drain, list, until};
 use parking_lot::Mutex;
@@ -20,6 +20,9 @@ use tramline::{Bus, Endpoint, Failure};
 use tramline_services::testing::Vhost;
 
 const RELAYS: u64 = 2;
+const KILLS: u64 = 50;
+/// A bug that is looked for shows sooner.
+const KILLS_TO_FIND: u64 = 8;
 /// In this process, by plain SQL; and in each relay's, through its bus. They are ten.
 const WRITERS_HERE: u64 = 6;
 const WRITERS_OF_A_RELAY: u64 = 2;
@@ -31,7 +34,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(world: &World) -> Result<String, String> {
-    let kills = world.sized(5_u64, 50);
     let vhost = Vhost::fresh().ok_or("there is no RabbitMQ to relay to")?;
     let database = world.database("relays").await?;
     database.run(&tables()).await?;
@@ -59,6 +61,7 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     let mut dice = Dice::new(world.seed);
     let (mut killed, mut at_work) = (0, 0);
     // One who had nothing in hand shows little; one who had may have sent all of it.
+    let kills = world.plant.map_or(KILLS, |_| KILLS_TO_FIND);
     while killed < kills || at_work < AT_WORK_MIN {
         if killed == KILLS_MAX {
             return Err(format!("of {killed} relays that were killed {at_work} were at work"));
@@ -73,7 +76,7 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
         begins(&database, index).await?;
         relay.kill()?;
         killed += 1;
-        at_work += u64::from(bury(world, &database, index).await?);
+        at_work += u64::from(had_rows(&database, index).await?);
         relay.start()?;
     }
     arrived.progress(100).await?;
@@ -81,10 +84,7 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     while let Some(ended) = writers.join_next().await {
         ended.map_err(|error| error.to_string())??;
     }
-    for (index, relay) in relays.iter_mut().enumerate() {
-        relay.kill()?;
-        bury(world, &database, index as u64).await?;
-    }
+    relays.iter_mut().try_for_each(Process::kill)?;
 
     // Whatever is left, one of them alone sends.
     let (bus, _) = start(&database.url(""), vhost.url.as_str(), RELAYS).await?;
@@ -104,9 +104,9 @@ async fn begins(database: &Database, index: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits until a relay that was killed is gone for the server, too, and ends what it has leased: it
-/// would hold its keys for a minute. Answers whether there was anything.
-async fn bury(world: &World, database: &Database, index: u64) -> Result<bool, String> {
+/// Waits until a relay that was killed is gone for the server, too. Answers whether it had rows in hand, which
+/// others now have to take over.
+async fn had_rows(database: &Database, index: u64) -> Result<bool, String> {
     const WITHIN: Duration = Duration::from_secs(30);
     let sessions =
         format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'", name(index));
@@ -117,12 +117,7 @@ async fn bury(world: &World, database: &Database, index: u64) -> Result<bool, St
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let was_at_work = database.count(&leases(index)).await? > 0;
-    if world.plant.is_some() {
-        // What is wrong has its time to show.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    database.run(&end_leases(index)).await.map(|()| was_at_work)
+    Ok(database.count(&leases(index)).await? > 0)
 }
 
 /// Waits until everything has arrived and the outbox is empty, and judges.

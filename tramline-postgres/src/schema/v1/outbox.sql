@@ -38,9 +38,11 @@ $$;
 
 -- Takes rows that are due, in their order, for one relay. A row that is at work or that failed holds
 -- back the others of its key; one that only waits for its due time does not. What stands behind a
--- parked row is set aside. Relays take turns.
+-- parked row is set aside. Relays take turns. What was claimed as one of `p_unknown` nobody has: the answer
+-- was lost.
 CREATE FUNCTION tramline.claim_outbox(
-    p_lease bigint, p_limit int, p_bytes_max bigint, p_for bigint, p_now bigint
+    p_lease bigint, p_limit int, p_bytes_max bigint, p_for bigint, p_now bigint,
+    p_process bigint, p_label text, p_process_lease bigint, p_unknown bigint[]
 ) RETURNS SETOF tramline.outbox LANGUAGE plpgsql
     SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
@@ -60,7 +62,7 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(-1953260904, 0);
     PERFORM set_config('synchronous_commit', 'off', true);
-    DELETE FROM tramline.relay WHERE until <= v_now;
+    DELETE FROM tramline.relay WHERE until <= v_now OR lease = ANY (p_unknown);
     WITH due AS (
         DELETE FROM tramline.outbox_delayed WHERE (hold_until, id) IN (
             SELECT hold_until, id FROM tramline.outbox_delayed
@@ -104,8 +106,9 @@ BEGIN
     IF cardinality(v_free) = 0 THEN
         RETURN;
     END IF;
+    PERFORM tramline.register(p_process, p_label, v_now, p_process_lease);
     INSERT INTO tramline.relay VALUES (
-        p_lease, v_now + p_for, v_free, ARRAY(SELECT DISTINCT unnest(v_free_keys)));
+        p_lease, p_process, v_now + p_for, v_free, ARRAY(SELECT DISTINCT unnest(v_free_keys)));
     RETURN QUERY SELECT * FROM tramline.outbox o WHERE o.id = ANY (v_free) ORDER BY o.id;
 END
 $$;

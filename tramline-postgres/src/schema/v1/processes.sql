@@ -17,7 +17,7 @@ $$;
 -- A process says that it lives, what it holds and which session shows that it lives, and takes back what
 -- the dead held, of whom it judges if it may. Answers which of its claims are no more, the queues that have
 -- more now, those of `p_resting` in which there may be something to take although nobody has said so,
--- whether others hold something and can be seen to die, the claims of its own that it has not named, and the
+-- whether others hold something and can be seen to die, the claims of its own that it has not named, the
 -- server's time, and whether the session that it names is no more: then nothing shows that it lives.
 CREATE FUNCTION tramline.tend(
     p_process bigint, p_label text, p_lease bigint, p_now bigint, p_tokens bigint[], p_resting int[],
@@ -29,7 +29,10 @@ DECLARE
     v_now bigint := coalesce(p_now, tramline.clock());
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    IF cardinality(p_tokens) > 0 OR cardinality(p_resting) > 0 THEN
+    -- With its session from the beginning: it may die a moment after it has taken something.
+    IF p_backend IS NOT NULL OR cardinality(p_tokens) > 0 OR cardinality(p_resting) > 0
+        OR EXISTS (SELECT FROM tramline.relay WHERE process = p_process)
+    THEN
         PERFORM tramline.register(p_process, p_label, v_now, p_lease);
     END IF;
     -- A server that crashed has forgotten them.
@@ -58,9 +61,15 @@ BEGIN
             OR resting.queue = 0 AND (EXISTS (SELECT FROM tramline.outbox)
                 OR EXISTS (SELECT FROM tramline.outbox_delayed WHERE hold_until <= v_now)));
     watched := EXISTS (
-        SELECT FROM tramline.claim c JOIN tramline.process p ON p.id = c.process
-        WHERE p.id <> p_process AND p.backend IS NOT NULL);
+        SELECT FROM tramline.process p
+        WHERE p.id <> p_process AND p.backend IS NOT NULL AND tramline.holds(p.id));
 END
+$$;
+
+-- Whether a process has taken something.
+CREATE FUNCTION tramline.holds(p_process bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM tramline.claim WHERE process = p_process)
+        OR EXISTS (SELECT FROM tramline.relay WHERE process = p_process)
 $$;
 
 -- Whose lock is free has lost the session that held it. One who lives makes another within a moment, or
@@ -76,8 +85,7 @@ BEGIN
     END IF;
     FOR p IN
         SELECT id, backend FROM tramline.process
-        WHERE id <> p_process AND backend IS NOT NULL
-            AND EXISTS (SELECT FROM tramline.claim WHERE process = id)
+        WHERE id <> p_process AND backend IS NOT NULL AND tramline.holds(id)
     LOOP
         IF pg_try_advisory_xact_lock_shared(-1953260910, p.backend) THEN
             UPDATE tramline.process AS missed SET missed_at = coalesce(missed.missed_at, v_now),
@@ -102,8 +110,8 @@ BEGIN
 END
 $$;
 
--- What processes held whose lease is over goes back, charged with a delivery of which nobody heard the
--- end. What is just being settled is left for the next time. Answers the queues that have more now.
+-- What processes held whose lease is over goes back, messages charged with a delivery of which nobody heard
+-- the end. What is just being settled is left for the next time. Answers the queues that have more now.
 CREATE FUNCTION tramline.take_back(p_now bigint) RETURNS int[] LANGUAGE plpgsql AS $$
 DECLARE
     v_process bigint;
@@ -113,15 +121,15 @@ BEGIN
         SELECT id FROM tramline.process WHERE lease_until <= p_now FOR UPDATE SKIP LOCKED
     LOOP
         v_queues := v_queues || tramline.take_from(v_process);
-        DELETE FROM tramline.process
-        WHERE id = v_process AND NOT EXISTS (SELECT FROM tramline.claim WHERE process = v_process);
+        DELETE FROM tramline.process WHERE id = v_process AND NOT tramline.holds(v_process);
         DELETE FROM tramline.asleep WHERE process = v_process;
     END LOOP;
     DELETE FROM tramline.asleep a WHERE NOT EXISTS (SELECT FROM tramline.process WHERE id = a.process);
     -- Was taken while its process was found dead.
     FOR v_process IN
-        SELECT DISTINCT process FROM tramline.claim c
-        WHERE NOT EXISTS (SELECT FROM tramline.process WHERE id = c.process)
+        SELECT process FROM (
+            SELECT process FROM tramline.claim UNION SELECT process FROM tramline.relay
+        ) AS h WHERE NOT EXISTS (SELECT FROM tramline.process WHERE id = h.process)
     LOOP
         v_queues := v_queues || tramline.take_from(v_process);
     END LOOP;
@@ -162,6 +170,12 @@ BEGIN
         END IF;
         PERFORM tramline.shrink(c, v_freed, NULL);
     END LOOP;
+    -- A relay that lives after all sends what it had once more: what came first of a key stays first.
+    DELETE FROM tramline.relay WHERE lease IN (
+        SELECT lease FROM tramline.relay WHERE process = p_process FOR UPDATE SKIP LOCKED);
+    IF FOUND THEN
+        v_queues := v_queues || 0;
+    END IF;
     RETURN v_queues;
 END
 $$;

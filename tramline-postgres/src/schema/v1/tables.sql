@@ -137,7 +137,8 @@ CREATE TABLE tramline.seen (
 );
 CREATE INDEX seen_age ON tramline.seen (queue, at);
 
--- Who takes messages. A row that is renewed no more is removed, and with it the process's claims.
+-- Who takes messages, or rows of the outbox. A row that is renewed no more is removed, and with it what the
+-- process had taken.
 CREATE TABLE tramline.process (
     id bigint PRIMARY KEY,
     label text NOT NULL,
@@ -204,6 +205,8 @@ CREATE TABLE tramline.outbox_delayed (
 -- Rows of the outbox that one relay has, and their keys: others leave those alone.
 CREATE TABLE tramline.relay (
     lease bigint PRIMARY KEY,
+    process bigint NOT NULL,
+    -- A relay that lives has them no longer than this.
     until bigint NOT NULL,
     ids bigint[] NOT NULL,
     keys text[] NOT NULL

@@ -1,8 +1,10 @@
 //! Messages that a relay sends elsewhere.
 
+mod asking;
 #[expect(clippy::module_inception, reason = "the contract itself, beside its parts")]
 mod outbox;
 mod rest;
 mod stored;
 
+pub(crate) use asking::Unknown;
 pub(crate) use rest::Rest;

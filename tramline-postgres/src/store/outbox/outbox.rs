@@ -1,5 +1,6 @@
 //! The contract of the outbox, kept by a server.
 
+use super::asking::Asking;
 use super::rest::Rest;
 use super::stored::{Stored, stored};
 use crate::error::failed;
@@ -165,21 +166,42 @@ impl Outbox for Postgres {
     }
 }
 
-/// Takes rows under a new lease.
+/// Takes rows under a new lease. Whether a call that failed or was dropped has taken something, nobody knows: the
+/// next one gives it back.
 async fn claim(
     core: &Arc<Core>,
     limit: u32,
     lease: Duration,
     now: Timestamp,
 ) -> Result<Vec<(OutboxToken, Stored)>> {
-    const SQL: &str =
-        concat!("SELECT ", stored!(), " FROM tramline.claim_outbox($1, $2, $3, $4, $5)");
+    const SQL: &str = concat!(
+        "SELECT ",
+        stored!(),
+        " FROM tramline.claim_outbox($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+    );
+    core.attend();
     let token = (core.settings.entropy.bits() as i64) & i64::MAX;
+    let asking = Asking::of(core, token);
     let limit = i32::try_from(limit).unwrap_or(i32::MAX);
     let lease = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 2);
-    let params: [&(dyn ToSql + Sync); 5] =
-        [&token, &limit, &CLAIM_BYTES_MAX, &lease, &core.there(now).as_micros()];
+    let (process, label, process_lease) = (&core.process, &core.label, core.lease_micros());
+    let now = core.there(now).as_micros();
+    let params: [&(dyn ToSql + Sync); 9] = [
+        &token,
+        &limit,
+        &CLAIM_BYTES_MAX,
+        &lease,
+        &now,
+        process,
+        label,
+        &process_lease,
+        asking.unknown(),
+    ];
     let rows = core.relay("claim rows of the outbox", SQL, &params).await?;
+    asking.answered();
+    if !rows.is_empty() {
+        core.announced.took();
+    }
     let claimed = rows.iter().map(Stored::read);
     Ok(claimed.map(|stored| (OutboxToken { row: stored.row, lease: token }, stored)).collect())
 }
