@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use tramline_core::clock::Timestamp;
 use tramline_core::rows::Reserved;
@@ -108,9 +109,12 @@ impl Claim {
                     continue;
                 }
             };
-            let taken: Vec<Taken> = rows.iter().map(Taken::read).collect();
+            let has_place = |row: &&Row| row.get::<_, Option<i64>>(0).is_some();
+            let taken: Vec<Taken> = rows.iter().filter(has_place).map(Taken::read).collect();
+            let is_cut_short = taken.len() < rows.len();
             let bytes: usize = taken.iter().map(|taken| taken.body.len()).sum();
-            let emptied = taken.len() < most as usize && bytes < CLAIM_BYTES_MAX;
+            let is_full = taken.len() >= most as usize || bytes >= CLAIM_BYTES_MAX;
+            let emptied = !is_full && !is_cut_short;
             let next_due = match (dead, emptied) {
                 (false, true) => {
                     let row = connected.query_one(NEXT_DUE, &[&queue, &core.now()]).await;

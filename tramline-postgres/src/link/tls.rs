@@ -44,7 +44,17 @@ impl Tls {
     /// [`ErrorKind::Misconfigured`]: there is no such mode, or the authorities cannot be read.
     pub(super) fn new(mode: Option<&str>, root: Option<String>) -> Result<Self> {
         let root_file = root.clone().filter(|root| root != SYSTEM);
-        let mode = match mode.unwrap_or("prefer") {
+        // Everybody can have a certificate of one of those: without the name it shows nothing.
+        let mode = match (mode, root_file == root) {
+            (None, false) => "verify-full",
+            (Some(mode), false) if mode != "verify-full" => {
+                let why =
+                    format!("sslrootcert={SYSTEM} with sslmode={mode}: say sslmode=verify-full");
+                return Err(unreadable(why));
+            }
+            (mode, _) => mode.unwrap_or("prefer"),
+        };
+        let mode = match mode {
             "disable" => Mode::Disable,
             "allow" | "prefer" => Mode::Prefer,
             "require" if root_file.is_some() => Mode::VerifyCa,
@@ -183,6 +193,18 @@ mod tests {
         let refused = mode(Some("verify")).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Misconfigured);
         assert!(refused.to_string().contains("verify-full"), "{refused}");
+    }
+
+    #[test]
+    fn authorities_of_the_system_are_believed_only_for_the_hosts_own_name() {
+        let tls = |mode| Tls::new(mode, Some("system".to_owned()));
+        for mode in [None, Some("verify-full")] {
+            assert_eq!(tls(mode).map(|tls| tls.mode).unwrap(), Mode::VerifyFull);
+        }
+        for mode in ["disable", "prefer", "require", "verify-ca"] {
+            let refused = tls(Some(mode)).err().unwrap().to_string();
+            assert!(refused.contains(mode) && refused.contains("verify-full"), "{refused}");
+        }
     }
 
     #[test]

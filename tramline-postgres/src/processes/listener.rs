@@ -19,7 +19,12 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// [`Core::is_heard`](crate::open::Core) says.
 pub(crate) async fn listen(core: Weak<Core>) {
     let echo = Arc::new(watch::Sender::new(0_u64));
-    let Some(line) = core.upgrade().map(|core| line(&core, echo.clone())) else { return };
+    let Some(line) =
+        core.upgrade().filter(|core| !core.is_pooled).map(|core| line(&core, echo.clone()))
+    else {
+        // What is said in a session that is another's in a moment, nobody hears.
+        return;
+    };
     let said = Mutex::new(0_u64);
     while let Some(strong) = core.upgrade() {
         let Ok(connected) = line.connected().await else {

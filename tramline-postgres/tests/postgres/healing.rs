@@ -82,6 +82,23 @@ async fn what_has_expired_hides_nothing_behind_it() {
     assert_eq!(column(&database, "SELECT count(*) FROM tramline.dead"), ["30"]);
 }
 
+/// Who takes one at a time waits for no more than some of them, and for none twice.
+#[tokio::test]
+async fn of_a_backlog_that_has_expired_each_call_removes_a_part() {
+    const EXPIRED: usize = 5000;
+    let Some((database, postgres)) = opened().await else { return };
+    put_messages(&database, EXPIRED + 1);
+    database.sql(
+        "UPDATE tramline.message SET expires_at = 1
+         WHERE place < (SELECT max(place) FROM tramline.message)",
+    );
+    let mut consumer = receiver(&postgres, 1).await;
+    let delivery = next(&mut consumer).await;
+    assert_eq!(delivery.settle(Settlement::Ack).await.unwrap(), Settled::Done);
+    let dead = "SELECT count(*), count(DISTINCT xmin::text) FROM tramline.dead";
+    assert_eq!(database.sql(dead), [[Some(EXPIRED.to_string()), Some("3".to_owned())]]);
+}
+
 /// As a call leaves it whose connection was cut before it was carried out.
 #[tokio::test]
 async fn a_claim_that_its_process_does_not_know_of_is_given_back() {

@@ -9,7 +9,8 @@ $$;
 -- Takes up to `p_most` messages, and no more bodies than `p_bytes_max`, give or take the last. The
 -- claim of what is taken is `p_token`. Fewer rows than asked for, in messages and in bytes: nothing more
 -- was there. A caller who knows where the head was lately gives it as `p_from`: what is held or was deleted
--- before it is not passed over again, and what has come before it since is not found.
+-- before it is not passed over again, and what has come before it since is not found. A last row without a place
+-- says that there may be more all the same: so much had expired that the rest is left for the next call.
 CREATE FUNCTION tramline.take(
     p_queue int, p_most int, p_bytes_max bigint, p_token bigint, p_process bigint, p_label text,
     p_lease bigint, p_now bigint, p_from bigint DEFAULT NULL
@@ -25,6 +26,8 @@ DECLARE
     v_from bigint;
     v_live bigint[];
     v_expired bigint[];
+    v_gone int;
+    v_gone_at_all int := 0;
 BEGIN
     PERFORM tramline.enter(p_queue);
     SELECT ordering, priority_max > 0 INTO STRICT v_ordering, v_has_ranks
@@ -64,8 +67,15 @@ BEGIN
             ) AS free
         ) AS candidate
         WHERE before < p_bytes_max;
-        -- What stands behind the expired ones has not been looked at.
-        CONTINUE WHEN v_expired IS NOT NULL AND tramline.expire(p_queue, v_expired, v_now) > 0;
+        v_gone := CASE WHEN v_expired IS NULL THEN 0 ELSE tramline.expire(p_queue, v_expired, v_now) END;
+        v_gone_at_all := v_gone_at_all + v_gone;
+        -- What stands behind the expired ones has not been looked at. Their rows, deleted but not vacuumed, would
+        -- be passed over again and again.
+        IF v_gone > 0 AND v_gone_at_all < 2000 THEN
+            CONTINUE WHEN v_live IS NOT NULL OR v_ordering > 0 OR v_has_ranks OR v_gone < cardinality(v_expired);
+            v_from := (SELECT max(place) + 1 FROM unnest(v_expired) AS place);
+            CONTINUE;
+        END IF;
         EXIT WHEN v_live IS NULL;
         PERFORM tramline.register(p_process, p_label, v_now, p_lease);
         INSERT INTO tramline.claim VALUES (p_token, p_process, p_queue, false, v_live);
@@ -75,6 +85,9 @@ BEGIN
         -- All of it was settled meanwhile, by one who had lost it: nobody must hold its places.
         DELETE FROM tramline.claim WHERE token = p_token;
     END LOOP;
+    IF v_gone_at_all >= 2000 THEN
+        RETURN NEXT NULL::tramline.message;
+    END IF;
 END
 $$;
 
