@@ -1,5 +1,6 @@
 //! Every few seconds a process says that it lives, and looks after what the dead have left.
 
+use super::vacuum::Vacuum;
 use crate::deliver::Job;
 use crate::error::failed;
 use crate::link::Params;
@@ -22,7 +23,7 @@ pub(crate) async fn keep(core: Weak<Core>) {
     let every = EVERY.min(lease / 6);
     let began = Instant::now();
     let (mut looked, mut heard, mut forgot) = (began, began, began);
-    let mut is_often = false;
+    let (mut is_often, vacuum) = (false, Vacuum::default());
     loop {
         let was_asked = announced.beat.next(looked, every, is_often).await;
         let Some(core) = core.upgrade() else { return };
@@ -31,7 +32,7 @@ pub(crate) async fn keep(core: Weak<Core>) {
         let relied = (lease * 5 / 6).saturating_sub(heard.elapsed());
         let patience = if relied.is_zero() { lease / 2 } else { relied.min(lease / 2) };
         let tended = async {
-            let is_watched = tend(&core).await?;
+            let is_watched = tend(&core, &vacuum).await?;
             heard = looked;
             if forgot.elapsed() >= every {
                 forgot = looked;
@@ -62,8 +63,10 @@ pub(crate) async fn keep(core: Weak<Core>) {
 }
 
 /// Answers whether others hold something and can be seen to die.
-async fn tend(core: &Arc<Core>) -> Result<bool> {
-    const TEND: &str = "SELECT t.*, s.version
+async fn tend(core: &Arc<Core>, vacuum: &Vacuum) -> Result<bool> {
+    const TEND: &str = "SELECT t.*, s.version,
+             pg_stat_get_dead_tuples('tramline.message'::regclass),
+             pg_stat_get_dead_tuples('tramline.outbox'::regclass)
          FROM tramline.schema s, tramline.tend($1, $2, $3, $4, $5, $6, $7, $8) t";
     let connected = core.operating.connected().await?;
     let (tokens, resting) = (core.leases.tokens(), core.sleepers.all());
@@ -82,6 +85,7 @@ async fn tend(core: &Arc<Core>) -> Result<bool> {
     if row.get::<_, i32>(7) > schema::NEWEST {
         core.check_version(&connected).await?;
     }
+    vacuum.sees(core, row.get(8), row.get(9));
     core.announced.written(backend);
     core.leases.lose(&row.get::<_, Vec<i64>>(0));
     core.woken_by_commit(row.get::<_, Vec<i32>>(1));

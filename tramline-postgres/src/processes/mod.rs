@@ -7,6 +7,7 @@ mod keeper;
 mod leases;
 mod listener;
 mod sleepers;
+mod vacuum;
 mod waker;
 
 pub(crate) use announced::Announced;

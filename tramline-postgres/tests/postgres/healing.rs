@@ -99,6 +99,34 @@ async fn of_a_backlog_that_has_expired_each_call_removes_a_part() {
     assert_eq!(database.sql(dead), [[Some(EXPIRED.to_string()), Some("3".to_owned())]]);
 }
 
+/// Autovacuum looks once a minute at most, and by default not for long.
+#[tokio::test]
+async fn what_was_deleted_is_cleared_away_while_somebody_is_at_work() {
+    let Some((database, postgres)) = opened().await else { return };
+    for table in ["message", "outbox"] {
+        database.sql(&format!("ALTER TABLE tramline.{table} SET (autovacuum_enabled = false)"));
+    }
+    database.sql(
+        "INSERT INTO tramline.message
+         SELECT 0, place, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, '', ''
+         FROM generate_series(1, 100001) AS place;
+         DELETE FROM tramline.message",
+    );
+    let _consumer = receiver(&postgres, 1).await;
+    let vacuums = "SELECT vacuum_count, n_dead_tup FROM pg_stat_all_tables
+         WHERE schemaname = 'tramline' AND relname IN ('message', 'outbox') ORDER BY relname";
+    let rows = |database: &Database| {
+        let rows = database.sql(vacuums).into_iter().flatten().flatten();
+        rows.collect::<Vec<String>>()
+    };
+    within(async {
+        while rows(&database) != ["1", "0", "0", "0"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
 /// As a call leaves it whose connection was cut before it was carried out.
 #[tokio::test]
 async fn a_claim_that_its_process_does_not_know_of_is_given_back() {
