@@ -7,6 +7,7 @@ mod from_sql;
 mod full_disk;
 mod healing;
 mod kit;
+mod migrating;
 mod operating;
 mod ordering;
 mod own_transactions;
