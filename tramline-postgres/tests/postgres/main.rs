@@ -1,6 +1,7 @@
 //! What PostgreSQL promises beyond the contracts, on a real server.
 
 mod alike;
+mod connections;
 mod dying;
 mod ending;
 mod from_sql;
