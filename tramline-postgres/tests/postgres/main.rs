@@ -9,6 +9,7 @@ mod full_disk;
 mod healing;
 mod kit;
 mod migrating;
+mod notifying;
 mod operating;
 mod ordering;
 mod own_transactions;
