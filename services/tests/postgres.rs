@@ -47,6 +47,24 @@ fn a_killed_server_comes_back_with_what_was_committed_its_settings_and_its_url()
     assert_eq!(psql(&server, "SELECT it FROM kept"), "paid");
 }
 
+#[test]
+fn a_standby_has_what_its_primary_has_and_takes_over_when_it_is_promoted() {
+    let Some(primary) = or_skip(Server::temporary("primary", &[])) else { return };
+    psql(&primary, "CREATE TABLE kept (it text); INSERT INTO kept VALUES ('before')");
+    let standby = Server::temporary_standby("standby", &primary).unwrap();
+    psql(&primary, "INSERT INTO kept VALUES ('after')");
+    while psql(&standby, "SELECT it FROM kept") != "before\nafter" {
+        thread::yield_now();
+    }
+    assert!(standby.psql("postgres", "INSERT INTO kept VALUES ('late')").is_err());
+    primary.kill().unwrap();
+    psql(&standby, "SELECT pg_promote()");
+    psql(&standby, "INSERT INTO kept VALUES ('promoted')");
+    standby.kill().unwrap();
+    standby.up().unwrap();
+    assert_eq!(psql(&standby, "SELECT it FROM kept"), "before\nafter\npromoted");
+}
+
 /// A program that is killed when the test ends.
 struct Session(std::process::Child);
 

@@ -9,9 +9,10 @@ use crate::process::{self, Process, Signal, bounded, output};
 use crate::starting::Starting;
 use crate::{Error, Result, State, ports};
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(crate) struct Cluster {
     pub(crate) settings: Vec<(String, String)>,
     /// Those with which it offers TLS.
     pub(crate) certificates: Option<Certificates>,
+    /// The port of the server that it begins as a copy of, and follows from then on.
+    pub(crate) primary: Option<u16>,
 }
 
 impl Cluster {
@@ -141,15 +144,31 @@ impl Cluster {
         let failed = |what, error| {
             Error::failed(format!("failed to {what} {}: {error}", unfinished.display()))
         };
+        // It is refused where others may look into it.
+        fs::set_permissions(&unfinished, Permissions::from_mode(0o700))
+            .map_err(|error| failed("close", error))?;
         if let Some(account) = account {
             account.owns(&unfinished).map_err(|error| failed("hand over", error))?;
         }
-        let mut initdb = self.command(bounded(program("initdb")?, TOOL_LIMIT), account);
-        initdb.arg("-D").arg(&unfinished).args(["--username=postgres"]);
-        // The servers of tests are many, and none is to outlive a loss of power.
-        initdb.args(["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
-        output(initdb)?;
+        output(self.filling(&unfinished, account)?)?;
         fs::rename(&unfinished, data).map_err(|error| failed("rename", error))
+    }
+
+    /// What fills an empty folder: with the data of a new server, or with those of the primary. The servers of
+    /// tests are many, and none is to outlive a loss of power.
+    fn filling(&self, folder: &Path, account: Option<Account>) -> Result<Command> {
+        let from = self.primary.map(|port| format!("--port={port}"));
+        let (tool, arguments) = match &from {
+            None => ("initdb", vec!["--encoding=UTF8", "--locale=C.UTF-8"]),
+            Some(port) => {
+                let follow =
+                    ["--host=127.0.0.1", port, "--checkpoint=fast", "--write-recovery-conf"];
+                ("pg_basebackup", follow.to_vec())
+            }
+        };
+        let mut command = self.command(bounded(program(tool)?, TOOL_LIMIT), account);
+        command.arg("-D").arg(folder).args(["--username=postgres", "--no-sync"]).args(arguments);
+        Ok(command)
     }
 
     fn postmaster(&self) -> Option<Process> {
@@ -219,6 +238,7 @@ mod tests {
             port: 20_000,
             settings: Vec::new(),
             certificates: None,
+            primary: None,
         };
         let is_ours = |arguments: &str| cluster.is_ours(arguments.as_bytes());
         assert!(is_ours("/lib/15/bin/postgres\0-D\0/target/services/postgres/data\0-c\0x=y\0"));

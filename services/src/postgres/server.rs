@@ -54,6 +54,17 @@ impl Server {
         Ok((server.begun()?, certificates))
     }
 
+    /// A standby for one test alone: a copy of `primary` that follows it, and can only be read until somebody
+    /// promotes it.
+    ///
+    /// # Errors
+    /// As [`up`](Self::up), or if `primary` does not run.
+    pub fn temporary_standby(word: &str, primary: &Self) -> Result<Temporary<Self>> {
+        let mut server = Self::prepared(word, &[])?;
+        server.cluster.primary = Some(primary.cluster.port);
+        server.begun()
+    }
+
     fn begun(self) -> Result<Temporary<Self>> {
         let server = Temporary::new(self);
         server.up()?;
@@ -77,6 +88,7 @@ impl Server {
             port: folder.port_for(1)?,
             settings: Vec::new(),
             certificates: None,
+            primary: None,
         };
         Ok(Self { folder, cluster, package: PACKAGE })
     }

@@ -4,6 +4,7 @@ mod alike;
 mod connections;
 mod dying;
 mod ending;
+mod failover;
 mod from_sql;
 mod full_disk;
 mod healing;
