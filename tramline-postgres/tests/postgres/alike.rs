@@ -1,11 +1,11 @@
 //! Units that say the same, with other values, are run by one request.
 
-use crate::kit::{begin, column, open, opened, within};
+use crate::kit::{allow_to_work, begin, column, open, opened, within};
 use futures_util::future::join_all;
 use tramline_core::compose::Publishing;
 use tramline_core::store::{CommitError, Committed, Store};
 use tramline_postgres::{Parameters, Postgres};
-use tramline_services::testing::Database;
+use tramline_services::testing::{Database, Role};
 
 /// Each row knows what the server was asked when it came.
 const TABLE: &str = "CREATE TYPE mood AS ENUM ('glad', 'sad');
@@ -109,6 +109,31 @@ async fn what_cannot_be_run_together_is_run_one_by_one() {
     let parts = |n: usize| vec!["part".to_owned(); n];
     all_done(join_all((1..40).map(|n| write(&postgres, [(PARTS, (parts(n),))]))).await);
     assert_eq!(asked(&database, "noted"), (0, 39), "there are no arrays of arrays");
+}
+
+/// It needs the right `TEMPORARY` on the database, and says nothing of it.
+#[tokio::test]
+async fn who_may_make_no_functions_of_a_session_has_his_units_run_one_by_one() {
+    const NOTE: &str = "INSERT INTO noted (n) VALUES ($1)";
+    let Some((database, _postgres)) = opened().await else { return };
+    database.sql(TABLE);
+    let role = Role::of(&database);
+    allow_to_work(&database, &role);
+    database.sql(&format!("GRANT ALL ON noted TO \"{}\"", role.name));
+    let on = format!("TEMPORARY ON DATABASE \"{}\"", database.name);
+    for (is_together, change) in
+        [(true, format!("GRANT {on} TO PUBLIC")), (false, format!("REVOKE {on} FROM PUBLIC"))]
+    {
+        database.sql(&change);
+        let postgres = Postgres::connect(role.url()).await.unwrap();
+        for round in 0..2_i64 {
+            let units = (0..40_i64).map(|n| write(&postgres, [(NOTE, (n + 100 * round,))]));
+            all_done(join_all(units).await);
+        }
+        let (many, one) = asked(&database, "noted");
+        assert_eq!((many + one, many > 0), (80, is_together), "{change}");
+        database.sql("DELETE FROM noted");
+    }
 }
 
 #[tokio::test]

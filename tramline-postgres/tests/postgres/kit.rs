@@ -16,7 +16,7 @@ use tramline_core::transport::{
     Delivery, Destination, Outgoing, Receiver, Sender, Sent, Source, Ticket, Transport,
 };
 use tramline_postgres::{Postgres, PostgresReceiver, PostgresTx, sqlx};
-use tramline_services::testing::{Database, PATIENCE};
+use tramline_services::testing::{Database, PATIENCE, Role};
 
 /// The message that is published.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +51,16 @@ pub(crate) async fn prepared(database: &Database) -> Postgres {
 /// The same database as another process has it.
 pub(crate) async fn open(database: &Database) -> Postgres {
     Postgres::connect(database.url.as_str()).await.unwrap()
+}
+
+/// All rights that are needed to work with the tables of the bus.
+pub(crate) fn allow_to_work(database: &Database, role: &Role<'_>) {
+    let who = &role.name;
+    database.sql(&format!(
+        "GRANT USAGE ON SCHEMA tramline TO \"{who}\";
+         GRANT ALL ON ALL TABLES IN SCHEMA tramline TO \"{who}\";
+         GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA tramline TO \"{who}\""
+    ));
 }
 
 pub(crate) fn name(queue: &str) -> QueueName {

@@ -1,7 +1,8 @@
 //! Servers in trouble: nothing is lost, and work goes on when it is over.
 
 use crate::kit::{
-    begin, column, next, opened, prepared, put, receiver, send, send_within, until, within,
+    allow_to_work, begin, column, next, opened, prepared, put, receiver, send, send_within, until,
+    within,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -254,12 +255,8 @@ async fn where_too_many_are_connected_a_program_waits_for_room() {
     let Some((database, _postgres)) = opened().await else { return };
     let role = Role::of(&database);
     let who = &role.name;
-    database.sql(&format!(
-        "GRANT USAGE ON SCHEMA tramline TO \"{who}\";
-         GRANT ALL ON ALL TABLES IN SCHEMA tramline TO \"{who}\";
-         GRANT USAGE ON ALL SEQUENCES IN SCHEMA tramline TO \"{who}\";
-         ALTER ROLE \"{who}\" CONNECTION LIMIT 2"
-    ));
+    allow_to_work(&database, &role);
+    database.sql(&format!("ALTER ROLE \"{who}\" CONNECTION LIMIT 2"));
     let postgres = Postgres::connect(role.url()).await.unwrap();
     database.sql(&format!("ALTER ROLE \"{who}\" CONNECTION LIMIT 1"));
     let error = Postgres::connect(role.url()).await.unwrap_err();
