@@ -22,5 +22,6 @@ mod several;
 mod taking;
 mod tls;
 mod trouble;
+mod unheard;
 mod values;
 mod writing;
