@@ -1,3 +1,4 @@
 //! The engine on a real PostgreSQL.
 
+mod failing;
 mod from_sql;
