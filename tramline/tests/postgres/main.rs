@@ -1,4 +1,5 @@
 //! The engine on a real PostgreSQL.
 
+mod draining;
 mod failing;
 mod from_sql;
