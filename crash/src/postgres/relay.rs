@@ -77,10 +77,10 @@ pub(crate) fn name(index: u64) -> String {
     format!("relay-{index}")
 }
 
-/// How many leases a relay has.
+/// The leases of a relay, in all of its lives.
 pub(crate) fn leases(index: u64) -> String {
     let brand = (1_u64 << BRAND_BITS) - 1;
-    format!("SELECT count(*) FROM tramline.relay WHERE lease & {brand} = {index}")
+    format!("SELECT lease FROM tramline.relay WHERE lease & {brand} = {index}")
 }
 
 /// The machine's chance, but for the lowest bits.

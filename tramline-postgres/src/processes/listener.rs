@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::AsyncMessage;
 
 /// How long a notification of our own may take to come back, before LISTEN counts as out of order: a
@@ -37,16 +37,17 @@ pub(crate) async fn listen(core: Weak<Core>) {
             *said += 1;
             *said
         };
-        let heard = async {
+        let said = async {
             connected.run("LISTEN tramline").await.ok()?;
             let operating = strong.operating.connected().await.ok()?;
             let word = format!("?{} {number}", strong.process);
-            operating.query("SELECT pg_notify('tramline', $1)", &[&word]).await.ok()?;
-            let mut echo = echo.subscribe();
-            echo.wait_for(|heard| *heard == number).await.ok().map(|_| ())
+            operating.query("SELECT pg_notify('tramline', $1)", &[&word]).await.ok()
         };
-        let heard = tokio::time::timeout(ECHO_MAX, heard).await;
-        let (is_heard, is_swallowed) = (matches!(heard, Ok(Some(()))), heard.is_err());
+        let is_said = matches!(timeout(ECHO_MAX, said).await, Ok(Some(_)));
+        let mut echo = echo.subscribe();
+        let echoed = timeout(ECHO_MAX, echo.wait_for(|heard| *heard == number));
+        let is_heard = is_said && matches!(echoed.await, Ok(Ok(_)));
+        let is_swallowed = is_said && !is_heard && !connected.is_closed();
         if is_heard {
             announce(&strong, &connected).await;
         } else if is_swallowed {

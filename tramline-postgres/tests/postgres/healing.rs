@@ -82,6 +82,16 @@ async fn what_has_expired_hides_nothing_behind_it() {
     assert_eq!(column(&database, "SELECT count(*) FROM tramline.dead"), ["30"]);
 }
 
+/// Fewer than were asked for would mean that nothing more is there.
+#[tokio::test]
+async fn who_finds_that_much_has_expired_is_told_that_there_may_be_more() {
+    let Some((database, _postgres)) = opened().await else { return };
+    put_messages(&database, 2001);
+    database.sql("UPDATE tramline.message SET expires_at = 1");
+    assert_eq!(take(&database, "work", 100), [""], "a row without a place");
+    assert_eq!(take(&database, "work", 100), [""; 0]);
+}
+
 /// Who takes one at a time waits for no more than some of them, and for none twice.
 #[tokio::test]
 async fn of_a_backlog_that_has_expired_each_call_removes_a_part() {

@@ -143,4 +143,4 @@ async fn a_claim_of_which_nobody_has_heard_is_ended_by_the_next_one() {
 
 /// How many wait for a lock.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
-     WHERE wait_event_type = 'Lock' AND datname = current_database()";
+     WHERE wait_event = 'advisory' AND datname = current_database()";

@@ -31,7 +31,8 @@ const AT_WORK_MIN: u64 = 2;
 const KILLS_MAX: u64 = 100;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What has not arrived is lost if nothing has come or gone for so long.
-const QUIET: Duration = Duration::from_secs(15);
+/// What is killed before it has shown that it lives keeps what it had for 30 s.
+const QUIET: Duration = Duration::from_secs(45);
 
 pub(super) async fn run(world: &World) -> Result<String, String> {
     let vhost = Vhost::fresh().ok_or("there is no RabbitMQ to relay to")?;
@@ -60,6 +61,8 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
     }
     let mut dice = Dice::new(world.seed);
     let (mut killed, mut at_work) = (0, 0);
+    // What its earlier lives had is not its own.
+    let mut earlier = vec![BTreeSet::new(); relays.len()];
     // One who had nothing in hand shows little; one who had may have sent all of it.
     let kills = world.plant.map_or(KILLS, |_| KILLS_TO_FIND);
     while killed < kills || at_work < AT_WORK_MIN {
@@ -73,10 +76,14 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
         if relay.has_died()? {
             return Err("a relay ended by itself".to_owned());
         }
-        begins(&database, index).await?;
+        let earlier = &mut earlier[index as usize];
+        begins(&database, index, earlier).await?;
         relay.kill()?;
         killed += 1;
-        at_work += u64::from(had_rows(&database, index).await?);
+        dies(&database, index).await?;
+        let had = leases_of(&database, index).await?;
+        at_work += u64::from(!had.is_subset(earlier));
+        *earlier = had;
         relay.start()?;
     }
     arrived.progress(100).await?;
@@ -97,16 +104,21 @@ pub(super) async fn run(world: &World) -> Result<String, String> {
 }
 
 /// Waits until a relay has taken something; it need not have it for long.
-async fn begins(database: &Database, index: u64) -> Result<(), String> {
+async fn begins(database: &Database, index: u64, earlier: &BTreeSet<i64>) -> Result<(), String> {
     const WITHIN: Duration = Duration::from_secs(2);
     let deadline = Instant::now() + WITHIN;
-    while database.count(&leases(index)).await? == 0 && Instant::now() < deadline {}
+    while leases_of(database, index).await?.is_subset(earlier) && Instant::now() < deadline {}
     Ok(())
 }
 
-/// Waits until a relay that was killed is gone for the server, too. Answers whether it had rows in hand, which
-/// others now have to take over.
-async fn had_rows(database: &Database, index: u64) -> Result<bool, String> {
+async fn leases_of(database: &Database, index: u64) -> Result<BTreeSet<i64>, String> {
+    let rows = database.rows(&leases(index)).await?;
+    let leases: Result<_, _> = rows.iter().map(|row| row.try_get(0)).collect();
+    leases.map_err(|error| format!("failed to read leases: {error}"))
+}
+
+/// Waits until a relay that was killed is gone for the server, too.
+async fn dies(database: &Database, index: u64) -> Result<(), String> {
     const WITHIN: Duration = Duration::from_secs(30);
     let sessions =
         format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'", name(index));
@@ -117,7 +129,7 @@ async fn had_rows(database: &Database, index: u64) -> Result<bool, String> {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    Ok(database.count(&leases(index)).await? > 0)
+    Ok(())
 }
 
 /// Waits until everything has arrived and the outbox is empty, and judges.

@@ -42,7 +42,7 @@ $$;
 -- was lost.
 CREATE FUNCTION tramline.claim_outbox(
     p_lease bigint, p_limit int, p_bytes_max bigint, p_for bigint, p_now bigint,
-    p_process bigint, p_label text, p_process_lease bigint, p_unknown bigint[]
+    p_process bigint, p_label text, p_process_lease bigint, p_wound bigint, p_unknown bigint[]
 ) RETURNS SETOF tramline.outbox LANGUAGE plpgsql
     SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
@@ -106,7 +106,9 @@ BEGIN
     IF cardinality(v_free) = 0 THEN
         RETURN;
     END IF;
-    PERFORM tramline.register(p_process, p_label, v_now, p_process_lease);
+    -- By the server's clock, whatever the relay's own shows.
+    PERFORM tramline.register(
+        p_process, p_label, coalesce(p_wound, tramline.clock()), p_process_lease);
     INSERT INTO tramline.relay VALUES (
         p_lease, p_process, v_now + p_for, v_free, ARRAY(SELECT DISTINCT unnest(v_free_keys)));
     RETURN QUERY SELECT * FROM tramline.outbox o WHERE o.id = ANY (v_free) ORDER BY o.id;

@@ -61,16 +61,14 @@ BEGIN
             OR resting.queue = 0 AND (EXISTS (SELECT FROM tramline.outbox)
                 OR EXISTS (SELECT FROM tramline.outbox_delayed WHERE hold_until <= v_now)));
     watched := EXISTS (
-        SELECT FROM tramline.process p
-        WHERE p.id <> p_process AND p.backend IS NOT NULL AND tramline.holds(p.id));
+        SELECT FROM tramline.process
+        WHERE id <> p_process AND backend IS NOT NULL AND id IN (SELECT process FROM tramline.holder));
 END
 $$;
 
--- Whether a process has taken something.
-CREATE FUNCTION tramline.holds(p_process bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT FROM tramline.claim WHERE process = p_process)
-        OR EXISTS (SELECT FROM tramline.relay WHERE process = p_process)
-$$;
+-- The processes that have taken something, some more than once.
+CREATE VIEW tramline.holder AS
+    SELECT process FROM tramline.claim UNION ALL SELECT process FROM tramline.relay;
 
 -- Whose lock is free has lost the session that held it. One who lives makes another within a moment, or
 -- says that he has none; one whose lock is free for a second is dead, and his lease is over.
@@ -85,7 +83,8 @@ BEGIN
     END IF;
     FOR p IN
         SELECT id, backend FROM tramline.process
-        WHERE id <> p_process AND backend IS NOT NULL AND tramline.holds(id)
+        WHERE id <> p_process AND backend IS NOT NULL
+            AND id IN (SELECT process FROM tramline.holder)
     LOOP
         IF pg_try_advisory_xact_lock_shared(-1953260910, p.backend) THEN
             UPDATE tramline.process AS missed SET missed_at = coalesce(missed.missed_at, v_now),
@@ -121,15 +120,15 @@ BEGIN
         SELECT id FROM tramline.process WHERE lease_until <= p_now FOR UPDATE SKIP LOCKED
     LOOP
         v_queues := v_queues || tramline.take_from(v_process);
-        DELETE FROM tramline.process WHERE id = v_process AND NOT tramline.holds(v_process);
+        DELETE FROM tramline.process
+        WHERE id = v_process AND NOT EXISTS (SELECT FROM tramline.holder WHERE process = v_process);
         DELETE FROM tramline.asleep WHERE process = v_process;
     END LOOP;
     DELETE FROM tramline.asleep a WHERE NOT EXISTS (SELECT FROM tramline.process WHERE id = a.process);
     -- Was taken while its process was found dead.
     FOR v_process IN
-        SELECT process FROM (
-            SELECT process FROM tramline.claim UNION SELECT process FROM tramline.relay
-        ) AS h WHERE NOT EXISTS (SELECT FROM tramline.process WHERE id = h.process)
+        SELECT DISTINCT process FROM tramline.holder h
+        WHERE NOT EXISTS (SELECT FROM tramline.process WHERE id = h.process)
     LOOP
         v_queues := v_queues || tramline.take_from(v_process);
     END LOOP;

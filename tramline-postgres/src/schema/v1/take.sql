@@ -28,12 +28,14 @@ DECLARE
     v_expired bigint[];
     v_gone int;
     v_gone_at_all int := 0;
+    v_gone_max int;
 BEGIN
     PERFORM tramline.enter(p_queue);
     SELECT ordering, priority_max > 0 INTO STRICT v_ordering, v_has_ranks
     FROM tramline.queue WHERE id = p_queue;
     -- Where there is an order, or what is urgent, the next one may well stand before others.
     v_from := CASE WHEN v_ordering = 0 AND NOT v_has_ranks THEN coalesce(p_from, 0) ELSE 0 END;
+    v_gone_max := CASE WHEN v_ordering = 0 AND NOT v_has_ranks THEN 2000 ELSE 200 END;
     -- If the server forgets in a crash who took what, others take it too, and the fence decides whom it
     -- hears. Two of one lane at once would be another matter.
     IF v_ordering = 0 THEN
@@ -71,7 +73,7 @@ BEGIN
         v_gone_at_all := v_gone_at_all + v_gone;
         -- What stands behind the expired ones has not been looked at. Their rows, deleted but not vacuumed, would
         -- be passed over again and again.
-        IF v_gone > 0 AND v_gone_at_all < 2000 THEN
+        IF v_gone > 0 AND v_gone_at_all < v_gone_max THEN
             CONTINUE WHEN v_live IS NOT NULL OR v_ordering > 0 OR v_has_ranks OR v_gone < cardinality(v_expired);
             v_from := (SELECT max(place) + 1 FROM unnest(v_expired) AS place);
             CONTINUE;
@@ -85,7 +87,7 @@ BEGIN
         -- All of it was settled meanwhile, by one who had lost it: nobody must hold its places.
         DELETE FROM tramline.claim WHERE token = p_token;
     END LOOP;
-    IF v_gone_at_all >= 2000 THEN
+    IF v_gone_at_all >= v_gone_max THEN
         RETURN NEXT NULL::tramline.message;
     END IF;
 END

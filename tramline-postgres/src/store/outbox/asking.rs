@@ -30,7 +30,7 @@ impl<'c> Asking<'c> {
         &self.ends
     }
 
-    /// The server has done it.
+    /// The server has done it, and its rows are where they belong.
     pub(super) fn answered(mut self) {
         self.lease = None;
         self.ends.clear();

@@ -28,8 +28,9 @@ impl Outbox for Postgres {
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>>> {
         Box::pin(async move {
             loop {
-                let claimed = claim(&self.core, limit, lease, now).await?;
+                let (asking, claimed) = claim(&self.core, limit, lease, now).await?;
                 if claimed.is_empty() {
+                    asking.answered();
                     match Rest::finds_nothing(&self.core).await? {
                         true => continue,
                         false => return Ok(Vec::new()),
@@ -37,6 +38,7 @@ impl Outbox for Postgres {
                 }
                 Rest::finds(&self.core);
                 let readable = park_unreadable(&self.core, claimed).await?;
+                asking.answered();
                 // Each time some rows are parked: the loop ends with the outbox.
                 if !readable.is_empty() {
                     return Ok(readable);
@@ -166,18 +168,18 @@ impl Outbox for Postgres {
     }
 }
 
-/// Takes rows under a new lease. Whether a call that failed or was dropped has taken something, nobody knows: the
-/// next one gives it back.
+/// Takes rows under a new lease. What was taken and does not reach the relay, because the call failed or was
+/// dropped, the next one gives back.
 async fn claim(
     core: &Arc<Core>,
     limit: u32,
     lease: Duration,
     now: Timestamp,
-) -> Result<Vec<(OutboxToken, Stored)>> {
+) -> Result<(Asking<'_>, Vec<(OutboxToken, Stored)>)> {
     const SQL: &str = concat!(
         "SELECT ",
         stored!(),
-        " FROM tramline.claim_outbox($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+        " FROM tramline.claim_outbox($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
     );
     core.attend();
     let token = (core.settings.entropy.bits() as i64) & i64::MAX;
@@ -185,8 +187,8 @@ async fn claim(
     let limit = i32::try_from(limit).unwrap_or(i32::MAX);
     let lease = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 2);
     let (process, label, process_lease) = (&core.process, &core.label, core.lease_micros());
-    let now = core.there(now).as_micros();
-    let params: [&(dyn ToSql + Sync); 9] = [
+    let (now, wound) = (core.there(now).as_micros(), core.now());
+    let params: [&(dyn ToSql + Sync); 10] = [
         &token,
         &limit,
         &CLAIM_BYTES_MAX,
@@ -195,15 +197,16 @@ async fn claim(
         process,
         label,
         &process_lease,
+        &wound,
         asking.unknown(),
     ];
     let rows = core.relay("claim rows of the outbox", SQL, &params).await?;
-    asking.answered();
     if !rows.is_empty() {
         core.announced.took();
     }
     let claimed = rows.iter().map(Stored::read);
-    Ok(claimed.map(|stored| (OutboxToken { row: stored.row, lease: token }, stored)).collect())
+    let claimed = claimed.map(|stored| (OutboxToken { row: stored.row, lease: token }, stored));
+    Ok((asking, claimed.collect()))
 }
 
 /// A row that cannot be read waits for an operator; the others go on.
