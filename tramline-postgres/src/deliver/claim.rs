@@ -9,7 +9,7 @@ use crate::link::Backoff;
 use crate::open::{Core, Session};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -29,6 +29,13 @@ pub(super) struct Claimed {
     pub(super) look: Look,
 }
 
+impl Claimed {
+    fn nothing(from: Option<i64>) -> Self {
+        let look = Look { from, last: None, count: 0, emptied: true, took: Duration::ZERO };
+        Self { messages: Vec::new(), next_due: None, look }
+    }
+}
+
 /// What is due now is not looked for more often than this.
 const SOON: Duration = Duration::from_millis(1);
 
@@ -42,6 +49,8 @@ pub(super) struct Claim {
     pub(super) reserved: Reserved,
     /// Where to begin, if not at the very beginning of the queue.
     pub(super) from: Option<i64>,
+    /// Whoever takes wants nothing more.
+    pub(super) stopped: watch::Receiver<bool>,
 }
 
 macro_rules! take {
@@ -71,11 +80,16 @@ impl Claim {
         const TAKE: &str = take!("take($1, $2, $3, $4, $5, $6, $7, $8, $9)");
         const TAKE_DEAD: &str = take!("take_dead($1, $2, $3, $4, $5, $6, $7, $8)");
         const NEXT_DUE: &str = "SELECT tramline.next_due($1, $2)";
-        let Self { core, session, queue, dead, is_ordered, mut reserved, from } = self;
+        let Self { core, session, queue, dead, is_ordered, mut reserved, from, mut stopped } = self;
         let mut backoff = Backoff::default();
         loop {
             core.refuse_when_outdated()?;
-            let connected = core.taking.connected().await?;
+            let connected = tokio::select! {
+                biased;
+                // Nothing was asked for yet.
+                _ = stopped.wait_for(|stopped| *stopped) => return Ok(Claimed::nothing(from)),
+                connected = core.taking.connected() => connected?,
+            };
             if reply.is_closed() {
                 return Err(gone());
             }

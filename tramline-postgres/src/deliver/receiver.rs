@@ -11,7 +11,7 @@ use crate::processes::Eager;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tramline_core::Result;
 use tramline_core::capabilities::Ordering;
@@ -45,7 +45,7 @@ pub struct PostgresReceiver {
     rest: Option<Rest>,
     /// Since when every claim has brought something.
     busy_since: Option<Timestamp>,
-    stopped: bool,
+    stopped: watch::Sender<bool>,
 }
 
 /// A claim that the server has not answered yet.
@@ -98,13 +98,13 @@ impl PostgresReceiver {
             backoff: Backoff::default(),
             rest: None,
             busy_since: None,
-            stopped: false,
+            stopped: watch::Sender::new(false),
         }
     }
 
     /// Asks for more if at least `worth` slots are free and there may be more.
     fn refill(&mut self, worth: usize) {
-        if self.claim.is_some() || self.stopped || self.is_at_rest() {
+        if self.claim.is_some() || *self.stopped.borrow() || self.is_at_rest() {
             return;
         }
         // Whatever it waits for from here on, it is no longer for news.
@@ -124,6 +124,7 @@ impl PostgresReceiver {
             is_ordered: self.is_ordered,
             reserved,
             from: self.head.from(Instant::now()),
+            stopped: self.stopped.subscribe(),
         };
         UnderWay { answer: claim.begin(), rung, was_marked }
     }
@@ -251,7 +252,7 @@ impl Receiver for PostgresReceiver {
                 self.take_in(claimed, rung, was_marked);
                 continue;
             }
-            if self.stopped {
+            if *self.stopped.borrow() {
                 return Ok(None);
             }
             self.refill(1);
@@ -262,7 +263,7 @@ impl Receiver for PostgresReceiver {
     }
 
     async fn stop(&mut self) -> Result<()> {
-        self.stopped = true;
+        self.stopped.send_replace(true);
         Ok(())
     }
 }

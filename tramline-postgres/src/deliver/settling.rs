@@ -136,6 +136,10 @@ impl Batch {
     async fn write(mut self, core: &Arc<Core>, line: &Line) {
         let mut backoff = Backoff::default();
         loop {
+            if self.is_written() {
+                self.flushes.into_iter().for_each(flush);
+                return;
+            }
             let trouble = match line.connected().await {
                 Err(error) => Trouble { certain: false, passes: false, told: error },
                 Ok(connected) => match self.attempt(core, &connected).await {
@@ -156,14 +160,18 @@ impl Batch {
                 for ending in self.acks.drain(..).chain(self.others.drain(..)) {
                     ending.answer(Err(trouble.told.clone()));
                 }
-                let waits = [self.let_go.len(), self.over.len(), self.given_back.len()];
-                if waits == [0; 3] {
-                    self.flushes.into_iter().for_each(flush);
-                    return;
+                if self.is_written() {
+                    continue;
                 }
             }
             core.trouble(&trouble.told, &mut backoff).await;
         }
+    }
+
+    /// There is nothing to write, or no more.
+    fn is_written(&self) -> bool {
+        let endings = self.acks.len() + self.others.len();
+        endings + self.let_go.len() + self.over.len() + self.given_back.len() == 0
     }
 
     async fn attempt(
@@ -172,9 +180,6 @@ impl Batch {
         connected: &Connected,
     ) -> Result<Verdict, tokio_postgres::Error> {
         if self.others.is_empty() && self.let_go.is_empty() && self.given_back.is_empty() {
-            if self.acks.is_empty() && self.over.is_empty() {
-                return Ok(Verdict::default());
-            }
             let acks_lost = self.ack(core, connected).await?;
             return Ok(Verdict { acks_lost, others: Vec::new() });
         }

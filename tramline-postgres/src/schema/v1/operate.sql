@@ -148,12 +148,13 @@ BEGIN
     -- What stands behind others goes first: it must not become ready by their going.
     IF v_ordering > 0 THEN
         WITH chosen AS (
-            SELECT queue, lane, arrival FROM tramline.behind
+            SELECT queue, lane, arrival, nth FROM tramline.behind
             WHERE queue = p_queue AND tramline.number_of(place) <= p_last LIMIT p_most
             FOR UPDATE SKIP LOCKED
         ), gone AS (
             DELETE FROM tramline.behind b USING chosen
             WHERE b.queue = chosen.queue AND b.lane = chosen.lane AND b.arrival = chosen.arrival
+                AND b.nth = chosen.nth
             RETURNING b.queue, b.place, b.key
         )
         SELECT count(*) FILTER (WHERE tramline.left(queue, place, key)) INTO v_gone FROM gone;

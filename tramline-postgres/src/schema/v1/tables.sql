@@ -83,7 +83,9 @@ CREATE TABLE tramline.behind (
     LIKE tramline.message,
     lane text NOT NULL,
     arrival bigint NOT NULL,
-    PRIMARY KEY (queue, lane, arrival)
+    -- Of one arrival: what was scheduled and came due before it, in its order, has negative ones.
+    nth bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (queue, lane, arrival, nth)
 );
 
 -- Whose head is out: among the messages or, for its retry, among the delayed ones.

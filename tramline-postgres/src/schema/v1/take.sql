@@ -147,13 +147,14 @@ END
 $$;
 
 -- Delayed messages whose time has come can be taken, or line up: a retry comes back as the head of its
--- lane, a scheduled message arrives only now.
+-- lane, and a scheduled message stands before those that have arrived since its time.
 CREATE FUNCTION tramline.promote(p_queue int, p_ordering smallint, p_now bigint)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     d record;
     m tramline.message;
     v_lane text;
+    v_arrival bigint;
 BEGIN
     IF p_ordering = 0 THEN
         WITH due AS (
@@ -172,10 +173,11 @@ BEGIN
         WITH due AS (
             DELETE FROM tramline.delayed WHERE (queue, due, place) IN (
                 SELECT queue, due, place FROM tramline.delayed
-                WHERE queue = p_queue AND due <= p_now ORDER BY due, place LIMIT 1000)
+                WHERE queue = p_queue AND due <= p_now
+                ORDER BY due, tramline.number_of(place) LIMIT 1000)
             RETURNING *
         )
-        SELECT * FROM due ORDER BY due, place
+        SELECT * FROM due ORDER BY due, tramline.number_of(place)
     LOOP
         m := ROW(d.queue, d.place, d.epoch, d.flags, d.failures, d.deliveries, d.trials, d.since,
             d.unhandled_since, d.first_failed_at, d.expires_at, d.key, d.history, d.envelope, d.body);
@@ -185,10 +187,34 @@ BEGIN
         ) THEN
             INSERT INTO tramline.message SELECT m.*;
         ELSE
-            INSERT INTO tramline.behind SELECT m.*, v_lane, nextval('tramline.number');
+            v_arrival := tramline.first_since(
+                p_queue, v_lane, d.due, tramline.number_of(d.place));
+            INSERT INTO tramline.behind SELECT m.*, v_lane,
+                coalesce(v_arrival, nextval('tramline.number')),
+                CASE WHEN v_arrival IS NULL THEN 0 ELSE nextval('tramline.number') - (1::bigint << 60) END;
             INSERT INTO tramline.turn VALUES (p_queue, v_lane);
         END IF;
     END LOOP;
+END
+$$;
+
+-- The arrival of the first in a lane that came later than a scheduled message became due, or at that moment and was
+-- sent later; NULL if there is none. Looks from the end.
+CREATE FUNCTION tramline.first_since(p_queue int, p_lane text, p_due bigint, p_number bigint)
+RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_arrival bigint;
+    v_nth bigint;
+BEGIN
+    SELECT arrival, nth INTO v_arrival, v_nth FROM tramline.behind
+    WHERE queue = p_queue AND lane = p_lane
+        AND (since, tramline.number_of(place)) < (p_due, p_number)
+    ORDER BY arrival DESC, nth DESC LIMIT 1;
+    RETURN (
+        SELECT arrival FROM tramline.behind
+        WHERE queue = p_queue AND lane = p_lane
+            AND (arrival, nth) > (coalesce(v_arrival, 0), coalesce(v_nth, 0))
+        ORDER BY arrival, nth LIMIT 1);
 END
 $$;
 
@@ -213,13 +239,14 @@ BEGIN
         SELECT b.* FROM unnest(v_lanes) AS free(lane)
         CROSS JOIN LATERAL (
             SELECT * FROM tramline.behind first
-            WHERE first.queue = p_queue AND first.lane = free.lane ORDER BY first.arrival LIMIT 1
+            WHERE first.queue = p_queue AND first.lane = free.lane
+            ORDER BY first.arrival, first.nth LIMIT 1
         ) AS b
         WHERE NOT EXISTS (
             SELECT FROM tramline.lane l WHERE l.queue = p_queue AND l.lane = free.lane)
     ), gone AS (
         DELETE FROM tramline.behind b USING head
-        WHERE b.queue = p_queue AND b.lane = head.lane AND b.arrival = head.arrival
+        WHERE b.queue = p_queue AND b.lane = head.lane AND b.arrival = head.arrival AND b.nth = head.nth
     ), out AS (
         INSERT INTO tramline.lane SELECT queue, lane, place FROM head
     )
