@@ -119,7 +119,11 @@ impl Claim {
                     if !error.is_transient() {
                         return Err(core.explained(error).await);
                     }
-                    core.trouble(&error, &mut backoff).await;
+                    tokio::select! {
+                        biased;
+                        _ = stopped.wait_for(|stopped| *stopped) => {}
+                        () = core.trouble(&error, &mut backoff) => {}
+                    }
                     continue;
                 }
             };

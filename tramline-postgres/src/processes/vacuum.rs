@@ -35,38 +35,34 @@ impl Vacuum {
             (&self.outbox, outbox, "tramline.outbox"),
         ];
         for (swept, dead, table) in tables {
-            let enough = DEAD_MAX + 2 * swept.left.load(Ordering::Relaxed);
-            if dead > enough && !swept.is_under_way.swap(true, Ordering::AcqRel) {
-                tokio::spawn(swept.clone().sweep(core.clone(), dead, table));
+            let left = swept.left.fetch_min(dead, Ordering::Relaxed).min(dead);
+            if dead > DEAD_MAX + 2 * left && !swept.is_under_way.swap(true, Ordering::AcqRel) {
+                let line = Line::new(core.target.clone(), "vacuum", &core.settings);
+                tokio::spawn(swept.clone().sweep(line, dead, table));
             }
         }
     }
 }
 
 impl Swept {
-    async fn sweep(self: Arc<Self>, core: Arc<Core>, dead: i64, table: &'static str) {
-        let left = match vacuum(&core, table).await {
-            Ok(left) => left,
-            Err(error) => {
-                tracing::debug!(%error, "left to autovacuum");
-                dead
-            }
-        };
+    async fn sweep(self: Arc<Self>, line: Line, dead: i64, table: &'static str) {
+        let left = vacuum(&line, table).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "left to autovacuum");
+            dead
+        });
         self.left.store(left, Ordering::Relaxed);
         self.is_under_way.store(false, Ordering::Release);
     }
 }
 
 /// On a connection of its own, which keeps nobody waiting. Answers how many dead rows are left.
-async fn vacuum(core: &Core, table: &str) -> Result<i64> {
-    let line = Line::new(core.target.clone(), "vacuum", &core.settings);
+async fn vacuum(line: &Line, table: &str) -> Result<i64> {
     let connected = line.try_connected().await?;
     let ran = async {
         // A table that is shortened at its end is locked for that.
         connected.run(&format!("VACUUM (SKIP_LOCKED, TRUNCATE false) {table}")).await?;
         connected.ask(&format!("SELECT pg_stat_get_dead_tuples('{table}'::regclass)")).await
     };
-    let left =
-        ran.await.map_err(|error| failed(format!("vacuum {table} in {}", core.target), &error))?;
+    let left = ran.await.map_err(|error| failed(format!("vacuum {table}"), &error))?;
     Ok(left.and_then(|left| left.parse().ok()).unwrap_or_default())
 }

@@ -109,6 +109,7 @@ async fn a_handle_has_seven_connections_and_those_of_its_handlers_whatever_it_do
     while !busy.is_finished() {
         let count = observer.count().await;
         assert!(count <= all, "{count} connections");
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     busy.await.unwrap();
     assert_eq!(observer.count().await, all);

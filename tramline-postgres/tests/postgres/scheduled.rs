@@ -31,9 +31,13 @@ async fn opened() -> Option<(Database, Postgres, ManualClock)> {
 }
 
 fn message(text: &str, priority: u8, due: Option<Timestamp>) -> Outgoing {
+    of_key("a", text, priority, due)
+}
+
+fn of_key(key: &str, text: &str, priority: u8, due: Option<Timestamp>) -> Outgoing {
     let envelope = Envelope {
         id: Some(id(text)),
-        key: Some("a".into()),
+        key: Some(key.into()),
         priority: Some(priority),
         body: "{}".into(),
         ..Envelope::default()
@@ -49,13 +53,13 @@ async fn send(postgres: &Postgres, clock: &ManualClock, batch: &[Outgoing]) {
 }
 
 /// The ids of so many messages, in the order in which they come.
-async fn all<const COUNT: usize>(postgres: &Postgres) -> [String; COUNT] {
-    let source = Source::of(QueueRef::Main(name("work")), 1);
+async fn come(postgres: &Postgres, count: usize) -> Vec<String> {
+    let source = Source::of(QueueRef::Main(name("work")), 100);
     let mut receiver = postgres.receiver(&source).await.unwrap();
-    let mut ids = [const { String::new() }; COUNT];
-    for id in &mut ids {
+    let mut ids = Vec::new();
+    while ids.len() < count {
         let delivery = next(&mut receiver).await;
-        *id = delivery.envelope().id.as_ref().unwrap().to_string();
+        ids.push(delivery.envelope().id.as_ref().unwrap().to_string());
         delivery.settle(Settlement::Ack).await.unwrap();
     }
     ids
@@ -69,7 +73,7 @@ async fn a_scheduled_message_lines_up_when_it_is_due_although_nobody_takes_then(
     send(&postgres, &clock, &[message("earlier", 0, None)]).await;
     clock.advance(2 * SECOND);
     send(&postgres, &clock, &[message("later", 0, None), message("last", 0, None)]).await;
-    assert_eq!(all(&postgres).await, ["earlier", "scheduled", "later", "last"]);
+    assert_eq!(come(&postgres, 4).await, ["earlier", "scheduled", "later", "last"]);
 }
 
 #[tokio::test]
@@ -79,5 +83,43 @@ async fn those_of_one_key_that_are_due_at_one_moment_come_as_they_were_sent_what
     send(&postgres, &clock, &[message("first", 0, due), message("second", 1, due)]).await;
     clock.advance(2 * SECOND);
     send(&postgres, &clock, &[message("third", 1, None)]).await;
-    assert_eq!(all(&postgres).await, ["first", "second", "third"]);
+    assert_eq!(come(&postgres, 3).await, ["first", "second", "third"]);
+}
+
+/// More than are let go at a time.
+#[tokio::test]
+async fn of_many_that_are_due_each_comes_before_what_of_its_key_has_arrived_since() {
+    const MANY: usize = 1500;
+    let Some((_database, postgres, clock)) = opened().await else { return };
+    let due = Some(clock.now().after(SECOND));
+    let texts: Vec<String> = (0..MANY).map(|n| n.to_string()).collect();
+    let scheduled = texts.iter().map(|text| of_key(text, text, 0, due));
+    send(&postgres, &clock, &scheduled.collect::<Vec<_>>()).await;
+    clock.advance(2 * SECOND);
+    let last = texts.last().unwrap();
+    send(&postgres, &clock, &[of_key(last, "since", 1, None)]).await;
+    let ids = come(&postgres, MANY + 1).await;
+    let came = |text: &str| ids.iter().position(|id| id == text).unwrap();
+    assert!(came(last) < came("since"));
+}
+
+/// Some arrivals have what was scheduled before them, and numbers have gaps.
+#[tokio::test]
+async fn the_first_of_a_lane_that_came_later_than_a_moment_is_found() {
+    let Some((database, _postgres, _clock)) = opened().await else { return };
+    let behind = "INSERT INTO tramline.behind SELECT 1, place, 0, 0, 0, 0, 0, since,
+         NULL, NULL, NULL, NULL, NULL, '', '', 'lane', arrival, nth FROM";
+    database.sql(&format!(
+        "{behind} (SELECT n AS place, 10 * n AS since, 7 * n AS arrival, 0 AS nth
+             FROM generate_series(1, 40) AS n) AS came;
+         {behind} (SELECT 1000 + n AS place, 10 * n - 5 AS since, 7 * n AS arrival, n - 100 AS nth
+             FROM generate_series(1, 40, 3) AS n) AS were_scheduled"
+    ));
+    // Of one arrival the last one decides: what was scheduled before it is no reason to stand before it.
+    let wrong = "SELECT due, number, tramline.first_since(1, 'lane', due, number)
+         FROM generate_series(0, 420) AS due, (VALUES (0), (20), (2000)) AS n (number)
+         WHERE tramline.first_since(1, 'lane', due, number) IS DISTINCT FROM (
+             SELECT min(arrival) FROM tramline.behind
+             WHERE nth = 0 AND (since, place) >= (due, number))";
+    assert_eq!(database.sql(wrong), Vec::<Vec<Option<String>>>::new());
 }

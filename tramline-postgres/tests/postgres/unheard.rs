@@ -17,7 +17,7 @@ const NOW_AND_THEN: Duration = Duration::from_millis(150);
 /// … and for longer than it takes to find out that nothing is heard.
 const COUNT: usize = 30;
 /// Much longer than the pauses between two looks, and much shorter than one sleeps who expects to be woken.
-const LATE: Duration = Duration::from_secs(2);
+const LATE: Duration = Duration::from_secs(4);
 
 /// What the server says beside its answers is lost at this address.
 async fn without_notifications(server: SocketAddr) -> SocketAddr {

@@ -10,7 +10,8 @@ $$;
 -- claim of what is taken is `p_token`. Fewer rows than asked for, in messages and in bytes: nothing more
 -- was there. A caller who knows where the head was lately gives it as `p_from`: what is held or was deleted
 -- before it is not passed over again, and what has come before it since is not found. A last row without a place
--- says that there may be more all the same: so much had expired that the rest is left for the next call.
+-- says that there may be more all the same: so much had expired, or was due, that the rest is left for the next
+-- call.
 CREATE FUNCTION tramline.take(
     p_queue int, p_most int, p_bytes_max bigint, p_token bigint, p_process bigint, p_label text,
     p_lease bigint, p_now bigint, p_from bigint DEFAULT NULL
@@ -29,6 +30,7 @@ DECLARE
     v_gone int;
     v_gone_at_all int := 0;
     v_gone_max int;
+    v_is_late boolean := false;
 BEGIN
     PERFORM tramline.enter(p_queue);
     SELECT ordering, priority_max > 0 INTO STRICT v_ordering, v_has_ranks
@@ -43,9 +45,12 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM tramline.delayed WHERE queue = p_queue AND due <= v_now) THEN
         PERFORM tramline.promote(p_queue, v_ordering, v_now);
+        -- Among the rest may be what comes first of its lane.
+        v_is_late := v_ordering > 0
+            AND EXISTS (SELECT FROM tramline.delayed WHERE queue = p_queue AND due <= v_now);
     END IF;
     LOOP
-        IF v_ordering > 0 THEN
+        IF v_ordering > 0 AND NOT v_is_late THEN
             WHILE tramline.decide(p_queue) >= 2000 LOOP
             END LOOP;
         END IF;
@@ -87,7 +92,7 @@ BEGIN
         -- All of it was settled meanwhile, by one who had lost it: nobody must hold its places.
         DELETE FROM tramline.claim WHERE token = p_token;
     END LOOP;
-    IF v_gone_at_all >= v_gone_max THEN
+    IF v_gone_at_all >= v_gone_max OR v_is_late THEN
         RETURN NEXT NULL::tramline.message;
     END IF;
 END
@@ -173,8 +178,7 @@ BEGIN
         WITH due AS (
             DELETE FROM tramline.delayed WHERE (queue, due, place) IN (
                 SELECT queue, due, place FROM tramline.delayed
-                WHERE queue = p_queue AND due <= p_now
-                ORDER BY due, tramline.number_of(place) LIMIT 1000)
+                WHERE queue = p_queue AND due <= p_now ORDER BY due, place LIMIT 1000)
             RETURNING *
         )
         SELECT * FROM due ORDER BY due, tramline.number_of(place)
@@ -199,22 +203,51 @@ END
 $$;
 
 -- The arrival of the first in a lane that came later than a scheduled message became due, or at that moment and was
--- sent later; NULL if there is none. Looks from the end.
+-- sent later; NULL if there is none. Arrivals and times grow together, give or take who commits late: so it is
+-- found by halves, however long the lane is.
 CREATE FUNCTION tramline.first_since(p_queue int, p_lane text, p_due bigint, p_number bigint)
 RETURNS bigint LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    v_arrival bigint;
-    v_nth bigint;
+    -- What came before `v_low` is earlier; what came at `v_later` is later, and nothing else from `v_high` on
+    -- matters.
+    v_low bigint;
+    v_high bigint;
+    v_later bigint;
+    v_middle bigint;
+    v_probe bigint;
 BEGIN
-    SELECT arrival, nth INTO v_arrival, v_nth FROM tramline.behind
-    WHERE queue = p_queue AND lane = p_lane
-        AND (since, tramline.number_of(place)) < (p_due, p_number)
-    ORDER BY arrival DESC, nth DESC LIMIT 1;
+    SELECT max(arrival) INTO v_probe FROM tramline.behind WHERE queue = p_queue AND lane = p_lane;
+    IF v_probe IS NULL OR tramline.is_earlier(p_queue, p_lane, v_probe, p_due, p_number) THEN
+        RETURN NULL;
+    END IF;
+    v_later := v_probe;
+    v_high := v_probe;
+    SELECT min(arrival) INTO v_low FROM tramline.behind WHERE queue = p_queue AND lane = p_lane;
+    WHILE v_low < v_high LOOP
+        v_middle := v_low + (v_high - v_low) / 2;
+        SELECT min(arrival) INTO v_probe FROM tramline.behind
+        WHERE queue = p_queue AND lane = p_lane AND arrival >= v_middle AND arrival < v_high;
+        IF v_probe IS NULL THEN
+            v_high := v_middle;
+        ELSIF tramline.is_earlier(p_queue, p_lane, v_probe, p_due, p_number) THEN
+            v_low := v_probe + 1;
+        ELSE
+            v_later := v_probe;
+            v_high := v_middle;
+        END IF;
+    END LOOP;
+    RETURN v_later;
+END
+$$;
+
+-- Whether what came at this arrival was there when a scheduled message became due.
+CREATE FUNCTION tramline.is_earlier(
+    p_queue int, p_lane text, p_arrival bigint, p_due bigint, p_number bigint
+) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
     RETURN (
-        SELECT arrival FROM tramline.behind
-        WHERE queue = p_queue AND lane = p_lane
-            AND (arrival, nth) > (coalesce(v_arrival, 0), coalesce(v_nth, 0))
-        ORDER BY arrival, nth LIMIT 1);
+        SELECT (since, tramline.number_of(place)) < (p_due, p_number) FROM tramline.behind
+        WHERE queue = p_queue AND lane = p_lane AND arrival = p_arrival ORDER BY nth DESC LIMIT 1);
 END
 $$;
 
