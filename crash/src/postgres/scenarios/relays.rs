@@ -30,8 +30,8 @@ const WRITERS_OF_A_RELAY: u64 = 2;
 const AT_WORK_MIN: u64 = 2;
 const KILLS_MAX: u64 = 100;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// What has not arrived is lost if nothing has come or gone for so long.
-/// What is killed before it has shown that it lives keeps what it had for 30 s.
+/// What has not arrived is lost if nothing has come or gone for so long: a relay that was killed before it had
+/// shown that it lives keeps its rows for 30 s.
 const QUIET: Duration = Duration::from_secs(45);
 
 pub(super) async fn run(world: &World) -> Result<String, String> {

@@ -23,6 +23,7 @@ DECLARE
     v_now bigint := coalesce(p_now, tramline.clock());
     v_ordering smallint;
     v_has_ranks boolean;
+    v_is_free boolean;
     v_held bigint[];
     v_from bigint;
     v_live bigint[];
@@ -36,8 +37,9 @@ BEGIN
     SELECT ordering, priority_max > 0 INTO STRICT v_ordering, v_has_ranks
     FROM tramline.queue WHERE id = p_queue;
     -- Where there is an order, or what is urgent, the next one may well stand before others.
-    v_from := CASE WHEN v_ordering = 0 AND NOT v_has_ranks THEN coalesce(p_from, 0) ELSE 0 END;
-    v_gone_max := CASE WHEN v_ordering = 0 AND NOT v_has_ranks THEN 2000 ELSE 200 END;
+    v_is_free := v_ordering = 0 AND NOT v_has_ranks;
+    v_from := CASE WHEN v_is_free THEN coalesce(p_from, 0) ELSE 0 END;
+    v_gone_max := CASE WHEN v_is_free THEN 2000 ELSE 200 END;
     -- If the server forgets in a crash who took what, others take it too, and the fence decides whom it
     -- hears. Two of one lane at once would be another matter.
     IF v_ordering = 0 THEN
@@ -76,11 +78,12 @@ BEGIN
         WHERE before < p_bytes_max;
         v_gone := CASE WHEN v_expired IS NULL THEN 0 ELSE tramline.expire(p_queue, v_expired, v_now) END;
         v_gone_at_all := v_gone_at_all + v_gone;
-        -- What stands behind the expired ones has not been looked at. Their rows, deleted but not vacuumed, would
-        -- be passed over again and again.
+        -- What stands behind the expired ones has not been looked at.
         IF v_gone > 0 AND v_gone_at_all < v_gone_max THEN
-            CONTINUE WHEN v_live IS NOT NULL OR v_ordering > 0 OR v_has_ranks OR v_gone < cardinality(v_expired);
-            v_from := (SELECT max(place) + 1 FROM unnest(v_expired) AS place);
+            IF v_is_free AND v_live IS NULL AND v_gone = cardinality(v_expired) THEN
+                -- Their rows, deleted but not vacuumed, would be passed over again and again.
+                v_from := (SELECT max(place) + 1 FROM unnest(v_expired) AS place);
+            END IF;
             CONTINUE;
         END IF;
         EXIT WHEN v_live IS NULL;
