@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const APT_LIMIT: Duration = Duration::from_secs(600);
+pub(crate) const APT_LIMIT: Duration = Duration::from_secs(600);
 
 /// Whether something may be installed, or an image pulled, to have a server.
 #[derive(Clone, Copy, Debug, PartialEq)]

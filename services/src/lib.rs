@@ -19,6 +19,7 @@
 //! not build.
 
 mod account;
+mod beside;
 mod catalog;
 mod certificates;
 mod compose;

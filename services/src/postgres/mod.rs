@@ -10,6 +10,6 @@ mod shared;
 
 #[cfg(feature = "testing")]
 pub(crate) use config::BY_PASSWORD;
-pub use pooler::provide_pooler;
+pub use pooler::{pooler_that_keeps_statements, provide_pooler};
 pub use server::Server;
 pub use shared::shared_url;

@@ -1,15 +1,21 @@
 //! PgBouncer between the driver and a server.
 
-use crate::kit::{begin, next, prepared, put, receiver, send, within};
+use crate::kit::{
+    appended, begin, bodies, column, id, next, note, numbers, outside, prepared, put, receiver,
+    send, within,
+};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use tramline_core::ErrorKind;
+use tramline_core::clock::{Clock, SystemClock};
 use tramline_core::compose::Publishing;
 use tramline_core::settlement::{Settled, Settlement};
 use tramline_core::store::{Committed, Store};
 use tramline_core::transport::Delivery;
 use tramline_postgres::Postgres;
+use tramline_services::postgres::pooler_that_keeps_statements;
 use tramline_services::testing::Database;
 use tramline_services::{Error, or_skip};
 
@@ -33,6 +39,20 @@ impl Pooler {
     /// # Panics
     /// … and `cargo xtask test --require` forbids to pass it over.
     async fn before(database: &Database, settings: &str) -> Option<Self> {
+        Self::of(Command::new("pgbouncer"), database, settings).await
+    }
+
+    /// The same, of a version that can keep the prepared statements of its clients apart, and pools
+    /// transactions.
+    async fn of_transactions(database: &Database, pool_size: u32) -> Option<Self> {
+        let program = or_skip(pooler_that_keeps_statements())?;
+        let settings = format!(
+            "pool_mode = transaction\nmax_prepared_statements = 100\ndefault_pool_size = {pool_size}"
+        );
+        Self::of(program, database, &settings).await
+    }
+
+    async fn of(mut command: Command, database: &Database, settings: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         // As root it becomes somebody who has to read what is here.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -49,7 +69,6 @@ impl Pooler {
             users.display()
         );
         std::fs::write(&config, text).unwrap();
-        let mut command = Command::new("pgbouncer");
         if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
             command.args(["-u", "nobody"]);
         }
@@ -101,4 +120,66 @@ async fn a_proxy_that_pools_sessions_is_as_good_as_the_server() {
     put(&mut tx, 1).await;
     let committed = within(postgres.commit(tx, Vec::new(), Vec::new())).await;
     assert_eq!(committed.unwrap(), Committed::Done);
+}
+
+/// Each handle has more connections than the proxy has for all, so their sessions are mixed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_proxy_that_pools_transactions_all_works_and_nobody_waits_to_be_told() {
+    let Some(database) = Database::fresh() else { return };
+    let Some(pooler) = Pooler::of_transactions(&database, 3).await else { return };
+    drop(prepared(&database).await);
+    let one = Postgres::connect(&*pooler.url).await.unwrap();
+    let other = Postgres::connect(&*pooler.url).await.unwrap();
+    let mut consumer = receiver(&one, 1).await;
+    for message in ["a", "b", "c"] {
+        let (delivery, sent) = tokio::join!(next(&mut consumer), send(&other, message));
+        assert!(sent.is_accepted(), "{sent:?}");
+        assert_eq!(delivery.envelope().id, Some(id(message)));
+        assert_eq!(delivery.settle(Settlement::Ack).await.unwrap(), Settled::Done);
+    }
+    let told =
+        "SELECT (SELECT count(*) FROM tramline.asleep) + (SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND query LIKE 'LISTEN%')";
+    assert_eq!(column(&database, told), ["0"], "they look by themselves");
+
+    // Units with a transaction of their own, and some that share one, of each handle.
+    let ends = [(&one, 0..10), (&other, 10..20)].map(async |(postgres, all)| {
+        for n in all {
+            let mut tx = begin(postgres, Publishing::Queues).await;
+            match n % 2 {
+                0 => put(&mut tx, n).await,
+                _ => tx.write("INSERT INTO numbers VALUES ($1)", (n,)).unwrap(),
+            }
+            tx.send("work", &note(&n.to_string())).unwrap();
+            let committed = within(postgres.commit(tx, Vec::new(), Vec::new())).await;
+            assert_eq!(committed.unwrap(), Committed::Done);
+        }
+    });
+    futures_util::future::join_all(ends).await;
+    assert_eq!(numbers(&database).len(), 20);
+    assert_eq!(bodies(&database, "work").len(), 20);
+
+    // The outbox, in a transaction of the program's own, and a relay.
+    let writer = one.writer(outside(Publishing::Outbox));
+    let mut transaction = one.pool().begin().await.unwrap();
+    writer.outbox(&mut transaction).publish(&note("n")).await.unwrap();
+    transaction.commit().await.unwrap();
+    let outbox = other.outbox();
+    let claimed = outbox.claim(10, Duration::from_secs(30), SystemClock.now()).await.unwrap();
+    let tokens: Vec<_> = claimed.iter().map(|row| row.token).collect();
+    assert_eq!(tokens.len(), 1);
+    outbox.sent(&tokens).await.unwrap();
+    assert_eq!(appended(&database), "0");
+}
+
+/// Others have the rest of its pool, or there is no more of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_with_one_session_to_give_is_enough() {
+    let Some(database) = Database::fresh() else { return };
+    let Some(pooler) = Pooler::of_transactions(&database, 1).await else { return };
+    drop(prepared(&database).await);
+    let postgres = Postgres::connect(&*pooler.url).await.unwrap();
+    assert!(send(&postgres, "m").await.is_accepted());
+    let delivery = next(&mut receiver(&postgres, 1).await).await;
+    assert_eq!(delivery.settle(Settlement::Ack).await.unwrap(), Settled::Done);
 }
