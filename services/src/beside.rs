@@ -1,7 +1,7 @@
 //! Programs of Debian's next release, unpacked into a folder of their own and run from there with their own
 //! libraries: for what the system's release has only in an older version.
 
-use crate::folder::{create, root, write};
+use crate::folder::{create, lock, root, write};
 use crate::install::{APT_LIMIT, Install};
 use crate::process::{bounded, output};
 use crate::{Error, Result};
@@ -23,8 +23,14 @@ pub(crate) struct Beside {
 }
 
 /// Where Debian has libraries, and what runs a program with those of another folder.
+#[cfg(not(target_arch = "aarch64"))]
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+#[cfg(not(target_arch = "aarch64"))]
 const LOADER: &str = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
+#[cfg(target_arch = "aarch64")]
+const LIBRARIES: &str = "usr/lib/aarch64-linux-gnu";
+#[cfg(target_arch = "aarch64")]
+const LOADER: &str = "usr/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1";
 
 impl Beside {
     /// What runs the program; to be given arguments.
@@ -55,6 +61,11 @@ impl Beside {
     /// Unpacks everything beside `folder`, which is there only when all of it is.
     fn fetch(&self, folder: &Path) -> Result<()> {
         writeln!(std::io::stderr(), "fetching {} of Debian's {} …", self.kind, self.release).ok();
+        let _lock = lock(&folder.with_extension("lock"), self.kind)?;
+        if folder.exists() {
+            // Somebody else has fetched it meanwhile.
+            return Ok(());
+        }
         let staging = folder.with_extension("new");
         let apt = Apt::of(self.release, &staging.join("apt"))?;
         apt.run(&["update"])?;

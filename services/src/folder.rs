@@ -199,7 +199,7 @@ fn away_from(target: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn lock(path: &Path, what: &str) -> Result<Lock> {
+pub(crate) fn lock(path: &Path, what: &str) -> Result<Lock> {
     let failed = |why| Error::failed(format!("failed to lock {}: {why}", path.display()));
     let deadline = Instant::now() + LOCK_LIMIT;
     while Instant::now() < deadline {

@@ -61,6 +61,8 @@ pub(crate) struct Core {
     /// For everything that is neither frequent nor long. Many use it at once, so no transaction is begun
     /// on it: what needs one opens a line of its own.
     pub(crate) operating: Arc<Line>,
+    /// For what operators ask, which may take long.
+    pub(crate) looking: Arc<Line>,
     /// For the relay, whose claims may be large.
     pub(crate) relaying: Arc<Line>,
     /// For the transactions of handlers.
@@ -114,6 +116,7 @@ impl Core {
             taking: line("take"),
             attends: AtomicBool::new(false),
             heard: AtomicBool::new(false),
+            looking: line("look"),
             relaying: line("relay"),
             pool: Pool::own(settings.pool.clone()),
             watch: Watch::default(),

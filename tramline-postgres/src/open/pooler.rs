@@ -23,12 +23,32 @@ pub(super) async fn pools_transactions(
         return Ok(false);
     }
     if keeps_statements(one, &other).await {
-        return Ok(true);
+        return sees_others(one, target).await.map(|()| true);
     }
     let why = "a proxy pools the transactions of its clients there and does not keep their prepared \
                statements apart; set max_prepared_statements for it (PgBouncer 1.21 or newer), or \
                pool_mode = session for this database, or connect to the server itself";
     Err(Error::new(ErrorKind::Misconfigured, format!("open {target}")).because(why))
+}
+
+/// A function that waits for its turn has to see what others did meanwhile. Where sessions are shared, that
+/// cannot be set for each connection: whoever else has the session would have it, too.
+async fn sees_others(one: &Connected, target: &Target) -> Result<()> {
+    const DEFAULT: &str =
+        "SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_isolation'";
+    let asked = one.ask(DEFAULT).await;
+    let doing = || format!("open {target}");
+    match asked.map_err(|error| crate::error::failed(doing(), &error))?.as_deref() {
+        Some("read committed") | None => Ok(()),
+        Some(other) => {
+            let why = format!(
+                "a proxy pools the transactions of its clients there, and their default isolation is \
+                 {other}: set default_transaction_isolation of the role or the database to 'read \
+                 committed', or connect to the server itself"
+            );
+            Err(Error::new(ErrorKind::Misconfigured, doing()).because(why))
+        }
+    }
 }
 
 const PID: &str = "SELECT pg_backend_pid()";

@@ -23,7 +23,7 @@ impl Postgres {
         if self.session.is_closed() {
             return Err(self.core.closed());
         }
-        let connected = self.core.operating.try_connected().await?;
+        let connected = self.core.looking.try_connected().await?;
         connected.query(sql, params).await.map_err(|error| failed(doing, &error))
     }
 

@@ -1,7 +1,7 @@
 //! How many connections a program has.
 
 use crate::kit::{
-    appended, begin, bodies, next, note, numbers, prepared, put, receiver, send, within,
+    appended, begin, bodies, name, next, note, numbers, prepared, put, receiver, send, within,
 };
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -15,8 +15,9 @@ use tramline_postgres::Postgres;
 use tramline_postgres::sqlx::{self, Connection, PgConnection};
 use tramline_services::testing::Database;
 
-/// To send, to settle, to take, to commit what was queued, to listen, to look after things, for the relay.
-const ITS_OWN: i64 = 7;
+/// To send, to settle, to take, to commit what was queued, to listen, to look after things, for the relay,
+/// for operators.
+const ITS_OWN: i64 = 8;
 const HANDLERS_MAX: u32 = 3;
 /// So many of everything.
 const COUNT: i64 = 200;
@@ -76,6 +77,14 @@ async fn units(postgres: &Postgres) {
     join_all(units).await;
 }
 
+/// Looks at the queue, as operators do.
+async fn look(postgres: &Postgres) {
+    let operate = postgres.operate().unwrap();
+    for _ in 0..COUNT {
+        operate.depth(&name("work")).await.unwrap();
+    }
+}
+
 async fn relay(postgres: &Postgres) {
     let mut left = COUNT as usize;
     while left > 0 {
@@ -90,7 +99,7 @@ async fn relay(postgres: &Postgres) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handle_has_seven_connections_and_those_of_its_handlers_whatever_it_does_at_once() {
+async fn a_handle_has_eight_connections_and_those_of_its_handlers_whatever_it_does_at_once() {
     let Some(database) = Database::fresh() else { return };
     drop(prepared(&database).await);
     let mut observer = Observer::of(&database).await;
@@ -101,8 +110,8 @@ async fn a_handle_has_seven_connections_and_those_of_its_handlers_whatever_it_do
     let busy = tokio::spawn({
         let postgres = postgres.clone();
         async move {
-            within(async { tokio::join!(messages(&postgres), units(&postgres), relay(&postgres)) })
-                .await
+            let messages = async { tokio::join!(messages(&postgres), units(&postgres)) };
+            within(async { tokio::join!(messages, relay(&postgres), look(&postgres)) }).await
         }
     });
     let all = ITS_OWN + i64::from(HANDLERS_MAX);

@@ -1,12 +1,14 @@
 //! What went wrong in between is put right by itself.
 
 use crate::kit::{
-    bodies, column, name, next, note, open, opened, outside, put_messages, receiver, until, within,
+    bodies, column, name, next, note, open, opened, outside, put_messages, receiver, send, until,
+    within,
 };
 use std::time::Duration;
 use tramline_core::clock::{Clock, Deadline, SystemClock};
 use tramline_core::compose::{Publishing, Target};
-use tramline_core::settlement::{Settled, Settlement};
+use tramline_core::dead::Reason;
+use tramline_core::settlement::{Marks, Settled, Settlement};
 use tramline_core::topology::QueueSpec;
 use tramline_core::transport::{Delivery, Receiver, Sender, Sent, Transport};
 use tramline_postgres::{Postgres, sqlx};
@@ -211,6 +213,64 @@ async fn routes_that_were_lost_are_not_used() {
     let sent = within(sender.send(&[outgoing], deadline)).await;
     assert!(matches!(&sent[..], [Sent::Accepted { .. }]), "{sent:?}");
     assert_eq!(bodies(&database, "work"), ["a"]);
+}
+
+fn retry() -> Settlement {
+    Settlement::Retry {
+        after: Duration::ZERO,
+        failures: 1,
+        notes: Vec::new(),
+        marks: Marks::default(),
+    }
+}
+
+fn dies() -> Settlement {
+    Settlement::DeadLetter { reason: Reason::Permanent, failures: 1, notes: Vec::new() }
+}
+
+/// A server that took over had lost a message that somebody holds, and gives its place to another.
+#[tokio::test]
+async fn who_holds_a_message_that_was_lost_does_nothing_to_the_one_that_stands_there_now() {
+    for how in [|| Settlement::Ack, retry, dies] as [fn() -> Settlement; 3] {
+        let Some((database, postgres)) = opened().await else { return };
+        assert!(send(&postgres, "lost").await.is_accepted());
+        let mut consumer = receiver(&postgres, 1).await;
+        let held = next(&mut consumer).await;
+        let place = "SELECT place FROM tramline.message";
+        let stood = column(&database, place);
+        database.sql(&format!(
+            "DELETE FROM tramline.message; DELETE FROM tramline.claim;
+             SELECT setval('tramline.number', {} & ((1::bigint << 55) - 1), false)",
+            stood[0]
+        ));
+        let after_it = open(&database).await;
+        assert!(send(&after_it, "confirmed").await.is_accepted());
+        assert_eq!(column(&database, place), stood);
+        assert_eq!(within(held.settle(how())).await.unwrap(), Settled::LeaseLost);
+        assert_eq!(column(&database, place), stood, "{:?}", how());
+    }
+}
+
+/// A transaction that a handler's time limit has cut off goes on in the server, and holds its message.
+#[tokio::test]
+async fn a_message_that_is_being_settled_elsewhere_holds_up_nobody() {
+    for how in [retry, dies] as [fn() -> Settlement; 2] {
+        let Some((database, postgres)) = opened().await else { return };
+        put_messages(&database, 2);
+        let mut consumer = receiver(&postgres, 2).await;
+        let (first, second) = (next(&mut consumer).await, next(&mut consumer).await);
+        let mut elsewhere = postgres.pool().begin().await.unwrap();
+        let first_place = "DELETE FROM tramline.message
+            WHERE place = (SELECT min(place) FROM tramline.message)";
+        sqlx::query(first_place).execute(&mut *elsewhere).await.unwrap();
+        assert_eq!(within(first.settle(how())).await.unwrap(), Settled::LeaseLost);
+        assert_eq!(within(second.settle(Settlement::Ack)).await.unwrap(), Settled::Done);
+        let held = "SELECT count(*) FROM tramline.claim c
+            JOIN tramline.message m ON m.place = ANY (c.places)";
+        assert_eq!(column(&database, held), ["1"], "nobody else may take it");
+        elsewhere.rollback().await.unwrap();
+        assert_eq!(column(&database, "SELECT count(*) FROM tramline.message"), ["1"]);
+    }
 }
 
 /// Two who take at once must see each other, whatever this user's transactions are otherwise.

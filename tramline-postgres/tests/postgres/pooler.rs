@@ -183,3 +183,21 @@ async fn a_proxy_with_one_session_to_give_is_enough() {
     let delivery = next(&mut receiver(&postgres, 1).await).await;
     assert_eq!(delivery.settle(Settlement::Ack).await.unwrap(), Settled::Done);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_isolation_that_cannot_be_set_behind_a_proxy_is_refused_with_what_to_set() {
+    let Some(database) = Database::fresh() else { return };
+    let Some(pooler) = Pooler::of_transactions(&database, 3).await else { return };
+    database.sql(
+        "DO $$ BEGIN EXECUTE format(
+             'ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
+         END $$",
+    );
+    let error = Postgres::connect(&*pooler.url).await.expect_err("it is refused");
+    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("serializable") && text.contains("default_transaction_isolation"),
+        "{text}"
+    );
+}

@@ -1,6 +1,6 @@
 //! How messages are taken from the head of a queue.
 
-use crate::kit::{column, delivered, opened};
+use crate::kit::{column, delivered, opened, put_messages};
 use tramline_services::testing::Database;
 
 /// The places that one takes who begins at the second of three messages.
@@ -33,4 +33,22 @@ async fn who_knows_the_head_begins_there_unless_the_next_one_may_stand_before_it
     assert_eq!(taken_from_the_second(&database, ranked), ["0", "1", "2"]);
     let ordered = "UPDATE tramline.queue SET priority_max = 0, ordering = 1";
     assert_eq!(taken_from_the_second(&database, ordered), ["0", "1", "2"]);
+}
+
+/// It has been taken by somebody else meanwhile.
+#[tokio::test]
+async fn a_claim_lets_go_of_nothing_that_it_does_not_have() {
+    let Some((database, _postgres)) = opened().await else { return };
+    put_messages(&database, 2);
+    for token in [1, 2] {
+        let taken =
+            "SELECT count(*) FROM tramline.take((SELECT id FROM tramline.queue), 1, 1000000";
+        database.sql(&format!("{taken}, {token}, 1, 'test', 30000000, NULL, NULL)"));
+    }
+    let state = "SELECT token || ' ' || places[1] || ' ' || epoch FROM tramline.claim
+        JOIN tramline.message ON place = places[1] ORDER BY token";
+    let before = column(&database, state);
+    assert_eq!(before.len(), 2);
+    database.sql("SELECT tramline.let_go(1, (SELECT places FROM tramline.claim WHERE token = 2))");
+    assert_eq!(column(&database, state), before);
 }

@@ -18,6 +18,12 @@ CREATE FUNCTION tramline.new_place(rank int) RETURNS bigint LANGUAGE sql VOLATIL
     SELECT (rank::bigint << 55) | nextval('tramline.number')
 $$;
 
+-- The epoch of a new message: hardly ever that of another one. A server that takes over, and has lost its last
+-- moments, gives places anew, and somebody may still hold what stood there before.
+CREATE FUNCTION tramline.first_epoch(p_now bigint) RETURNS int LANGUAGE sql IMMUTABLE AS $$
+    SELECT (p_now & 1073741823)::int
+$$;
+
 -- Queues or subscriptions have changed. The version jumps: a server that takes over, and has lost some
 -- declarations, will not come to a version that others remember with other queues.
 CREATE FUNCTION tramline.new_topology() RETURNS void LANGUAGE sql VOLATILE AS $$
@@ -56,12 +62,12 @@ BEGIN
     END IF;
     IF cardinality(p_queues) = 1 THEN
         INSERT INTO tramline.message VALUES (
-            p_queues[1], (p_ranks[1]::bigint << 55) | nextval('tramline.number'), 0, p_flags, 0, 0, 0,
+            p_queues[1], (p_ranks[1]::bigint << 55) | nextval('tramline.number'), tramline.first_epoch(p_now), p_flags, 0, 0, 0,
             p_now, NULL, NULL, p_expires[1], p_keys[1], NULL, p_envelopes[1], p_bodies[1]);
         RETURN;
     END IF;
     INSERT INTO tramline.message
-    SELECT n.queue, (n.rank::bigint << 55) | nextval('tramline.number'), 0, p_flags, 0, 0, 0, p_now,
+    SELECT n.queue, (n.rank::bigint << 55) | nextval('tramline.number'), tramline.first_epoch(p_now), p_flags, 0, 0, 0, p_now,
         NULL, NULL, n.expires_at, n.key, NULL, n.envelope, n.body
     FROM unnest(p_queues, p_ranks, p_expires, p_keys, p_envelopes, p_bodies)
         AS n(queue, rank, expires_at, key, envelope, body);
@@ -83,7 +89,7 @@ BEGIN
             p_queues, p_ranks, p_lanes, p_dues, p_expires, p_keys, p_envelopes, p_bodies
         ) AS n(queue, rank, lane, due, expires_at, key, envelope, body)
     LOOP
-        m := ROW(n.queue, tramline.new_place(n.rank), 0, p_flags, 0, 0, 0, p_now,
+        m := ROW(n.queue, tramline.new_place(n.rank), tramline.first_epoch(p_now), p_flags, 0, 0, 0, p_now,
             NULL, NULL, n.expires_at, n.key, NULL, n.envelope, n.body);
         PERFORM tramline.write(m, tramline.short(n.lane), n.due, p_now);
     END LOOP;
@@ -160,7 +166,7 @@ BEGIN
         IF q.length_max IS NOT NULL THEN
             INSERT INTO tramline.length VALUES (q.id, 1);
         END IF;
-        m := ROW(q.id, tramline.new_place(q.rank), 0, p_flags, p_failures, 0, p_trials, v_now,
+        m := ROW(q.id, tramline.new_place(q.rank), tramline.first_epoch(v_now), p_flags, p_failures, 0, p_trials, v_now,
             p_unhandled_since, p_first_failed_at, p_expires_at, p_key, p_history, p_envelope, p_body);
         PERFORM tramline.write(m, tramline.lane_of(q.ordering, p_key), p_due, v_now);
     END LOOP;

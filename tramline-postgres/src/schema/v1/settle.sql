@@ -90,7 +90,8 @@ BEGIN
     IF c.dead THEN
         WITH free AS (
             SELECT place FROM tramline.dead
-            WHERE queue = c.queue AND place = ANY (coalesce(p_places, c.places)) FOR UPDATE SKIP LOCKED
+            WHERE queue = c.queue AND place = ANY (c.places)
+                AND place = ANY (coalesce(p_places, c.places)) FOR UPDATE SKIP LOCKED
         ), freed AS (
             UPDATE tramline.dead d SET epoch = epoch + 1
             FROM free WHERE d.queue = c.queue AND d.place = free.place RETURNING d.place
@@ -99,7 +100,8 @@ BEGIN
     ELSE
         WITH free AS (
             SELECT place FROM tramline.message
-            WHERE queue = c.queue AND place = ANY (coalesce(p_places, c.places)) FOR UPDATE SKIP LOCKED
+            WHERE queue = c.queue AND place = ANY (c.places)
+                AND place = ANY (coalesce(p_places, c.places)) FOR UPDATE SKIP LOCKED
         ), freed AS (
             UPDATE tramline.message m SET epoch = epoch + 1
             FROM free WHERE m.queue = c.queue AND m.place = free.place RETURNING m.place
@@ -133,6 +135,18 @@ BEGIN
 END
 $$;
 
+-- Whether a message is its taker's, and not just being settled in another transaction, such as one that was
+-- given up and goes on in the server: who waited for that would hold up all others who settle. It is left to
+-- that transaction then, and stays in its claim.
+CREATE FUNCTION tramline.is_at_hand(p_queue int, p_place bigint, p_epoch int) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM tramline.message WHERE queue = p_queue AND place = p_place AND epoch = p_epoch
+    FOR UPDATE SKIP LOCKED;
+    RETURN FOUND;
+END
+$$;
+
 -- Back to its queue, charged, to be taken after a pause. Answers whether it was still its taker's.
 CREATE FUNCTION tramline.retry(
     p_now bigint, p_queue int, p_place bigint, p_epoch int, p_after bigint,
@@ -142,11 +156,10 @@ DECLARE
     v_now bigint := coalesce(p_now, tramline.clock());
     m tramline.message;
 BEGIN
-    DELETE FROM tramline.message WHERE queue = p_queue AND place = p_place AND epoch = p_epoch
-    RETURNING * INTO m;
-    IF NOT FOUND THEN
+    IF NOT tramline.is_at_hand(p_queue, p_place, p_epoch) THEN
         RETURN false;
     END IF;
+    DELETE FROM tramline.message WHERE queue = p_queue AND place = p_place RETURNING * INTO m;
     m.epoch := m.epoch + 1;
     m.flags := m.flags | 2;
     m.deliveries := 0;
@@ -174,11 +187,10 @@ DECLARE
     v_now bigint := coalesce(p_now, tramline.clock());
     m tramline.message;
 BEGIN
-    DELETE FROM tramline.message WHERE queue = p_queue AND place = p_place AND epoch = p_epoch
-    RETURNING * INTO m;
-    IF NOT FOUND THEN
+    IF NOT tramline.is_at_hand(p_queue, p_place, p_epoch) THEN
         RETURN false;
     END IF;
+    DELETE FROM tramline.message WHERE queue = p_queue AND place = p_place RETURNING * INTO m;
     m.epoch := m.epoch + 1;
     m.flags := m.flags | 2;
     m.deliveries := 0;
