@@ -18,9 +18,13 @@
 //! 9. how it ended decides what becomes of it, in a pure function (`endpoint/settlement`)
 //! 10. which is then done (`endpoint/settle`)
 //!
+//! Around it: queues inside this process ([`background`]), and what starts and stops all of a program
+//! ([`host`]).
+//!
 //! What was not handled is in the dead-letter queue: [`dead_letters`]. How often something is
 //! tried says [`Retry`].
 
+pub mod background;
 mod bus;
 mod caught;
 pub mod dead_letters;
@@ -28,6 +32,7 @@ pub mod dead_letters;
 mod drivers;
 mod endpoint;
 pub mod handler;
+pub mod host;
 pub mod outbox;
 pub mod pipeline;
 pub mod publish;
@@ -39,6 +44,7 @@ mod stopping;
 pub mod testing;
 mod unrouted;
 
+pub use background::BackgroundQueue;
 pub use bus::{Bus, Drained};
 pub use endpoint::{Endpoint, HeldTooLong};
 pub use handler::{Attempt, Cancel, Item, State, Tx};

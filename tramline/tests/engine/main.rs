@@ -3,6 +3,7 @@
 mod kit;
 
 mod away;
+mod background;
 mod batches;
 mod by_bus;
 mod dead_letters;
@@ -11,6 +12,7 @@ mod exchanges;
 mod expiring;
 mod handlers;
 mod health;
+mod hosting;
 mod ids;
 mod lanes;
 mod layers;

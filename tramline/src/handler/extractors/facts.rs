@@ -29,6 +29,10 @@ impl FromContext for Attempt {
 pub struct Cancel(CancellationToken);
 
 impl Cancel {
+    pub(crate) fn of(token: CancellationToken) -> Self {
+        Self(token)
+    }
+
     /// Whether it is in vain already.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
@@ -42,7 +46,7 @@ impl Cancel {
 
 impl FromContext for Cancel {
     async fn from_context(cx: &mut Context) -> Result<Self, Failure> {
-        Ok(Self(cx.cancel_token()))
+        Ok(Self::of(cx.cancel_token()))
     }
 }
 

@@ -1,0 +1,371 @@
+//! The host: order, readiness, restarts, limits; and its workers.
+
+use crate::kit::{Log, Paid, SECOND, World, at_once, idle};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tramline::background::BackgroundQueue;
+use tramline::core::clock::ManualClock;
+use tramline::host::{
+    Host, HostError, HostHandle, HostStopped, Hosted, Overrun, Running, ServiceState, Worker,
+    WorkerBuilder,
+};
+use tramline::{Cancel, Endpoint, ErrorKind, Failure, Retry, State};
+
+type Ended = JoinHandle<Result<HostStopped, HostError>>;
+
+fn start(host: Host) -> (HostHandle, Ended) {
+    (host.handle(), tokio::spawn(host.run()))
+}
+
+fn clean() -> HostStopped {
+    HostStopped::default()
+}
+
+/// A service that says when it begins and when it ends, for which it needs so long.
+fn named(log: &Log, name: &'static str) -> Hosted {
+    let log = log.clone();
+    Hosted::new(name, move |running: Running| {
+        let log = log.clone();
+        async move {
+            log.add(format!("{name} begins"));
+            running.stopping().await;
+            log.add(format!("{name} ends"));
+        }
+    })
+}
+
+#[tokio::test]
+async fn services_start_in_order_when_the_one_before_is_ready_and_stop_in_reverse() {
+    let (log, ready) = (Log::default(), Arc::new(Notify::new()));
+    let (told, gate) = (log.clone(), ready.clone());
+    let slow = Hosted::new("slow", move |running: Running| {
+        let (told, gate) = (told.clone(), gate.clone());
+        async move {
+            gate.notified().await;
+            told.add("slow is ready");
+            running.ready();
+            running.stopping().await;
+            idle().await;
+            told.add("slow ends");
+        }
+    });
+    let host = Host::new().with(named(&log, "a")).with(slow.says_ready()).with(named(&log, "b"));
+    let (handle, ended) = start(host);
+    idle().await;
+    assert_eq!(log.take(), ["a begins"]);
+    assert!(!handle.is_ready());
+    let states: Vec<_> = handle.services().into_iter().map(|service| service.state).collect();
+    assert_eq!(states, [ServiceState::Ready, ServiceState::Starting, ServiceState::Waiting]);
+    ready.notify_one();
+    at_once(handle.ready()).await;
+    idle().await;
+    assert_eq!(log.take(), ["slow is ready", "b begins"]);
+    handle.stop();
+    assert!(!handle.is_ready());
+    assert_eq!(at_once(ended).await.unwrap().unwrap(), clean());
+    assert_eq!(log.take(), ["b ends", "slow ends", "a ends"]);
+}
+
+#[tokio::test]
+async fn a_service_that_fails_ends_the_host_and_is_named() {
+    let log = Log::default();
+    let fails = |_: Running| async { Err::<(), _>(Failure::retryable("no port is free")) };
+    let panics = |_: Running| -> std::future::Ready<()> { panic!("at once") };
+    for (bad, why) in [
+        (Hosted::new("bad", fails), "the service `bad` has failed: no port is free"),
+        (Hosted::new("bad", panics), "the service `bad` has failed: panicked: at once"),
+    ] {
+        let (_, ended) = start(Host::new().with(named(&log, "a")).with(bad).with(named(&log, "b")));
+        let error = at_once(ended).await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), why);
+        assert_eq!((error.service.as_deref(), error.stopped), (Some("bad"), clean()));
+        let lines = log.take();
+        assert_eq!(lines.first().map(String::as_str), Some("a begins"));
+        assert_eq!(lines.last().map(String::as_str), Some("a ends"));
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_may_is_begun_again_after_pauses_and_then_given_up() {
+    let (clock, begun) = (ManualClock::default(), Arc::new(AtomicU32::new(0)));
+    let counted = begun.clone();
+    let fails = move |_: Running| {
+        let nth = counted.fetch_add(1, SeqCst);
+        async move {
+            assert!(nth > 0, "the first one panics");
+            Err::<(), _>(Failure::retryable("no"))
+        }
+    };
+    let restart = Retry::list([SECOND, 2 * SECOND]);
+    let host = Host::new().clock(clock.clone()).with(Hosted::new("x", fails).restart(restart));
+    let (handle, ended) = start(host);
+    for (wait, count) in [(SECOND, 1), (2 * SECOND, 2)] {
+        idle().await;
+        assert_eq!(begun.load(SeqCst), count);
+        let status = handle.services().remove(0);
+        assert_eq!((status.state, status.restarts), (ServiceState::Restarting, count.into()));
+        assert!(!handle.is_ready());
+        clock.advance(wait - Duration::from_micros(1));
+        idle().await;
+        assert_eq!(begun.load(SeqCst), count, "not before its pause is over");
+        clock.advance(Duration::from_micros(1));
+    }
+    let error = at_once(ended).await.unwrap().unwrap_err();
+    assert_eq!((begun.load(SeqCst), error.service.as_deref()), (3, Some("x")));
+    assert_eq!(handle.services()[0].state, ServiceState::Failed);
+}
+
+#[tokio::test]
+async fn a_service_that_was_well_for_long_has_all_its_restarts_again() {
+    let (clock, begun) = (ManualClock::default(), Arc::new(AtomicU32::new(0)));
+    let (counted, inside) = (begun.clone(), clock.clone());
+    let fails_later = move |_: Running| {
+        counted.fetch_add(1, SeqCst);
+        let later = tramline::core::clock::Clock::sleep_until(
+            &inside,
+            tramline::core::clock::Clock::now(&inside).after(61 * SECOND),
+        );
+        async move {
+            later.await;
+            Err::<(), _>(Failure::retryable("no"))
+        }
+    };
+    let hosted = Hosted::new("x", fails_later).restart(Retry::list([SECOND]));
+    let (handle, _ended) = start(Host::new().clock(clock.clone()).with(hosted));
+    for count in 1..5 {
+        idle().await;
+        assert_eq!(begun.load(SeqCst), count);
+        clock.advance(61 * SECOND);
+        idle().await;
+        clock.advance(SECOND);
+    }
+    handle.stop();
+}
+
+#[tokio::test]
+async fn what_has_not_ended_within_the_limit_is_dropped_and_the_rest_is_told_at_once() {
+    let (clock, log) = (ManualClock::default(), Log::default());
+    let hangs = |_: Running| std::future::pending::<()>();
+    let host = Host::new().clock(clock.clone()).limit(3 * SECOND);
+    let host = host.with(named(&log, "a")).service("hangs", hangs).with(named(&log, "b"));
+    let (handle, ended) = start(host);
+    at_once(handle.ready()).await;
+    handle.stop();
+    idle().await;
+    assert_eq!(log.lines(), ["a begins", "b begins", "b ends"]);
+    assert!(!ended.is_finished());
+    clock.advance(3 * SECOND);
+    let stopped = at_once(ended).await.unwrap().unwrap();
+    assert_eq!(stopped.cut_short, ["hangs"]);
+    assert_eq!(log.lines().last().map(String::as_str), Some("a ends"));
+}
+
+#[tokio::test]
+async fn a_service_that_is_never_ready_is_a_failure() {
+    let clock = ManualClock::default();
+    let hangs = Hosted::new("hangs", |running: Running| running.stopping()).says_ready();
+    let host = Host::new().clock(clock.clone()).start_limit(SECOND).with(hangs);
+    let (_, ended) = start(host);
+    idle().await;
+    clock.advance(SECOND);
+    let error = at_once(ended).await.unwrap().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("`hangs`") && text.contains("become ready within 1s"), "{text}");
+}
+
+#[tokio::test]
+async fn a_host_ends_when_all_its_services_have_and_two_of_one_name_are_refused() {
+    let (_, ended) = start(Host::new().service("a", |_| async {}).service("b", |_| async {}));
+    assert_eq!(at_once(ended).await.unwrap().unwrap(), clean());
+    let begun = Arc::new(AtomicU32::new(0));
+    let counted = begun.clone();
+    let counts = move |_: Running| {
+        counted.fetch_add(1, SeqCst);
+        async {}
+    };
+    let (_, ended) = start(Host::new().service("a", counts.clone()).service("a", counts));
+    let error = at_once(ended).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("service `a`"), "{error}");
+    assert_eq!(begun.load(SeqCst), 0);
+}
+
+#[tokio::test]
+async fn buses_and_queues_are_stopped_when_their_turn_has_come() {
+    let (world, log) = (World::new(), Log::default());
+    let hold = Arc::new(Notify::new());
+    let held = hold.clone();
+    let handler = move |paid: Paid, State(log): State<Log>| {
+        let held = held.clone();
+        async move {
+            held.notified().await;
+            log.add(format!("paid {}", paid.n));
+        }
+    };
+    let endpoint = Endpoint::new("mail").subscribe::<Paid>().handle(handler);
+    let bus = world.bus().state(log.clone()).endpoint(endpoint).start().await.unwrap();
+    let done = log.clone();
+    let work = move |word: &'static str, _: Cancel| {
+        let done = done.clone();
+        async move { done.add(word) }
+    };
+    let queue = BackgroundQueue::named("words").start(work).unwrap();
+    let host = Host::new().clock(world.clock.clone());
+    let host = host.bus("bus", bus.clone()).queue(queue.clone()).with(named(&log, "http"));
+    let (handle, ended) = start(host);
+    at_once(handle.ready()).await;
+    bus.publish(&Paid { n: 1 }).await.unwrap();
+    let _ = queue.push("pushed").await.unwrap();
+    idle().await;
+    handle.stop();
+    idle().await;
+    assert!(!ended.is_finished(), "the handler is at work");
+    hold.notify_one();
+    assert_eq!(at_once(ended).await.unwrap().unwrap(), clean());
+    assert_eq!(log.lines(), ["http begins", "pushed", "http ends", "paid 1"]);
+    assert!(bus.publish(&Paid { n: 2 }).await.is_err(), "it is closed");
+}
+
+/// What a worker runs: it says when, and does what it is told.
+struct Bench {
+    clock: ManualClock,
+    log: Log,
+    done: Arc<Notify>,
+    handle: HostHandle,
+    ended: Ended,
+}
+
+impl Bench {
+    /// `hangs`: the runs that only end when they are told to; `fails`: those that fail.
+    fn start(builder: WorkerBuilder, hangs: &'static [u32], fails: &'static [u32]) -> Self {
+        let (clock, log) = (ManualClock::default(), Log::default());
+        let (done, count) = (Arc::new(Notify::new()), Arc::new(AtomicU32::new(0)));
+        let (at, told, gate) = (clock.clone(), log.clone(), done.clone());
+        let run = move |_: Cancel| {
+            let nth = count.fetch_add(1, SeqCst) + 1;
+            let seconds = tramline::core::clock::Clock::now(&at).as_millis() / 1000;
+            told.add(format!("{nth} at {seconds}"));
+            let gate = gate.clone();
+            async move {
+                if hangs.contains(&nth) {
+                    gate.notified().await;
+                }
+                match fails.contains(&nth) {
+                    true => Err(Failure::retryable("no")),
+                    false => Ok(()),
+                }
+            }
+        };
+        let worker = builder.run(run).unwrap();
+        let (handle, ended) = start(Host::new().clock(clock.clone()).worker("w", worker));
+        Self { clock, log, done, handle, ended }
+    }
+
+    async fn wind(&self, seconds: u32) {
+        for _ in 0..seconds {
+            idle().await;
+            self.clock.advance(SECOND);
+        }
+        idle().await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_runs_each_interval_and_finishes_its_run_when_the_host_stops() {
+    let bench = Bench::start(Worker::every(10 * SECOND), &[3], &[]);
+    bench.wind(9).await;
+    assert_eq!(bench.log.len(), 0);
+    bench.wind(21).await;
+    assert_eq!(bench.log.lines(), ["1 at 10", "2 at 20", "3 at 30"]);
+    bench.handle.stop();
+    idle().await;
+    assert!(!bench.ended.is_finished(), "a run is under way");
+    bench.done.notify_one();
+    assert_eq!(at_once(bench.ended).await.unwrap().unwrap(), clean());
+}
+
+#[tokio::test]
+async fn a_worker_that_takes_too_long_does_as_it_was_told() {
+    for (overrun, after) in [
+        (Overrun::Skip, ["1 at 0", "2 at 40"].as_slice()),
+        (Overrun::Queue, &["1 at 0", "2 at 35", "3 at 35", "4 at 35", "5 at 40"]),
+        (Overrun::Late, &["1 at 0", "2 at 35"]),
+    ] {
+        let builder = Worker::every(10 * SECOND).at_once().overrun(overrun);
+        let bench = Bench::start(builder, &[1], &[]);
+        bench.wind(35).await;
+        bench.done.notify_one();
+        bench.wind(6).await;
+        assert_eq!(bench.log.lines(), after, "{overrun:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_fails_pauses_longer_each_time_and_never_gives_up() {
+    let backoff = Retry::list([3 * SECOND, 7 * SECOND]);
+    let builder = Worker::every(SECOND).backoff(backoff);
+    let bench = Bench::start(builder, &[], &[2, 3, 4]);
+    bench.wind(21).await;
+    let lines = ["1 at 1", "2 at 2", "3 at 5", "4 at 12", "5 at 19", "6 at 20", "7 at 21"];
+    assert_eq!(bench.log.lines(), lines);
+}
+
+#[tokio::test]
+async fn a_run_over_its_time_limit_is_dropped_and_has_failed() {
+    let builder = Worker::every(10 * SECOND).time_limit(2 * SECOND);
+    let bench = Bench::start(builder.backoff(Retry::fixed(15 * SECOND)), &[1], &[]);
+    bench.wind(40).await;
+    assert_eq!(bench.log.lines(), ["1 at 10", "2 at 27", "3 at 30", "4 at 40"]);
+}
+
+/// Is counted while it lives.
+struct Scope(Arc<AtomicU32>);
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn each_run_has_a_scope_of_its_own_which_is_gone_after_it() {
+    let (clock, alive, log) = (ManualClock::default(), Arc::new(AtomicU32::new(0)), Log::default());
+    let (counted, made) = (alive.clone(), AtomicU32::new(0));
+    let make = move || {
+        let nth = made.fetch_add(1, SeqCst);
+        let counted = counted.clone();
+        async move {
+            if nth == 1 {
+                return Err(Failure::retryable("no scope"));
+            }
+            counted.fetch_add(1, SeqCst);
+            Ok(Scope(counted))
+        }
+    };
+    let told = log.clone();
+    let run = move |scope: Scope, _: Cancel| {
+        let told = told.clone();
+        async move { told.add(format!("{} alive", scope.0.load(SeqCst))) }
+    };
+    let builder = Worker::every(SECOND).backoff(Retry::immediate(1));
+    let worker = builder.run_in(make, run).unwrap();
+    let (_, _ended) = start(Host::new().clock(clock.clone()).worker("w", worker));
+    for _ in 0..3 {
+        idle().await;
+        clock.advance(SECOND);
+    }
+    idle().await;
+    assert_eq!(log.lines(), ["1 alive", "1 alive"], "the second run has no scope, and is none");
+    assert_eq!(alive.load(SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_could_never_rest_or_finish_is_refused_when_it_is_made() {
+    let error = Worker::every(Duration::ZERO).run(|_| async {}).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured);
+    assert!(error.to_string().contains("an interval of 0"), "{error}");
+    let builder = Worker::every(SECOND).time_limit(Duration::ZERO);
+    assert!(builder.run(|_| async {}).unwrap_err().to_string().contains("a time limit of 0"));
+}
