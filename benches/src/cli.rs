@@ -50,6 +50,8 @@ pub(crate) enum Bench {
     Store,
     /// The engine on RabbitMQ
     Rabbitmq,
+    /// What an application does around a queue, in one process
+    Patterns,
     /// The other process of a bench
     #[value(hide = true)]
     Peer,

@@ -2,7 +2,8 @@
 //! the same work (the same rows and headers, the same JSON written and read).
 //!
 //! ```text
-//! cargo xtask bench memory|sqlite|store|postgres|rabbitmq [--json FILE] [--case WORDS] [--rounds 5] [--seconds 1]
+//! cargo xtask bench memory|sqlite|store|postgres|rabbitmq|patterns [--json FILE] [--case WORDS]
+//!     [--rounds 5] [--seconds 1]
 //! cargo xtask bench sqlite|postgres --growth [--messages 5000000]
 //! cargo xtask bench memory|sqlite --delayed --rounds 1
 //! cargo xtask bench memory|sqlite|postgres --idle --rounds 1
@@ -38,6 +39,7 @@ mod load;
 mod memory;
 mod message;
 mod other;
+mod patterns;
 mod postgres;
 mod rabbitmq;
 mod round;
@@ -86,6 +88,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             bench("rabbitmq", arguments, &rabbitmq::delayed_cases())
         }
         Bench::Rabbitmq => on_disk("rabbitmq", arguments, &rabbitmq::cases()),
+        Bench::Patterns => bench("patterns", arguments, &patterns::cases()),
         Bench::Store => on_disk("store", arguments, &store::cases()),
         Bench::Peer => {
             let messages = arguments.plan.messages.unwrap_or(1);

@@ -15,24 +15,23 @@ use tramline::background::{BackgroundQueue, NotPushed, WhenFull};
 use tramline::{Cancel, Failure};
 
 type Statuses = Arc<Mutex<HashMap<u64, &'static str>>>;
+type App = State<(BackgroundQueue<u64>, Statuses)>;
 
-#[derive(Clone)]
-struct App {
-    thumbnails: BackgroundQueue<u64>,
-    statuses: Statuses,
-}
-
-async fn accept(State(app): State<App>, Path(picture): Path<u64>) -> (StatusCode, String) {
-    app.statuses.lock().unwrap().insert(picture, "waits");
-    match app.thumbnails.push(picture).await {
-        Ok(_) => (StatusCode::ACCEPTED, format!("/thumbnails/{picture}")),
+async fn accept(State((queue, statuses)): App, Path(picture): Path<u64>) -> (StatusCode, String) {
+    match queue.push(picture).await {
+        Ok(_) => {
+            // It may be done by now.
+            statuses.lock().unwrap().entry(picture).or_insert("waits");
+            (StatusCode::ACCEPTED, format!("/thumbnails/{picture}"))
+        }
         Err(NotPushed::Full(_)) => (StatusCode::TOO_MANY_REQUESTS, "try again later".into()),
         Err(NotPushed::Stopped(_)) => (StatusCode::SERVICE_UNAVAILABLE, "stopping".into()),
     }
 }
 
-async fn status(State(app): State<App>, Path(picture): Path<u64>) -> &'static str {
-    app.statuses.lock().unwrap().get(&picture).copied().unwrap_or("unknown")
+async fn status(State((_, statuses)): App, Path(picture): Path<u64>) -> (StatusCode, &'static str) {
+    let status = statuses.lock().unwrap().get(&picture).copied();
+    status.map_or((StatusCode::NOT_FOUND, "unknown"), |status| (StatusCode::OK, status))
 }
 
 #[tokio::main]
@@ -49,10 +48,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let queue = BackgroundQueue::named("thumbnails").capacity(100).workers(4);
     let thumbnails = queue.when_full(WhenFull::Reject).start(shrink)?;
-    let app = App { thumbnails: thumbnails.clone(), statuses };
     let router = axum::Router::new()
         .route("/thumbnails/{picture}", post(accept).get(status))
-        .with_state(app);
+        .with_state((thumbnails.clone(), statuses));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let server = tokio::spawn(async move { axum::serve(listener, router).await });

@@ -60,7 +60,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let host = host.worker("prices", refresh).worker("report", report).with(http);
     let handle = host.handle();
     let running = tokio::spawn(host.run()); // until SIGTERM or ctrl-c
-    handle.ready().await;
+    if !handle.ready().await {
+        return Err(running.await?.err().map_or("stopped".into(), Into::into));
+    }
     let _ = mails.push("a@example.org".to_owned()).await?;
     tokio::time::sleep(Duration::from_millis(120)).await;
     handle.stop();

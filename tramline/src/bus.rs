@@ -139,6 +139,11 @@ impl Bus {
         self.0.stopping.why().map_or(Ok(()), |outdated| Err(outdated.clone()))
     }
 
+    /// Ends when somebody has drained the bus. Cancel-safe.
+    pub(crate) async fn until_drained(&self) {
+        self.0.killed.cancelled().await;
+    }
+
     /// Stops gracefully: takes nothing new, finishes what runs within `limit`, settles it, returns
     /// the rest to its queues, and closes the transport. A second call waits for the same end.
     ///

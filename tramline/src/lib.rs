@@ -47,7 +47,7 @@ mod unrouted;
 pub use background::BackgroundQueue;
 pub use bus::{Bus, Drained};
 pub use endpoint::{Endpoint, HeldTooLong};
-pub use handler::{Attempt, Cancel, Item, State, Tx};
+pub use handler::{Attempt, Cancel, Item, Scoped, State, Tx};
 pub use outbox::Outbox;
 pub use publish::Receipt;
 pub use relay::{Unsent, UnsentDepth};

@@ -11,6 +11,7 @@ use crate::Message;
 use crate::bus::{Bus, Running, publishing};
 use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
 use crate::endpoint::{Body, Endpoint, EndpointPipeline, Reception, Shared, receive};
+use crate::handler::Maker;
 use crate::pipeline::layers::{
     CatchPanic, CleanSlate, Metrics, RetryInPlace, TimeLimit, Trace, Transaction,
 };
@@ -102,6 +103,21 @@ impl<T: Transport> BusBuilder<T> {
         if self.states.insert(state) {
             let name = std::any::type_name::<S>();
             self.problems.push(format!("there are two states of type {name}: wrap one"));
+        }
+        self
+    }
+
+    /// Has `make` called for each run of a handler that asks for [`Scoped<V>`](crate::Scoped). One for each type.
+    pub fn scoped<V, F, Made, E>(mut self, make: F) -> Self
+    where
+        V: Send + 'static,
+        F: Fn() -> Made + Send + Sync + 'static,
+        Made: Future<Output = Result<V, E>> + Send + 'static,
+        E: Into<crate::Failure>,
+    {
+        if self.states.insert(Maker::of(make)) {
+            let name = std::any::type_name::<V>();
+            self.problems.push(format!("there are two that make a {name}: wrap one"));
         }
         self
     }

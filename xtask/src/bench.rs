@@ -29,6 +29,8 @@ enum Bench {
     Postgres,
     /// The RabbitMQ transport, on the server of `cargo xtask services`
     Rabbitmq,
+    /// Queues inside the process, and more to come
+    Patterns,
 }
 
 /// Builds and runs one bench, and ends with its exit code.
@@ -44,6 +46,7 @@ fn passed_on(arguments: &Arguments) -> Vec<OsString> {
         Bench::Store => "store",
         Bench::Postgres => "postgres",
         Bench::Rabbitmq => "rabbitmq",
+        Bench::Patterns => "patterns",
     };
     let mut line: Vec<OsString> =
         ["run", "--release", "--package", "tramline-benches", "--", name].map(Into::into).into();

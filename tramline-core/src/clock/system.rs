@@ -2,7 +2,7 @@
 
 use super::{Clock, Entropy, Timestamp};
 use crate::BoxFuture;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The machine's clock, with Tokio's timer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,15 +15,16 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
-        // Tokio's timer does not go on while the machine is suspended, so the wall clock is asked
-        // again after each sleep.
+        // Tokio's timer does not go on while the machine is suspended, and knows nothing of a wall
+        // clock that is set: that is asked again and again.
+        const SLICE: Duration = Duration::from_secs(30);
         Box::pin(async move {
             loop {
                 let left = at.since(Self.now());
                 if left.is_zero() {
                     return;
                 }
-                tokio::time::sleep(left).await;
+                tokio::time::sleep(left.min(SLICE)).await;
             }
         })
     }

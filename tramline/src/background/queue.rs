@@ -12,7 +12,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio::task::coop::consume_budget;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tramline_core::clock::{Clock, Timestamp};
 
@@ -63,7 +64,7 @@ pub enum NotPushed<T> {
 pub struct Stopped<T> {
     /// What was not begun, in its order.
     pub left: Vec<T>,
-    /// How many items were at work when the limit was over, and were dropped.
+    /// How many items were at work when a limit was over, of this call or of one before, and were dropped.
     pub cut_short: u64,
 }
 
@@ -131,7 +132,7 @@ impl<T: Send + 'static> BackgroundQueue<T> {
     }
 
     /// Stops gracefully: takes nothing more, begins nothing more, lets what is at work finish within
-    /// `limit`, and answers what was left. A second call answers when the first has ended, with nothing.
+    /// `limit`, and answers what was left. A second call has a limit of its own, and nothing is left for it.
     ///
     /// Work that does not come to an `.await` cannot be cut short: it is left behind with a warning, a second after
     /// the limit. Dropped, the queue is stopped nevertheless, and what was not begun is dropped.
@@ -150,6 +151,11 @@ impl<T: Send + 'static> BackgroundQueue<T> {
             }
         }
         Stopped { left, cut_short: inner.counts.cut_short() }
+    }
+
+    /// Cuts short what is at work when it is dropped.
+    pub(crate) fn cuts_short(&self) -> DropGuard {
+        self.inner().killed.clone().drop_guard()
     }
 
     fn inner(&self) -> &Inner<T> {
@@ -279,6 +285,8 @@ async fn work_on<T: Send + 'static>(inner: Arc<Inner<T>>, work: Arc<impl Work<T>
         let ended = run(&*work, item, inner.time_limit, &*inner.clock, &inner.killed).await;
         inner.counts.ends(&ended, inner.clock.now().since(began));
         ended.tell(&inner.name);
+        // Items that never wait must not keep a thread from everything else.
+        consume_budget().await;
     }
 }
 

@@ -2,13 +2,14 @@
 
 use crate::Cancel;
 use crate::Failure;
-use crate::caught::panic_text;
+use crate::caught::{drop_caught, panic_words};
 use crate::handler::IntoOutcome;
 use crate::pipeline::Outcome;
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
+use tokio::task::coop::unconstrained;
 use tokio_util::sync::CancellationToken;
 use tramline_core::clock::Clock;
 
@@ -51,7 +52,7 @@ pub(crate) enum Ended {
 
 impl Ended {
     fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        Self::Panicked(panic_text(&*payload).to_owned())
+        Self::Panicked(panic_words(payload))
     }
 
     /// Says in the log what was not done.
@@ -66,7 +67,8 @@ impl Ended {
             }
             Self::CutShort => tracing::warn!(queue, "background work was cut short by a stop"),
         }));
-        if told.is_err() {
+        if let Err(payload) = told {
+            drop_caught(payload);
             tracing::error!(queue, "background work failed, with an error that panics");
         }
     }
@@ -88,7 +90,8 @@ pub(crate) async fn run<T>(
     // is dropped.
     let work = async move { work.run(item, cancel).await };
     let limited = async move {
-        let late = async {
+        // Work that uses up what tokio grants a task at once must not starve it.
+        let late = unconstrained(async {
             match time_limit {
                 Some(limit) => {
                     clock.sleep_until(clock.now().after(limit)).await;
@@ -96,7 +99,7 @@ pub(crate) async fn run<T>(
                 }
                 None => std::future::pending().await,
             }
-        };
+        });
         tokio::select! {
             biased;
             outcome = work => outcome.map_or_else(Ended::Failed, |()| Ended::Done),

@@ -20,7 +20,8 @@ use std::any::TypeId;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a handler's argument",
     note = "the first argument is the message; the others implement `FromContext`: `State<T>`, \
-            `Tx<S>`, `Outbox`, `MessageId`, `Attempt`, `Headers`, `Cancel`, or a type of yours"
+            `Scoped<T>`, `Tx<S>`, `Outbox`, `MessageId`, `Attempt`, `Headers`, `Cancel`, or a type of \
+            yours"
 )]
 pub trait FromContext: Sized + Send {
     /// The value for the message at hand.
@@ -39,6 +40,7 @@ pub trait FromContext: Sized + Send {
 #[derive(Clone, Debug, Default)]
 pub struct Requirements {
     pub(crate) states: Vec<(TypeId, &'static str)>,
+    pub(crate) scopes: Vec<(TypeId, &'static str)>,
     pub(crate) transactions: Vec<(TypeId, &'static str)>,
     pub(crate) single: Vec<&'static str>,
 }
@@ -47,6 +49,11 @@ impl Requirements {
     /// A state of type `T` must be registered by `.state(…)`.
     pub fn state<T: 'static>(&mut self) {
         self.states.push((TypeId::of::<T>(), std::any::type_name::<T>()));
+    }
+
+    /// Something that makes a `T` must be registered as an `S`.
+    pub(crate) fn scope<S: 'static, T>(&mut self) {
+        self.scopes.push((TypeId::of::<S>(), std::any::type_name::<T>()));
     }
 
     /// The endpoint must be transactional, on a store whose transactions are of type `T`.

@@ -10,7 +10,8 @@ mod versions;
 
 pub use batch::{BatchHandler, Item};
 pub use extract::{FromContext, Requirements};
-pub use extractors::{Attempt, Cancel, State, Tx};
+pub(crate) use extractors::Maker;
+pub use extractors::{Attempt, Cancel, Scoped, State, Tx};
 pub use handler::{Handler, IntoOutcome};
 
 pub(crate) use batch::BatchStep;

@@ -1,18 +1,29 @@
 //! Moments by the clock on a wall.
 
-use jiff::tz::TimeZone;
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 use tramline_core::clock::Timestamp;
 use tramline_core::{Error, ErrorKind, Result};
 
 /// A cron expression in a time zone.
+///
+/// On days on which clocks change it does as Vixie cron does (cron(8)): an expression that names its minutes
+/// and hours, alone, in lists or in ranges, is about the time on the clock. Times that are left out come once,
+/// directly behind the gap; times that come twice count the first time. One with a `*` among them is about time
+/// that passes, and goes on in it.
 #[derive(Clone, Debug)]
 pub(super) struct Cron {
     // Large, and held beside what is small.
     pattern: Arc<croner::Cron>,
     zone: TimeZone,
+    names_times: bool,
 }
+
+/// No clock is set by more; as far back a time may lie that comes behind a gap.
+const SET_BY_MOST: Duration = Duration::from_secs(25 * 3600);
 
 impl Cron {
     /// Reads both.
@@ -27,7 +38,7 @@ impl Cron {
         })?;
         let zone = TimeZone::get(zone)
             .map_err(|error| wrong(format!("find the time zone `{zone}`"), error.to_string()))?;
-        let cron = Self { pattern: pattern.into(), zone };
+        let cron = Self { pattern: pattern.into(), zone, names_times: names_times(expression) };
         if cron.after(now).is_none() {
             let what = format!("plan by the cron expression `{expression}`");
             return Err(wrong(what, "no such moment ever comes".to_owned()));
@@ -38,8 +49,51 @@ impl Cron {
     /// The first moment behind `moment`, if there is one.
     pub(super) fn after(&self, moment: Timestamp) -> Option<Timestamp> {
         let moment = jiff::Timestamp::from_microsecond(moment.as_micros()).ok()?;
-        let next = self.pattern.find_next_occurrence(&moment.to_zoned(self.zone.clone()), false);
-        Some(Timestamp::from_micros(next.ok()?.timestamp().as_microsecond()))
+        let next = if self.names_times { self.named(moment) } else { self.passing(moment) };
+        Some(Timestamp::from_micros(next?.as_microsecond()))
+    }
+
+    fn passing(&self, moment: jiff::Timestamp) -> Option<jiff::Timestamp> {
+        let zoned = moment.to_zoned(self.zone.clone());
+        Some(self.pattern.find_next_occurrence(&zoned, false).ok()?.timestamp())
+    }
+
+    /// The times on the clock one after the other, until one comes behind `moment`.
+    fn named(&self, moment: jiff::Timestamp) -> Option<jiff::Timestamp> {
+        let before = moment.checked_sub(SET_BY_MOST).ok()?;
+        // Where no clock was set meanwhile, the times before this one are over.
+        let was_set = self.zone.to_offset(before) != self.zone.to_offset(moment);
+        let from = if was_set { before } else { moment };
+        let mut time: DateTime = self.zone.to_datetime(from);
+        loop {
+            time = self.pattern.find_next_occurrence(&time, false).ok()?;
+            let comes = self.comes(time)?;
+            if comes > moment {
+                return Some(comes);
+            }
+        }
+    }
+
+    /// When a time on the clock comes for the first time, or when the gap ends in which it would.
+    fn comes(&self, time: DateTime) -> Option<jiff::Timestamp> {
+        match self.zone.to_ambiguous_timestamp(time).offset() {
+            AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(time).ok(),
+            AmbiguousOffset::Fold { before, .. } => before.to_timestamp(time).ok(),
+            AmbiguousOffset::Gap { after, .. } => {
+                // By the clock that is already set forward, it lies before the gap.
+                let early = after.to_timestamp(time).ok()?;
+                Some(self.zone.following(early).next()?.timestamp())
+            }
+        }
+    }
+}
+
+/// Whether the seconds, minutes and hours of an expression are named, without any `*`.
+fn names_times(expression: &str) -> bool {
+    let fields: Vec<&str> = expression.split_whitespace().collect();
+    match fields.len() {
+        5.. => !fields[..fields.len() - 3].iter().any(|field| field.contains(['*', '?'])),
+        _ => !matches!(expression.trim(), "@hourly" | "@minutely" | "@secondly"),
     }
 }
 
@@ -111,6 +165,41 @@ mod tests {
     }
 
     #[test]
+    fn lists_and_ranges_name_their_times_as_well() {
+        assert_eq!(
+            moments("30 2,14 * * *", "Europe/Berlin", "2026-03-28T13:30:00Z", 2),
+            ["2026-03-29T01:00:00Z", "2026-03-29T12:30:00Z"],
+        );
+        assert_eq!(
+            moments("30 1-3 * * *", "Europe/Berlin", "2026-03-28T23:00:00Z", 3),
+            ["2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z", "2026-03-29T01:30:00Z"],
+        );
+        assert_eq!(
+            moments("0,30 2 * * *", "Europe/Berlin", "2026-03-28T23:00:00Z", 2),
+            ["2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z"],
+            "both behind the gap are one"
+        );
+        assert_eq!(
+            moments("30 2,14 * * *", "Europe/Berlin", "2026-10-24T13:30:00Z", 2),
+            ["2026-10-25T00:30:00Z", "2026-10-25T13:30:00Z"],
+        );
+        assert_eq!(
+            moments("15 * * * *", "Europe/Berlin", "2026-10-24T23:30:00Z", 3),
+            ["2026-10-25T00:15:00Z", "2026-10-25T01:15:00Z", "2026-10-25T02:15:00Z"],
+            "each hour that passes"
+        );
+    }
+
+    /// Saturday ends an hour early in Nuuk on 2027-03-27.
+    #[test]
+    fn a_gap_may_reach_into_the_next_day() {
+        assert_eq!(
+            moments("30 23 * * SAT", "America/Nuuk", "2027-03-27T12:00:00Z", 1),
+            ["2027-03-28T01:00:00Z"]
+        );
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_by_name() {
         let refused = |expression: &str, zone: &str| {
             let error = Cron::parse(expression, zone, at("2026-11-23T00:00:00Z")).unwrap_err();
@@ -124,6 +213,6 @@ mod tests {
         let text = refused("0 3 * * *", "Europe/Berlni");
         assert!(text.contains("find the time zone `Europe/Berlni`"), "{text}");
         let text = refused("0 0 30 2 *", "UTC");
-        assert!(text.contains("ever comes") || text.contains("read the cron"), "{text}");
+        assert!(text.contains("no such moment ever comes"), "{text}");
     }
 }

@@ -1,6 +1,7 @@
 //! How the services of a host do, for health checks, and how it is told to stop.
 
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -48,6 +49,8 @@ pub struct HostHandle {
 /// Where services are written down.
 pub(super) struct Board {
     services: Mutex<Vec<ServiceStatus>>,
+    /// The places of those that say that something of them was cut short.
+    cut_short: Mutex<BTreeSet<usize>>,
     changed: watch::Sender<()>,
 }
 
@@ -62,9 +65,15 @@ impl HostHandle {
         !self.stop.is_cancelled() && self.board.are_all_ready()
     }
 
-    /// Ends when [`is_ready`](Self::is_ready) is true. Cancel-safe.
-    pub async fn ready(&self) {
-        self.board.until(|_| self.is_ready()).await;
+    /// Ends when all services are ready, with true; or when the host stops, because it was told to or a service
+    /// has failed, with false. Cancel-safe.
+    #[must_use = "it may have failed"]
+    pub async fn ready(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = self.board.until(Board::are_all_ready) => true,
+        }
     }
 
     /// All services, in their order.
@@ -75,7 +84,11 @@ impl HostHandle {
 
 impl Board {
     pub(super) fn new() -> Self {
-        Self { services: Mutex::default(), changed: watch::Sender::new(()) }
+        Self {
+            services: Mutex::default(),
+            cut_short: Mutex::default(),
+            changed: watch::Sender::new(()),
+        }
     }
 
     /// Adds a service. Answers its place.
@@ -105,6 +118,14 @@ impl Board {
             status.last_failure = Some(why);
             status.restarts += u64::from(state == ServiceState::Restarting);
         });
+    }
+
+    pub(super) fn cut_short(&self, place: usize) {
+        self.cut_short.lock().insert(place);
+    }
+
+    pub(super) fn was_cut_short(&self, place: usize) -> bool {
+        self.cut_short.lock().contains(&place)
     }
 
     fn change(&self, place: usize, change: impl FnOnce(&mut ServiceStatus)) {

@@ -8,9 +8,10 @@ use super::supervise::supervise;
 use super::worker::Worker;
 use crate::background::BackgroundQueue;
 use crate::bus::{Drained, stop_signal};
+use crate::caught::caught;
 use crate::handler::IntoOutcome;
 use crate::{Bus, Failure};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -36,12 +37,15 @@ pub struct Host {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "services may have been cut short"]
 pub struct HostStopped {
-    /// The services that had not ended when the limit was over, and were dropped.
+    /// The services that had not ended when the limit was over, and were dropped; and the buses and queues of which
+    /// handlers or items were.
     pub cut_short: Vec<String>,
 }
 
 /// What a bus needs of the limit to give back what it could not finish.
 const RETURNING: Duration = Duration::from_secs(5);
+/// What a queue needs of it to cut short what it could not finish.
+const CUTTING: Duration = Duration::from_secs(1);
 
 /// What services have that were told to stop only when the limit was over.
 const GRACE: Duration = Duration::from_secs(1);
@@ -127,40 +131,59 @@ impl Host {
         self
     }
 
-    /// Adds a bus that runs already: it is drained when its turn to stop has come, and the host ends if it stops by
-    /// itself.
+    /// Adds a bus that runs already: it is drained when its turn to stop has come, with what is left of the
+    /// [`limit`](Self::limit) but for a quarter, 5 s at most, in which it returns what was not finished. If it
+    /// stops by itself, because this program is outdated, it is drained, and the host ends; one that somebody
+    /// else drains has ended when that has.
     #[must_use]
     pub fn bus(self, name: impl Into<String>, bus: Bus) -> Self {
         self.service(name, move |running| {
             let bus = bus.clone();
             async move {
-                tokio::select! {
+                let stopped = tokio::select! {
                     biased;
-                    () = running.stopping() => {}
-                    stopped = bus.until_stopping() => stopped?,
+                    () = running.stopping() => Ok(()),
+                    stopped = bus.until_stopping() => stopped,
+                };
+                if stopped.is_ok() && !running.is_stopping() {
+                    tokio::select! {
+                        biased;
+                        () = running.stopping() => {}
+                        () = bus.until_drained() => return Ok(()),
+                    }
                 }
-                let limit = running.time_left().unwrap_or(RETURNING).saturating_sub(RETURNING);
-                if bus.drain(limit).await? == Drained::CutShort {
+                let left = running.time_left().unwrap_or(running.limit);
+                if bus.drain(left - RETURNING.min(left / 4)).await.or_else(outdated)?
+                    == Drained::CutShort
+                {
                     tracing::warn!("the limit cut handlers short; their messages come again");
+                    running.was_cut_short();
                 }
-                Ok::<(), Failure>(())
+                stopped.map_err(Failure::from)
             }
         })
     }
 
-    /// Adds a queue that was started already: what is at work in it is finished when its turn to stop has come; what was
-    /// not begun is counted in the log, and lost with the process.
+    /// Adds a queue that was started already: what is at work in it is finished when its turn to stop has come;
+    /// what was not begun is counted in the log, and lost with the process.
     #[must_use]
     pub fn queue<T: Send + 'static>(self, queue: BackgroundQueue<T>) -> Self {
         let name = queue.name().to_owned();
         self.service(name, move |running| {
             let queue = queue.clone();
             async move {
+                // Whatever becomes of this service, nothing goes on behind it.
+                let _cut_short = queue.cuts_short();
                 running.stopping().await;
-                let stopped = queue.stop(running.time_left().unwrap_or_default()).await;
-                let (left, queue) = (stopped.left.len(), queue.name());
+                let left = running.time_left().unwrap_or_default();
+                let stopped = queue.stop(left - CUTTING.min(left / 4)).await;
+                let (left, cut_short, queue) =
+                    (stopped.left.len(), stopped.cut_short, queue.name());
                 if left > 0 {
                     tracing::warn!(queue, left, "items were not begun");
+                }
+                if cut_short > 0 {
+                    running.was_cut_short();
                 }
             }
         })
@@ -169,13 +192,11 @@ impl Host {
     /// Adds a worker.
     #[must_use]
     pub fn worker(self, name: impl Into<String>, worker: Worker) -> Self {
-        let (worker, clock, entropy) = (Arc::new(worker), self.clock.clone(), self.entropy.clone());
         let name: String = name.into();
-        let told: Arc<str> = name.clone().into();
+        let (worker, told): (_, Arc<str>) = (Arc::new(worker), name.clone().into());
         self.service(name, move |running| {
             let (worker, told) = (worker.clone(), told.clone());
-            let (clock, entropy) = (clock.clone(), entropy.clone());
-            async move { worker.work(&told, &running, &*clock, &*entropy).await }
+            async move { worker.work(&told, &running).await }
         })
     }
 
@@ -184,14 +205,16 @@ impl Host {
         HostHandle { board: self.board.clone(), stop: self.stop.clone() }
     }
 
-    /// Runs all services until SIGTERM or ctrl-c, until [`HostHandle::stop`], until a service fails for good, or until all
-    /// have ended; then stops what still runs, in reverse, within the [`limit`](Self::limit).
+    /// Runs all services until SIGTERM or ctrl-c, until [`HostHandle::stop`], until a service fails for good,
+    /// or until all have ended; then stops what still runs, in reverse, within the [`limit`](Self::limit).
     ///
     /// Dropped, it drops its services in the middle of their work.
     ///
     /// # Errors
     /// A service has failed for good, was not ready in time, or two have one name; or signals cannot be listened to.
     pub async fn run(self) -> Result<HostStopped, HostError> {
+        // Who looks at it knows that it is over, even if this is dropped.
+        let _over = self.stop.clone().drop_guard();
         let problem = self.problem();
         let deadline = Arc::new(OnceLock::new());
         let (mut begun, mut asked) = (Vec::new(), std::pin::pin!(self.asked()));
@@ -259,11 +282,14 @@ impl Host {
                 board: self.board.clone(),
                 stop: stop.clone(),
                 deadline: deadline.clone(),
+                limit: self.limit,
                 clock: self.clock.clone(),
+                entropy: self.entropy.clone(),
             };
-            let (hosted, entropy, fails) = (hosted.clone(), self.entropy.clone(), fails.clone());
+            let (hosted, fails) = (hosted.clone(), fails.clone());
             let task = tokio::spawn(async move {
-                if let Err(failure) = supervise(hosted, running, entropy).await {
+                // What is supervised is the user's, down to what it drops.
+                if let Err(failure) = caught(supervise(hosted, running)).await {
                     // Where nobody listens any more, the host stops already.
                     let _ = fails.send((place, failure)).await;
                 }
@@ -299,17 +325,19 @@ impl Host {
     /// One after the other while there is time; who is left then, all at once and with hardly any.
     async fn stop_all(&self, begun: Vec<Begun>, deadline: &Arc<OnceLock<Deadline>>) -> HostStopped {
         let limit = deadline.get_or_init(|| Deadline::after(self.clock.now(), self.limit)).0;
-        let mut stopped = HostStopped::default();
+        let mut cut = BTreeSet::new();
         let stops: Vec<CancellationToken> = begun.iter().map(|begun| begun.stop.clone()).collect();
         let mut end = limit;
-        for (Begun { stop, mut task }, hosted) in begun.into_iter().zip(&self.services).rev() {
+        for (place, Begun { stop, mut task }) in begun.into_iter().enumerate().rev() {
+            let service = &*self.services[place].name;
             stop.cancel();
             tokio::select! {
                 biased;
                 _ended = &mut task => {}
                 () = self.clock.sleep_until(end) => {
-                    tracing::warn!(service = &*hosted.name, "had not ended in time, and was dropped");
-                    stopped.cut_short.push(hosted.name.clone());
+                    tracing::warn!(service, "had not ended in time, and was dropped");
+                    cut.insert(place);
+                    self.board.set(place, ServiceState::Ended);
                     // One that never waits ends when it likes.
                     task.abort();
                     stops.iter().for_each(CancellationToken::cancel);
@@ -317,7 +345,17 @@ impl Host {
                 }
             }
         }
-        stopped
+        let is_cut = |place: &usize| cut.contains(place) || self.board.was_cut_short(*place);
+        let places = (0..self.services.len()).filter(is_cut);
+        HostStopped { cut_short: places.map(|place| self.services[place].name.clone()).collect() }
+    }
+}
+
+/// A bus that is outdated says so after it was drained as well as before.
+fn outdated(error: Error) -> Result<Drained, Error> {
+    match error.kind() {
+        ErrorKind::Outdated => Ok(Drained::Clean),
+        _ => Err(error),
     }
 }
 

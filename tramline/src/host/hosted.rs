@@ -40,7 +40,8 @@ impl Hosted {
         }
     }
 
-    /// How often and after which pauses it is begun again when it has failed or panicked. One that has run for a
+    /// How often and after which pauses it is begun again when it has failed or panicked, unless by a
+    /// [`Failure::permanent`](crate::Failure::permanent). One that has run for a
     /// minute, and for longer than the longest pause, counts as begun for the first time.
     #[must_use]
     pub fn restart(mut self, restart: Retry) -> Self {

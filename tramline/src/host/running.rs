@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tramline_core::clock::{Clock, Deadline};
+use tramline_core::clock::{Clock, Deadline, Entropy};
 
 /// What a service knows of its host, and tells it. Clones are the same.
 #[derive(Clone)]
@@ -15,7 +15,10 @@ pub struct Running {
     pub(super) stop: CancellationToken,
     /// When everything must have ended, once the host stops.
     pub(super) deadline: Arc<OnceLock<Deadline>>,
+    /// How long stopping all may take.
+    pub(super) limit: Duration,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
 }
 
 impl Running {
@@ -23,6 +26,11 @@ impl Running {
     /// [`Hosted::says_ready`](super::Hosted::says_ready) says so.
     pub fn ready(&self) {
         self.board.ready(self.place);
+    }
+
+    /// Something of the service was cut short, although it ends in time.
+    pub(super) fn was_cut_short(&self) {
+        self.board.cut_short(self.place);
     }
 
     /// Whether the service should end.

@@ -9,11 +9,15 @@ pub enum Overrun {
     /// They are left out: the next run is at the next of the planned moments.
     #[default]
     Skip,
-    /// Each has its run, one directly behind the other, until none is behind.
+    /// Each has its run, one directly behind the other, until none is behind; of an interval the last 1000 of
+    /// them.
     Queue,
     /// They have one run together, at once. An interval counts from its beginning then.
     Late,
 }
+
+/// How many runs of an interval may be behind.
+const QUEUED_MAX: u32 = 1000;
 
 /// The planned moments.
 #[derive(Clone, Debug)]
@@ -43,30 +47,41 @@ impl Schedule {
         }
     }
 
-    /// When to run next: the run that was planned for `planned` has ended at `ended`, and there is to be a
-    /// pause until `not_before`. Nothing: never.
+    /// The moment that the next run is planned for, after a run that was planned for `planned`, began at
+    /// `began` and has ended at `ended`. Nothing: never.
     pub(super) fn next(
         &mut self,
         planned: Timestamp,
+        began: Timestamp,
         ended: Timestamp,
         overrun: Overrun,
-        not_before: Timestamp,
     ) -> Option<Timestamp> {
-        let next = self.after(planned)?;
-        // At the very moment counts as in time.
-        let is_behind = next < ended;
-        let next = match overrun {
-            _ if !is_behind => next,
-            Overrun::Queue => next,
-            Overrun::Skip => self.after(Timestamp::from_micros(ended.as_micros() - 1))?,
-            Overrun::Late => {
-                if let Self::Every { anchor, .. } = self {
-                    *anchor = ended;
-                }
-                ended
+        // A run that began late was for everything that had passed by then.
+        let done = if overrun == Overrun::Queue { planned } else { planned.max(began) };
+        let next = self.after(done)?;
+        if let Self::Every { anchor, interval } = self {
+            let (set_back, queued) = (next.since(ended) > *interval, ended.since(next));
+            if set_back {
+                // The clock was: it would be silent until that is made up for.
+                *anchor = ended.after(*interval);
+                return Some(*anchor);
             }
-        };
-        Some(next.max(not_before))
+            let most = interval.saturating_mul(QUEUED_MAX);
+            if overrun == Overrun::Queue && queued > most {
+                return self.after(ended.before(most));
+            }
+        }
+        // At the very moment counts as in time.
+        if next >= ended || overrun == Overrun::Queue {
+            return Some(next);
+        }
+        if overrun == Overrun::Skip {
+            return self.after(ended.before(Duration::from_micros(1)));
+        }
+        if let Self::Every { anchor, .. } = self {
+            *anchor = ended;
+        }
+        Some(ended)
     }
 }
 
@@ -90,9 +105,10 @@ mod tests {
         let mut began = Vec::new();
         for take in take {
             now = now.max(planned);
-            began.push(now.as_millis() / 1000);
+            let start = now;
+            began.push(start.as_millis() / 1000);
             now = now.after(Duration::from_secs(take.unsigned_abs()));
-            planned = schedule.next(planned, now, overrun, at(0)).unwrap();
+            planned = schedule.next(planned, start, now, overrun).unwrap();
         }
         began
     }
@@ -112,12 +128,33 @@ mod tests {
         assert_eq!(runs(Overrun::Late, &[3, 25, 1, 1]), [0, 10, 35, 45]);
     }
 
+    /// As after a pause for a failure.
     #[test]
-    fn a_pause_after_a_failure_moves_the_next_run() {
-        let mut schedule = every(10);
-        assert_eq!(schedule.next(at(0), at(3), Overrun::Skip, at(17)), Some(at(17)));
-        // The plan stays what it was.
-        assert_eq!(schedule.next(at(17), at(18), Overrun::Skip, at(0)), Some(at(20)));
+    fn a_run_that_begins_late_is_for_what_has_passed_by_then_unless_each_moment_counts() {
+        let next = |overrun| every(10).next(at(10), at(35), at(36), overrun);
+        assert_eq!(next(Overrun::Skip), Some(at(40)));
+        assert_eq!(next(Overrun::Late), Some(at(40)));
+        assert_eq!(next(Overrun::Queue), Some(at(20)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_silences_nobody() {
+        for overrun in [Overrun::Skip, Overrun::Late, Overrun::Queue] {
+            let mut schedule = every(60);
+            let noon = 12 * 3600;
+            assert_eq!(
+                schedule.next(at(noon), at(noon), at(noon - 3600), overrun),
+                Some(at(noon - 3540))
+            );
+            assert_eq!(schedule.after(at(noon - 3540)), Some(at(noon - 3480)));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_forward_queues_no_more_than_a_thousand_runs() {
+        let mut schedule = every(1);
+        let next = schedule.next(at(5), at(5), at(100_000), Overrun::Queue);
+        assert_eq!(next, Some(at(99_001)));
     }
 
     proptest! {

@@ -4,12 +4,10 @@ use super::handle::ServiceState;
 use super::hosted::Hosted;
 use super::running::Running;
 use crate::Failure;
-use crate::caught::caught;
+use crate::caught::{caught, drop_caught};
 use crate::pipeline::Outcome;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
-use tramline_core::clock::Entropy;
 
 /// For how long a service has to run until earlier failures are forgotten.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
@@ -18,11 +16,7 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// It has failed for good.
-pub(super) async fn supervise(
-    hosted: Hosted,
-    running: Running,
-    entropy: Arc<dyn Entropy>,
-) -> Result<(), Failure> {
+pub(super) async fn supervise(hosted: Hosted, running: Running) -> Result<(), Failure> {
     let (board, place, service) = (running.board.clone(), running.place, &*hosted.name);
     let healthy_after = HEALTHY_AFTER.max(hosted.restart.pause_max());
     let mut failures = 0;
@@ -46,13 +40,17 @@ pub(super) async fn supervise(
             failures = 0;
         }
         failures += 1;
-        let Some(pause) = hosted.restart.pause(failures, entropy.fraction()) else {
+        // What no pause can mend is not tried again.
+        let is_lasting = failure.is_permanent() || failure.outdated().is_some();
+        let pause = hosted.restart.pause(failures, running.entropy.fraction());
+        let Some(pause) = pause.filter(|_| !is_lasting) else {
             tracing::error!(service, why, "failed for good");
             board.failed(place, why, ServiceState::Failed);
             return Err(failure);
         };
         tracing::error!(service, why, ?pause, "failed; it is begun again");
         board.failed(place, why, ServiceState::Restarting);
+        drop_caught(failure);
         let again = running.clock.now().after(pause);
         tokio::select! {
             biased;

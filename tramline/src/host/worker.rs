@@ -9,6 +9,7 @@ use crate::{BoxFuture, Cancel, Failure, Retry};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::coop::consume_budget;
 use tokio_util::sync::CancellationToken;
 use tramline_core::clock::{Clock, Entropy, Timestamp};
 use tramline_core::{Error, ErrorKind, Result};
@@ -46,11 +47,14 @@ impl Worker {
         WorkerBuilder::of(Timing::Every(interval))
     }
 
-    /// Runs at the moments of a cron expression by the clocks of a time zone of the IANA database, such as `0 3 * * *`
-    /// in `Europe/Berlin`: minute, hour, day, month, day of the week, and before them seconds, if there are six. Feature `cron`.
+    /// Runs at the moments of a cron expression by the clocks of a time zone of the IANA database, such as
+    /// `0 3 * * *` in `Europe/Berlin`: minute, hour, day, month, day of the week, and before them seconds, if
+    /// there are six. Feature `cron`.
     ///
-    /// Where clocks are set forward, a fixed time that does not exist that day is run once, directly after the gap; where
-    /// they are set back, a fixed time that exists twice is run once, and what runs each minute or hour goes on.
+    /// On days on which clocks are set it does as Vixie cron does. Where all minutes and hours are named,
+    /// alone, in lists or in ranges, it is about the time on the clock: times that are left out come once,
+    /// directly behind the gap, and times that come twice count the first time. With a `*` among them it is
+    /// about time that passes, and goes on in it.
     ///
     /// # Errors
     /// [`ErrorKind::Misconfigured`]: the expression or the zone is wrong, or no such moment ever comes.
@@ -62,36 +66,28 @@ impl Worker {
     }
 
     /// Works until the host stops, or until there is no further moment to run at.
-    pub(super) async fn work(
-        &self,
-        name: &str,
-        running: &Running,
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
-    ) {
+    pub(super) async fn work(&self, name: &str, running: &Running) {
         let plan = &self.plan;
-        let began = clock.now();
-        let mut schedule = plan.timing.schedule(began);
-        let first = if plan.at_once { Some(began) } else { schedule.after(began) };
-        let (mut next, mut failures) = (first, 0u32);
+        let (clock, entropy) = (&*running.clock, &*running.entropy);
+        let start = clock.now();
+        let mut schedule = plan.timing.schedule(start);
+        let mut next = if plan.at_once { Some(start) } else { schedule.after(start) };
+        let (mut failures, mut not_before) = (0u32, start);
         while let Some(planned) = next {
-            let due = planned.after(plan.jitter.mul_f64(entropy.fraction()));
+            let due = planned.max(not_before).after(plan.jitter.mul_f64(entropy.fraction()));
             tokio::select! {
                 biased;
                 () = running.stopping() => return,
                 () = clock.sleep_until(due) => {}
             }
-            let not_before = match self.run(name, clock).await {
-                true => {
-                    failures = 0;
-                    Timestamp::default()
-                }
-                false => {
-                    failures = failures.saturating_add(1);
-                    clock.now().after(plan.pause(failures, entropy))
-                }
-            };
-            next = schedule.next(planned, clock.now(), plan.overrun, not_before);
+            let began = clock.now();
+            let is_done = self.run(name, clock).await;
+            let ended = clock.now();
+            failures = if is_done { 0 } else { failures.saturating_add(1) };
+            not_before = if is_done { ended } else { ended.after(plan.pause(failures, entropy)) };
+            next = schedule.next(planned, began, ended, plan.overrun);
+            // Runs that never wait must not keep a thread from everything else.
+            consume_budget().await;
         }
     }
 
@@ -138,8 +134,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// The least pause after so many failures in a row; from 1 s doubled to at most a minute if not said. The policy's number
-    /// of runs does not count: a worker never gives up.
+    /// The least pause after so many failures in a row; from 1 s doubled to at most a minute if not said. The
+    /// policy's number of runs does not count: a worker never gives up.
     pub fn backoff(mut self, backoff: Retry) -> Self {
         self.backoff = backoff;
         self

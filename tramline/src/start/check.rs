@@ -164,6 +164,14 @@ fn check_states<T>(bus: &BusBuilder<T>, endpoint: &Endpoint, problems: &mut Vec<
                 ));
             }
         }
+        for (scope, name) in &requirements.scopes {
+            if !bus.states.has(*scope) {
+                problems.push(format!(
+                    "the handler for {message} asks for Scoped<{name}>, which nothing makes: \
+                     add `.scoped(…)` to the bus"
+                ));
+            }
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! The queue inside this process: bounds, workers, limits, stops.
 
 use crate::kit::{Log, SECOND, at_once, idle};
+use futures_util::FutureExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::sync::{Barrier, Semaphore};
 use tramline::background::{
-    BackgroundQueue, BackgroundQueueBuilder, NotPushed, Pushed, Stopped, WhenFull,
+    BackgroundQueue, BackgroundQueueBuilder, NotPushed, Pushed, Stopped, Task, WhenFull,
 };
 use tramline::core::clock::ManualClock;
-use tramline::{Cancel, ErrorKind, Failure};
+use tramline::{BoxFuture, Cancel, ErrorKind, Failure};
 
 /// A queue of words whose work waits at a gate, and what was let through.
 struct World {
@@ -175,10 +176,16 @@ async fn nothing_that_a_task_does_ends_its_worker() {
         std::future::pending::<()>().await;
     };
     let _ = queue.spawn(never).await.unwrap();
+    let bomb = |_: Cancel| async {
+        if std::hint::black_box(true) {
+            std::panic::panic_any(Grenade);
+        }
+    };
     idle().await;
     assert_eq!(queue.figures().running, 1, "the last one hangs");
     clock.advance(SECOND);
     idle().await;
+    let _ = queue.spawn(bomb).await.unwrap();
     let (done, is_done) = tokio::sync::oneshot::channel();
     let _ = queue
         .spawn(|_| async move { done.send(()).map_err(|()| Failure::permanent("gone")) })
@@ -187,10 +194,10 @@ async fn nothing_that_a_task_does_ends_its_worker() {
     at_once(is_done).await.unwrap();
     idle().await;
     let figures = queue.figures();
-    assert_eq!((figures.done, figures.failed, figures.running), (1, 5, 0));
-    assert!((figures.error_rate() - 5.0 / 6.0).abs() < 1e-9);
+    assert_eq!((figures.done, figures.failed, figures.running), (1, 6, 0));
+    assert!((figures.error_rate() - 6.0 / 7.0).abs() < 1e-9);
     assert_eq!(figures.working_time, SECOND);
-    assert_eq!(figures.mean_time(), Some(SECOND / 6));
+    assert_eq!(figures.mean_time(), Some(SECOND / 7));
 }
 
 #[tokio::test]
@@ -314,44 +321,84 @@ async fn all_that_is_wrong_is_told_when_it_is_declared() {
 /// Many who push, give up and stop at once, on several threads: each item is in one place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn each_item_is_done_once_or_comes_back() {
-    const PUSHERS: u32 = 16;
-    const EACH: u32 = 2_000;
+    const PUSHERS: usize = 16;
+    const EACH: usize = 2_000;
     for when_full in [WhenFull::Wait, WhenFull::Reject, WhenFull::DropNewest, WhenFull::DropOldest]
     {
+        let seen: Arc<[AtomicU32]> = (0..PUSHERS * EACH).map(|_| AtomicU32::new(0)).collect();
         let done = Arc::new(AtomicU32::new(0));
-        let counted = done.clone();
-        let work = move |_: u32, _: Cancel| {
-            let counted = counted.clone();
-            async move {
-                counted.fetch_add(1, SeqCst);
-            }
+        let (handled, counted) = (seen.clone(), done.clone());
+        let work = move |n: usize, _: Cancel| {
+            handled[n].fetch_add(1, SeqCst);
+            counted.fetch_add(1, SeqCst);
+            std::future::ready(())
         };
         let builder = BackgroundQueue::named("storm").capacity(8).workers(4);
         let queue = builder.when_full(when_full).start(work).unwrap();
-        let pushers = (0..PUSHERS).map(|_| {
-            let queue = queue.clone();
-            tokio::spawn(async move {
-                let mut back = 0;
-                for n in 0..EACH {
-                    match queue.push(n).await {
-                        Ok(Pushed::In) => {}
-                        Ok(Pushed::InPlaceOf(_)) | Err(_) => back += 1,
+        let pushers: Vec<_> = (0..PUSHERS)
+            .map(|pusher| {
+                let (queue, seen) = (queue.clone(), seen.clone());
+                tokio::spawn(async move {
+                    for n in pusher * EACH..(pusher + 1) * EACH {
+                        let push = queue.push(n);
+                        // Some have no patience at all.
+                        let pushed = match n % 3 {
+                            0 => push.now_or_never().unwrap_or(Err(NotPushed::Full(n))),
+                            _ => push.await,
+                        };
+                        match pushed {
+                            Ok(Pushed::In) => {}
+                            Ok(Pushed::InPlaceOf(back)) => _ = seen[back].fetch_add(1, SeqCst),
+                            Err(back) => _ = seen[back.into_item()].fetch_add(1, SeqCst),
+                        }
                     }
-                }
-                back
+                })
             })
-        });
-        let pushers: Vec<_> = pushers.collect();
+            .collect();
         // In the midst of it, if some are still at it then.
-        while done.load(SeqCst) < EACH && !pushers.iter().all(|pusher| pusher.is_finished()) {
+        while done.load(SeqCst) < EACH as u32 && !pushers.iter().all(|pusher| pusher.is_finished())
+        {
             tokio::task::yield_now().await;
         }
         let stopped = queue.stop(SECOND).await;
-        let mut back = stopped.left.len() as u32;
+        stopped.left.iter().for_each(|n| _ = seen[*n].fetch_add(1, SeqCst));
         for pusher in pushers {
-            back += pusher.await.unwrap();
+            pusher.await.unwrap();
         }
-        assert_eq!(done.load(SeqCst) + back, PUSHERS * EACH, "{when_full:?}");
+        let wrong = seen.iter().filter(|seen| seen.load(SeqCst) != 1).count();
+        assert_eq!(wrong, 0, "{when_full:?}");
         assert!(done.load(SeqCst) > 0);
     }
+}
+
+/// By the machine's own clock and timer.
+#[tokio::test]
+async fn work_that_is_always_ready_is_over_its_time_limit_as_well_and_starves_nobody() {
+    let limit = Duration::from_millis(20);
+    let queue = BackgroundQueue::named("busy").time_limit(limit).start_tasks().unwrap();
+    let _ = queue.spawn(|_| busy()).await.unwrap();
+    at_once(async {
+        while queue.figures().failed == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let again = queue.clone();
+    let _ = queue.spawn(move |_| begets(again)).await.unwrap();
+    let stopped = at_once(queue.stop(SECOND)).await;
+    assert_eq!(stopped.cut_short, 0);
+}
+
+async fn busy() {
+    loop {
+        tokio::task::coop::consume_budget().await;
+    }
+}
+
+/// Work that makes more work, and never waits.
+fn begets(queue: BackgroundQueue<Task>) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let next = queue.clone();
+        let _ = queue.try_push(Task::new(move |_| begets(next)));
+    })
 }

@@ -2,11 +2,12 @@
 
 use crate::kit::{Log, Paid, Ping, World, idle};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use tramline::handler::FromContext;
 use tramline::pipeline::Context;
 use tramline::{
     Attempt, Bus, Cancel, Endpoint, Envelope, Failure, Headers, Memory, MessageId, Outbox, Retry,
-    State, Tx,
+    Scoped, State, Tx,
 };
 
 /// Everything there is to ask for, with the message in front.
@@ -186,4 +187,57 @@ async fn what_a_handler_publishes_after_it_has_ended_is_refused_and_not_lost_in_
     idle().await;
     idle().await;
     assert_eq!(log.lines(), ["refused true"]);
+}
+
+/// Is in the log when it is dropped.
+struct Session {
+    nth: u32,
+    log: Log,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.log.add(format!("session {} is over", self.nth));
+    }
+}
+
+#[tokio::test]
+async fn each_run_has_a_scope_of_its_own_that_is_gone_after_it() {
+    let (world, log) = (World::new(), Log::default());
+    let (made, told) = (Arc::new(AtomicU32::new(0)), log.clone());
+    let make = move || {
+        let (nth, log) = (made.fetch_add(1, SeqCst) + 1, told.clone());
+        async move {
+            match nth {
+                2 => Err(Failure::retryable("no session")),
+                nth => Ok(Session { nth, log }),
+            }
+        }
+    };
+    async fn handle(
+        ping: Ping,
+        session: Scoped<Session>,
+        State(log): State<Log>,
+    ) -> Result<(), Failure> {
+        log.add(format!("ping {} in session {}", ping.n, session.nth));
+        if session.nth == 1 { Err(Failure::retryable("again")) } else { Ok(()) }
+    }
+    let endpoint = Endpoint::new("e").retry(Retry::immediate(5)).handle(handle);
+    let bus = world.bus().state(log.clone()).scoped(make).endpoint(endpoint).start().await.unwrap();
+    for n in 1..=2 {
+        bus.send("e", &Ping { n }).await.unwrap();
+        idle().await;
+    }
+    assert_eq!(
+        log.lines(),
+        [
+            "ping 1 in session 1",
+            "session 1 is over",
+            "ping 1 in session 3",
+            "session 3 is over",
+            "ping 2 in session 4",
+            "session 4 is over"
+        ],
+        "the second could not be made, and that is a failure"
+    );
 }

@@ -60,7 +60,7 @@ async fn services_start_in_order_when_the_one_before_is_ready_and_stop_in_revers
     let states: Vec<_> = handle.services().into_iter().map(|service| service.state).collect();
     assert_eq!(states, [ServiceState::Ready, ServiceState::Starting, ServiceState::Waiting]);
     ready.notify_one();
-    at_once(handle.ready()).await;
+    assert!(at_once(handle.ready()).await);
     idle().await;
     assert_eq!(log.take(), ["slow is ready", "b begins"]);
     handle.stop();
@@ -78,7 +78,9 @@ async fn a_service_that_fails_ends_the_host_and_is_named() {
         (Hosted::new("bad", fails), "the service `bad` has failed: no port is free"),
         (Hosted::new("bad", panics), "the service `bad` has failed: panicked: at once"),
     ] {
-        let (_, ended) = start(Host::new().with(named(&log, "a")).with(bad).with(named(&log, "b")));
+        let (handle, ended) =
+            start(Host::new().with(named(&log, "a")).with(bad).with(named(&log, "b")));
+        assert!(!at_once(handle.ready()).await, "it never will be");
         let error = at_once(ended).await.unwrap().unwrap_err();
         assert_eq!(error.to_string(), why);
         assert_eq!((error.service.as_deref(), error.stopped), (Some("bad"), clean()));
@@ -152,7 +154,7 @@ async fn what_has_not_ended_within_the_limit_is_dropped_and_the_rest_is_told_at_
     let host = Host::new().clock(clock.clone()).limit(3 * SECOND);
     let host = host.with(named(&log, "a")).service("hangs", hangs).with(named(&log, "b"));
     let (handle, ended) = start(host);
-    at_once(handle.ready()).await;
+    assert!(at_once(handle.ready()).await);
     handle.stop();
     idle().await;
     assert_eq!(log.lines(), ["a begins", "b begins", "b ends"]);
@@ -215,7 +217,7 @@ async fn buses_and_queues_are_stopped_when_their_turn_has_come() {
     let host = Host::new().clock(world.clock.clone());
     let host = host.bus("bus", bus.clone()).queue(queue.clone()).with(named(&log, "http"));
     let (handle, ended) = start(host);
-    at_once(handle.ready()).await;
+    assert!(at_once(handle.ready()).await);
     bus.publish(&Paid { n: 1 }).await.unwrap();
     let _ = queue.push("pushed").await.unwrap();
     idle().await;
@@ -226,6 +228,86 @@ async fn buses_and_queues_are_stopped_when_their_turn_has_come() {
     assert_eq!(at_once(ended).await.unwrap().unwrap(), clean());
     assert_eq!(log.lines(), ["http begins", "pushed", "http ends", "paid 1"]);
     assert!(bus.publish(&Paid { n: 2 }).await.is_err(), "it is closed");
+}
+
+#[tokio::test]
+async fn a_failure_that_no_pause_can_mend_is_not_tried_again() {
+    let fails = |_: Running| async { Err::<(), _>(Failure::permanent("no such file")) };
+    let hosted = Hosted::new("x", fails).restart(Retry::immediate(5));
+    let (handle, ended) = start(Host::new().with(hosted));
+    let error = at_once(ended).await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "the service `x` has failed: no such file");
+    assert_eq!(handle.services()[0].restarts, 0);
+}
+
+#[tokio::test]
+async fn what_a_queue_and_a_bus_cannot_finish_in_time_is_cut_short_and_told() {
+    let (world, log) = (World::new(), Log::default());
+    let handler = |_: Paid, State(log): State<Log>| async move {
+        log.add("handled");
+        std::future::pending::<()>().await;
+    };
+    let endpoint = Endpoint::new("mail").subscribe::<Paid>().handle(handler);
+    let bus = world.bus().state(log.clone()).endpoint(endpoint).start().await.unwrap();
+    let told = log.clone();
+    let work = move |_: u32, cancel: Cancel| {
+        let told = told.clone();
+        async move {
+            tokio::spawn(async move {
+                cancel.cancelled().await;
+                told.add("cancelled");
+            });
+            std::future::pending::<()>().await;
+        }
+    };
+    let queue = BackgroundQueue::named("hangs").start(work).unwrap();
+    let host = Host::new().clock(world.clock.clone()).limit(8 * SECOND);
+    let host = host.bus("bus", bus.clone()).queue(queue.clone()).with(named(&log, "http"));
+    let (handle, ended) = start(host);
+    assert!(at_once(handle.ready()).await);
+    bus.publish(&Paid { n: 1 }).await.unwrap();
+    let _ = queue.push(1).await.unwrap();
+    idle().await;
+    handle.stop();
+    for _ in 0..20 {
+        idle().await;
+        world.clock.advance(SECOND / 2);
+    }
+    let stopped = at_once(ended).await.unwrap().unwrap();
+    assert_eq!(stopped.cut_short, ["bus", "hangs"]);
+    assert_eq!(log.lines(), ["http begins", "handled", "http ends", "cancelled"]);
+    assert_eq!(queue.figures().running, 0);
+}
+
+#[tokio::test]
+async fn a_bus_that_somebody_else_drains_is_left_to_him() {
+    let (world, log, hold) = (World::new(), Log::default(), Arc::new(Notify::new()));
+    let held = hold.clone();
+    let handler = move |_: Paid, State(log): State<Log>| {
+        let held = held.clone();
+        async move {
+            log.add("begun");
+            held.notified().await;
+            log.add("done");
+        }
+    };
+    let endpoint = Endpoint::new("mail").subscribe::<Paid>().handle(handler);
+    let bus = world.bus().state(log.clone()).endpoint(endpoint).start().await.unwrap();
+    let host = Host::new().clock(world.clock.clone()).bus("bus", bus.clone());
+    let (handle, ended) = start(host);
+    assert!(at_once(handle.ready()).await);
+    bus.publish(&Paid { n: 1 }).await.unwrap();
+    idle().await;
+    let drained = tokio::spawn({
+        let bus = bus.clone();
+        async move { bus.drain(60 * SECOND).await }
+    });
+    idle().await;
+    assert_eq!(log.lines(), ["begun"]);
+    hold.notify_one();
+    assert_eq!(at_once(drained).await.unwrap().unwrap(), tramline::Drained::Clean);
+    assert_eq!(at_once(ended).await.unwrap().unwrap(), clean());
+    assert_eq!(log.lines(), ["begun", "done"]);
 }
 
 /// What a worker runs: it says when, and does what it is told.

@@ -5,13 +5,14 @@ use std::time::Duration;
 use tramline::core::operate::Operate;
 use tramline::{
     Attempt, Endpoint, ErrorKind, Failure, Filter, HeldTooLong, Item, Memory, Ordering, QueueName,
-    QueueSpec, Retry, State, Tx,
+    QueueSpec, Retry, Scoped, State, Tx,
 };
 
 async fn handle(_: Ping) {}
 async fn handle_again(_: Ping) {}
 async fn handle_order(_: Order) {}
 async fn with_state(_: Ping, State(_): State<String>) {}
+async fn with_scope(_: Ping, _: Scoped<u64>) {}
 async fn with_tx(_: Ping, _: Tx<Memory>) {}
 async fn batch(_: Vec<Item<Ping>>) {}
 async fn batch_of_one(_: Vec<Item<Ping>>, _: Attempt) {}
@@ -45,6 +46,7 @@ async fn everything_that_is_wrong_is_reported_at_once_and_nothing_is_declared() 
         Endpoint::new("subject").subscribe_to("orders", "a..b", Filter::All).handle(handle_order),
         Endpoint::new("topic").subscribe_to("No Topic", "#", Filter::All).handle(handle_order),
         Endpoint::new("state").handle(with_state),
+        Endpoint::new("scope").handle(with_scope),
         Endpoint::new("tx").handle(with_tx),
         Endpoint::new("no-store").transactional().handle(with_tx),
         Endpoint::new("store-less").transactional().handle(handle),
@@ -74,6 +76,7 @@ async fn everything_that_is_wrong_is_reported_at_once_and_nothing_is_declared() 
         "endpoint subject: ",
         "endpoint topic: bad topic name \"No Topic\"",
         "endpoint state: the handler for ping asks for State<alloc::string::String>",
+        "endpoint scope: the handler for ping asks for Scoped<u64>, which nothing makes",
         "endpoint tx: the handler for ping asks for Tx<",
         "endpoint no-store: the handler for ping asks for Tx<",
         "endpoint store-less: it is `.transactional()`, and no store is registered",

@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::pipeline::{Context, Layer, Outcome, Step};
 use std::time::Duration;
+use tokio::task::coop::unconstrained;
 use tramline_core::{Error, ErrorKind};
 
 /// Drops a run that takes longer; that is a retryable failure.
@@ -14,7 +15,8 @@ pub(crate) struct TimeLimit(pub(crate) Duration);
 impl Layer for TimeLimit {
     async fn around<N: Step>(&self, cx: &mut Context, next: &N) -> Outcome {
         let clock = cx.surroundings.composer.clock.clone();
-        let late = clock.sleep_until(clock.now().after(self.0));
+        // A run that uses up what tokio grants a task at once must not starve it.
+        let late = unconstrained(clock.sleep_until(clock.now().after(self.0)));
         let endpoint = cx.surroundings.name.clone();
         tokio::select! {
             biased;

@@ -1,0 +1,6 @@
+//! What an application does around a queue, beside what it would write by hand.
+
+mod background;
+mod cases;
+
+pub(crate) use cases::cases;
