@@ -260,7 +260,7 @@ async fn what_a_queue_and_a_bus_cannot_finish_in_time_is_cut_short_and_told() {
             std::future::pending::<()>().await;
         }
     };
-    let queue = BackgroundQueue::named("hangs").start(work).unwrap();
+    let queue = BackgroundQueue::named("hangs").clock(world.clock.clone()).start(work).unwrap();
     let host = Host::new().clock(world.clock.clone()).limit(8 * SECOND);
     let host = host.bus("bus", bus.clone()).queue(queue.clone()).with(named(&log, "http"));
     let (handle, ended) = start(host);
@@ -269,10 +269,16 @@ async fn what_a_queue_and_a_bus_cannot_finish_in_time_is_cut_short_and_told() {
     let _ = queue.push(1).await.unwrap();
     idle().await;
     handle.stop();
-    for _ in 0..20 {
+    let wind = async |seconds: u32| {
+        for _ in 0..2 * seconds {
+            idle().await;
+            world.clock.advance(SECOND / 2);
+        }
         idle().await;
-        world.clock.advance(SECOND / 2);
-    }
+    };
+    wind(7).await;
+    assert_eq!(log.len(), 4, "the queue has cut its work short, in time to say so");
+    wind(3).await;
     let stopped = at_once(ended).await.unwrap().unwrap();
     assert_eq!(stopped.cut_short, ["bus", "hangs"]);
     assert_eq!(log.lines(), ["http begins", "handled", "http ends", "cancelled"]);
@@ -304,6 +310,9 @@ async fn a_bus_that_somebody_else_drains_is_left_to_him() {
     });
     idle().await;
     assert_eq!(log.lines(), ["begun"]);
+    // Longer than the host itself would wait.
+    world.clock.advance(50 * SECOND);
+    idle().await;
     hold.notify_one();
     assert_eq!(at_once(drained).await.unwrap().unwrap(), tramline::Drained::Clean);
     assert_eq!(at_once(ended).await.unwrap().unwrap(), clean());
