@@ -100,6 +100,7 @@ fn names_times(expression: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn at(text: &str) -> Timestamp {
         Timestamp::from_micros(text.parse::<jiff::Timestamp>().unwrap().as_microsecond())
@@ -197,6 +198,50 @@ mod tests {
             moments("30 23 * * SAT", "America/Nuuk", "2027-03-27T12:00:00Z", 1),
             ["2027-03-28T01:00:00Z"]
         );
+    }
+
+    /// A field of an expression: all, some, a range, or each of so many.
+    fn field(low: u32, high: u32) -> impl Strategy<Value = String> {
+        prop_oneof![
+            2 => Just("*".to_owned()),
+            2 => (low..=high).prop_map(|one| one.to_string()),
+            1 => proptest::collection::btree_set(low..=high, 2..5)
+                .prop_map(|some| some.iter().map(u32::to_string).collect::<Vec<_>>().join(",")),
+            1 => (low..high, 1..4u32).prop_map(move |(from, more)| {
+                format!("{from}-{}", (from + more).min(high))
+            }),
+            1 => (2..7u32).prop_map(|step| format!("*/{step}")),
+        ]
+    }
+
+    /// Days of the month, or of the week: whether both or either have to be met is no matter of agreement.
+    fn days() -> impl Strategy<Value = (String, String)> {
+        let week = prop_oneof![Just("MON-FRI"), Just("SUN"), Just("TUE,THU"), Just("*")];
+        prop_oneof![
+            field(1, 28).prop_map(|day| (day, "*".to_owned())),
+            week.prop_map(|day| ("*".to_owned(), day.to_owned())),
+        ]
+    }
+
+    proptest! {
+        /// `jiff-cron` is another library, with another way to read and to search.
+        #[test]
+        fn moments_are_those_of_an_independent_library(
+            second in field(0, 59), minute in field(0, 59), hour in field(0, 23), days in days(),
+            month in field(1, 12), from in 1_500_000_000i64..2_000_000_000,
+        ) {
+            let (of_month, of_week) = days;
+            let expression = format!("{second} {minute} {hour} {of_month} {month} {of_week}");
+            let from = jiff::Timestamp::from_second(from).unwrap();
+            let theirs: Vec<_> = jiff_cron::Schedule::from_str(&expression)
+                .unwrap()
+                .after(from.to_zoned(TimeZone::UTC))
+                .take(12)
+                .map(|moment| moment.timestamp().to_string())
+                .collect();
+            let ours = moments(&expression, "UTC", &from.to_string(), 12);
+            prop_assert_eq!(ours, theirs, "{}", expression);
+        }
     }
 
     #[test]

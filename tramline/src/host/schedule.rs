@@ -47,6 +47,15 @@ impl Schedule {
         }
     }
 
+    /// What an interval counts from, and how long it is.
+    fn interval(&mut self) -> Option<(&mut Timestamp, Duration)> {
+        match self {
+            Self::Every { anchor, interval } => Some((anchor, *interval)),
+            #[cfg(feature = "cron")]
+            Self::Cron(_) => None,
+        }
+    }
+
     /// The moment that the next run is planned for, after a run that was planned for `planned`, began at
     /// `began` and has ended at `ended`. Nothing: never.
     pub(super) fn next(
@@ -59,11 +68,11 @@ impl Schedule {
         // A run that began late was for everything that had passed by then.
         let done = if overrun == Overrun::Queue { planned } else { planned.max(began) };
         let next = self.after(done)?;
-        if let Self::Every { anchor, interval } = self {
-            let (set_back, queued) = (next.since(ended) > *interval, ended.since(next));
+        if let Some((anchor, interval)) = self.interval() {
+            let (set_back, queued) = (next.since(ended) > interval, ended.since(next));
             if set_back {
                 // The clock was: it would be silent until that is made up for.
-                *anchor = ended.after(*interval);
+                *anchor = ended.after(interval);
                 return Some(*anchor);
             }
             let most = interval.saturating_mul(QUEUED_MAX);
@@ -78,7 +87,7 @@ impl Schedule {
         if overrun == Overrun::Skip {
             return self.after(ended.before(Duration::from_micros(1)));
         }
-        if let Self::Every { anchor, .. } = self {
+        if let Some((anchor, _)) = self.interval() {
             *anchor = ended;
         }
         Some(ended)
