@@ -65,6 +65,7 @@ pub fn pooler_that_keeps_statements() -> Result<Command> {
 fn keeping(install: Install) -> Result<Command> {
     let mut asked = bounded(PROGRAM, Duration::from_secs(10));
     asked.arg("--version");
+    // One that does not say is as good as none.
     let told = output(asked).unwrap_or_default();
     match version(&told).is_some_and(|version| version >= KEEPING) {
         true => Ok(Command::new(PROGRAM)),

@@ -16,7 +16,7 @@ pub(crate) async fn forget(core: &Core, at_most: Duration) -> Result<()> {
     const STEP: i64 = 1000;
     let began = Instant::now();
     loop {
-        let connected = core.looking.connected().await?;
+        let connected = core.operating.connected().await?;
         let row =
             connected.query_one("SELECT tramline.forget($1, $2)", &[&core.now(), &STEP]).await;
         let row = row.map_err(|error| failed("forget what was kept for long enough", &error))?;

@@ -175,7 +175,7 @@ impl Host {
                 // Whatever becomes of this service, nothing goes on behind it.
                 let _cut_short = queue.cuts_short();
                 running.stopping().await;
-                let left = running.time_left().unwrap_or_default();
+                let left = running.time_left().unwrap_or(running.limit);
                 let stopped = queue.stop(left - CUTTING.min(left / 4)).await;
                 let (left, cut_short, queue) =
                     (stopped.left.len(), stopped.cut_short, queue.name());
