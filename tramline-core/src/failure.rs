@@ -95,10 +95,14 @@ impl Failure {
         said.or_else(hidden)
     }
 
+    /// The error that it was made of.
+    pub fn error(&self) -> &(dyn Error + 'static) {
+        self.source.as_ref()
+    }
+
     /// The error, and what it comes of.
     fn causes(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
-        let first: &(dyn Error + 'static) = self.source.as_ref();
-        iter::successors(Some(first), |error| (*error).source())
+        iter::successors(Some(self.error()), |error| (*error).source())
     }
 
     /// What the error comes of.

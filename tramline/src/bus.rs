@@ -1,9 +1,11 @@
 //! A running bus: publish, send, operate, stop.
 
 use crate::dead_letters::DeadLetters;
+use crate::events::Core;
 use crate::relay::Unsent;
 use crate::stopping::Stopping;
 use crate::unrouted::Unrouted;
+use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +43,9 @@ pub(crate) struct Running {
     pub(crate) loops: TaskTracker,
     /// Messages at work.
     pub(crate) at_work: TaskTracker,
+    /// The domain events, until the bus is drained. They hold the bus in turn, as a state of their
+    /// handlers.
+    pub(crate) events: Mutex<Option<Arc<Core>>>,
 }
 
 /// What a drain has left behind.
@@ -67,15 +72,19 @@ impl Bus {
     pub fn store<S: Store>(&self, store: &S) -> S::Writer {
         let database = store.database();
         let publishing = publishing(&*self.0.transport, &database);
-        if publishing == Publishing::Outbox && !self.0.relayed.contains(&database) {
-            tracing::warn!(%database, "this bus relays nothing that is published there: register \
-                the store by `.store(…)`, unless another process does");
-        }
+        self.warn_of_missing_relay(publishing, &database);
         let scope = Scope::outside(self.0.composer.clone(), publishing);
         let stopping = self.0.stopping.clone();
         store.writer(scope.heard_by(move |failure| {
             stopping.heed_failure(failure);
         }))
+    }
+
+    pub(crate) fn warn_of_missing_relay(&self, publishing: Publishing, database: &DatabaseId) {
+        if publishing == Publishing::Outbox && !self.0.relayed.contains(database) {
+            tracing::warn!(%database, "this bus relays nothing that is published there: register \
+                the store by `.store(…)`, unless another process does");
+        }
     }
 
     /// What is published in transactions of `store` and not sent yet, and what was refused too often
@@ -182,6 +191,7 @@ impl Bus {
                 }
             }
         }
+        *running.events.lock() = None;
         let closed = running.transport.close_dyn(grace).await;
         // Where that is why, a transport that could not be closed says nothing new.
         running.stopping.why().map_or(closed, |outdated| Err(outdated.clone()))?;

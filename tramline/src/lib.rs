@@ -18,8 +18,8 @@
 //! 9. how it ended decides what becomes of it, in a pure function (`endpoint/settlement`)
 //! 10. which is then done (`endpoint/settle`)
 //!
-//! Around it: queues inside this process ([`background`]), and what starts and stops all of a program
-//! ([`host`]).
+//! Around it: domain events inside this process ([`events`]), queues inside it ([`background`]), and what
+//! starts and stops all of a program ([`host`]).
 //!
 //! What was not handled is in the dead-letter queue: [`dead_letters`]. How often something is
 //! tried says [`Retry`].
@@ -31,6 +31,7 @@ pub mod dead_letters;
 #[cfg(any(feature = "memory", feature = "postgres", feature = "rabbitmq", feature = "sqlite"))]
 mod drivers;
 mod endpoint;
+pub mod events;
 pub mod handler;
 pub mod host;
 pub mod outbox;
@@ -42,17 +43,20 @@ mod start;
 mod stopping;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod unit_of_work;
 mod unrouted;
 
 pub use background::BackgroundQueue;
 pub use bus::{Bus, Drained};
 pub use endpoint::{Endpoint, HeldTooLong};
+pub use events::Events;
 pub use handler::{Attempt, Cancel, Item, Scoped, State, Tx};
 pub use outbox::Outbox;
 pub use publish::Receipt;
 pub use relay::{Unsent, UnsentDepth};
 pub use retry::Retry;
 pub use start::{BusBuilder, StartError};
+pub use unit_of_work::UnitOfWork;
 
 pub use tramline_core::capabilities::Ordering;
 pub use tramline_core::draft::Draft;

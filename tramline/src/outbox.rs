@@ -73,17 +73,20 @@ impl FromContext for Outbox {
         Ok(Self { scope: scope(cx), page: cx.buffer.page() })
     }
     fn requires(requirements: &mut Requirements) {
+        requirements.publishes();
         requirements.single_message("Outbox (use `item.publish`)");
     }
 }
 
-/// The scope of a message that is handled outside of any transaction.
+/// The scope of what is at work outside of any transaction: a message, or a domain event that no message
+/// has caused.
 pub(crate) fn scope(cx: &Context) -> Scope {
-    let parent = Parent {
+    let by_message = cx.event.as_ref().is_none_or(|raised| raised.by_message);
+    let parent = by_message.then(|| Parent {
         id: cx.message.id.clone(),
         envelope: cx.message.envelope.clone(),
         endpoint: cx.surroundings.identity.clone(),
-    };
+    });
     let composer = cx.surroundings.composer.clone();
-    Scope { parent: Some(parent), ..Scope::outside(composer, Publishing::Outbox) }
+    Scope { parent, ..Scope::outside(composer, Publishing::Outbox) }
 }

@@ -44,7 +44,7 @@ impl Dispatch for ThroughBus<'_> {
         let (bus, outgoing) = (self.bus, self.bus.compose(draft, &self.to));
         Box::pin(async move {
             let outgoing = outgoing?;
-            let sent = bus.begin(std::slice::from_ref(&outgoing))?.await;
+            let sent = bus.begin_to_send(std::slice::from_ref(&outgoing))?.await;
             let sent = sent.into_iter().next().ok_or_else(|| Error::closed("the bus"))?;
             bus.receipt(&outgoing, sent)
         })
@@ -138,18 +138,28 @@ impl Bus {
     }
 
     /// Begins to send; what is answered sends.
-    fn begin<'a>(&'a self, batch: &'a [Outgoing]) -> Result<BoxFuture<'a, Vec<Sent>>> {
+    fn begin_to_send<'a>(&'a self, batch: &'a [Outgoing]) -> Result<BoxFuture<'a, Vec<Sent>>> {
         if let Some(error) = self.closed() {
             return Err(error);
         }
         Ok(self.sender().send_dyn(batch, self.send_deadline()))
     }
 
+    /// Sends what was composed already.
+    ///
+    /// # Errors
+    /// The first that was not sent; others may have been.
+    pub(crate) async fn send_composed(&self, messages: Vec<Outgoing>) -> Result<(), Failure> {
+        let answers = self.send_batch(messages).await;
+        let sent: Result<Vec<_>> = answers.into_iter().collect();
+        sent.map(drop).map_err(Failure::retryable)
+    }
+
     async fn send_batch(&self, batch: Vec<Outgoing>) -> Vec<Result<Receipt>> {
         if batch.is_empty() {
             return Vec::new();
         }
-        let sent = match self.begin(&batch) {
+        let sent = match self.begin_to_send(&batch) {
             Ok(sending) => sending.await,
             Err(error) => return batch.iter().map(|_| Err(error.clone())).collect(),
         };

@@ -5,12 +5,14 @@ mod check;
 mod error;
 mod keeping;
 
+pub(crate) use check::unmet;
 pub use error::StartError;
 
 use crate::Message;
 use crate::bus::{Bus, Running, publishing};
 use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
 use crate::endpoint::{Body, Endpoint, EndpointPipeline, Reception, Shared, receive};
+use crate::events::{Core, Declared, Event, EventType};
 use crate::handler::Maker;
 use crate::pipeline::layers::{
     CatchPanic, CleanSlate, Metrics, RetryInPlace, TimeLimit, Trace, Transaction,
@@ -19,6 +21,7 @@ use crate::pipeline::{Pipeline, PoisonLane, Stack, States, Surroundings};
 use crate::stopping::Stopping;
 use crate::unrouted::Unrouted;
 use check::Checked;
+use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +61,7 @@ pub struct BusBuilder<T = Box<dyn DynTransport>> {
     transport: T,
     endpoints: Vec<Endpoint>,
     states: States,
+    events: Vec<Declared>,
     stores: Vec<Arc<dyn DynStore>>,
     published: Vec<&'static str>,
     /// What is wrong and can be said already.
@@ -78,6 +82,7 @@ impl<T: Transport> BusBuilder<T> {
             transport,
             endpoints: Vec::new(),
             states: States::default(),
+            events: Vec::new(),
             stores: Vec::new(),
             published: Vec::new(),
             problems: Vec::new(),
@@ -95,6 +100,13 @@ impl<T: Transport> BusBuilder<T> {
     /// Adds an endpoint.
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Adds a domain event with its handlers, which run inside this process ([`crate::events`]). One of each
+    /// type.
+    pub fn event<E: EventType>(mut self, event: Event<E>) -> Self {
+        self.events.push(event.declare());
         self
     }
 
@@ -245,11 +257,16 @@ impl<T: Transport> BusBuilder<T> {
             killed: CancellationToken::new(),
             loops: TaskTracker::new(),
             at_work: TaskTracker::new(),
+            events: Mutex::default(),
         });
         self.states.insert(bus.clone());
+        let states = Arc::new(self.states);
+        let has_events = !self.events.is_empty();
+        let events = bus.declare_events(self.events, states.clone(), &self.stores);
         let plan = Plan {
             bus: &bus,
-            states: Arc::new(self.states),
+            states,
+            events: has_events.then_some(events),
             hooks: &self.hooks,
             poison_lane: &self.poison_lane,
         };
@@ -275,6 +292,7 @@ impl<T: Transport> BusBuilder<T> {
 struct Plan<'a> {
     bus: &'a Bus,
     states: Arc<States>,
+    events: Option<Arc<Core>>,
     hooks: &'a Hooks,
     poison_lane: &'a PoisonLane,
 }
@@ -295,6 +313,7 @@ impl Plan<'_> {
             identity: identity.into(),
             composer: running.composer.clone(),
             states: self.states.clone(),
+            events: self.events.clone(),
             versions,
             retries: behaviour.retries,
             hooks: self.hooks.and(&behaviour.hooks),

@@ -20,7 +20,7 @@ use std::any::TypeId;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a handler's argument",
     note = "the first argument is the message; the others implement `FromContext`: `State<T>`, \
-            `Scoped<T>`, `Tx<S>`, `Outbox`, `MessageId`, `Attempt`, `Headers`, `Cancel`, or a type of \
+            `Scoped<T>`, `Tx<S>`, `Outbox`, `Events`, `MessageId`, `Attempt`, `Headers`, `Cancel`, or a type of \
             yours"
 )]
 pub trait FromContext: Sized + Send {
@@ -43,6 +43,10 @@ pub struct Requirements {
     pub(crate) scopes: Vec<(TypeId, &'static str)>,
     pub(crate) transactions: Vec<(TypeId, &'static str)>,
     pub(crate) single: Vec<&'static str>,
+    /// It publishes to a bus.
+    pub(crate) publishes: bool,
+    /// It publishes domain events.
+    pub(crate) events: bool,
 }
 
 impl Requirements {
@@ -59,6 +63,16 @@ impl Requirements {
     /// The endpoint must be transactional, on a store whose transactions are of type `T`.
     pub fn transaction<T: 'static>(&mut self, store: &'static str) {
         self.transactions.push((TypeId::of::<T>(), store));
+    }
+
+    /// There must be a bus.
+    pub(crate) fn publishes(&mut self) {
+        self.publishes = true;
+    }
+
+    /// Domain events must be declared.
+    pub(crate) fn events(&mut self) {
+        self.events = true;
     }
 
     /// `what` belongs to one message, so a batch handler cannot ask for it.

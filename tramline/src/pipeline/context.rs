@@ -1,15 +1,15 @@
 //! What handlers, extractors and layers can know about the message at hand.
 
-use crate::pipeline::{Buffer, Incoming, Surroundings, Trial};
+use crate::events::Raised;
+use crate::pipeline::{Buffer, Incoming, Loan, Surroundings, Trial};
 use crate::{Failure, MessageId};
-use parking_lot::Mutex;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tramline_core::compose::Scope;
 use tramline_core::envelope::Envelope;
-use tramline_core::erased::{DynStore, DynTx};
+use tramline_core::erased::DynStore;
 
 /// A message at work: one for each delivery, whatever the number of runs.
 pub struct Context {
@@ -31,11 +31,10 @@ pub struct Context {
     pub(crate) disposition: Disposition,
     /// It may kill the process, and is handled alone.
     pub(crate) trial: Option<Trial>,
+    /// A domain event is at work, and not a message.
+    pub(crate) event: Option<Raised>,
     slots: HashMap<TypeId, Box<dyn Any + Send>>,
 }
-
-/// An open transaction that handlers borrow and give back.
-pub(crate) type Loan = Arc<Mutex<Option<DynTx>>>;
 
 /// What a transaction made of the delivery. Normal answers, so none of them is an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +66,7 @@ impl Context {
             is_reported: false,
             disposition: Disposition::Open,
             trial: None,
+            event: None,
             slots: HashMap::new(),
         }
     }
@@ -128,6 +128,11 @@ impl Context {
         self.cancel.get_or_insert_with(|| self.surroundings.killed.child_token()).clone()
     }
 
+    /// The work has succeeded: what it has spawned is not in vain.
+    pub(crate) fn let_go(&mut self) {
+        self.cancel = None;
+    }
+
     /// The work is in vain.
     pub(crate) fn cancel(&mut self) {
         if let Some(token) = self.cancel.take() {
@@ -160,7 +165,7 @@ impl Context {
         self.buffer.renew();
         if let Some((store, scope)) = &self.opens {
             let tx = store.begin_dyn(scope.clone()).await.map_err(Failure::retryable)?;
-            self.tx = Some(Arc::new(Mutex::new(Some(tx))));
+            self.tx = Some(Loan::of(tx));
         }
         Ok(())
     }

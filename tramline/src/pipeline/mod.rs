@@ -4,6 +4,7 @@ mod buffer;
 mod context;
 mod incoming;
 pub mod layers;
+mod loan;
 mod poison_lane;
 mod states;
 mod step;
@@ -11,8 +12,9 @@ mod surroundings;
 
 pub(crate) use buffer::{Buffer, Page};
 pub use context::Context;
-pub(crate) use context::{Disposition, Loan};
+pub(crate) use context::Disposition;
 pub(crate) use incoming::Incoming;
+pub(crate) use loan::Loan;
 #[doc(hidden)]
 pub use poison_lane::PoisonLane;
 pub(crate) use poison_lane::Trial;

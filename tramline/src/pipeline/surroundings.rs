@@ -1,6 +1,7 @@
 //! What an endpoint lends to its pipeline.
 
 use crate::dead_letters::{FailureReport, Hooks};
+use crate::events::Core;
 use crate::handler::Versions;
 use crate::pipeline::{Incoming, States};
 use crate::retry::Retries;
@@ -19,6 +20,8 @@ pub(crate) struct Surroundings {
     pub(crate) identity: Arc<str>,
     pub(crate) composer: Arc<Composer>,
     pub(crate) states: Arc<States>,
+    /// The domain events that handlers may publish; `None` if there are none.
+    pub(crate) events: Option<Arc<Core>>,
     pub(crate) versions: Versions,
     pub(crate) retries: Retries,
     pub(crate) hooks: Hooks,
@@ -28,6 +31,28 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
+    /// Those of what no endpoint is at work on.
+    pub(crate) fn without_endpoint(
+        composer: Arc<Composer>,
+        states: Arc<States>,
+        stopping: Stopping,
+        killed: CancellationToken,
+    ) -> Self {
+        let name: Arc<str> = "events".into();
+        Self {
+            identity: name.clone(),
+            name,
+            composer,
+            states,
+            events: None,
+            versions: Versions::default(),
+            retries: Retries::default(),
+            hooks: Hooks::default(),
+            stopping,
+            killed,
+        }
+    }
+
     /// No handler begins any more: the limit of a drain is over, or this program is outdated.
     pub(crate) fn begins_nothing(&self) -> bool {
         self.killed.is_cancelled() || self.stopping.why().is_some()

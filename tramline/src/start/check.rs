@@ -3,6 +3,9 @@
 use super::{BusBuilder, StartError};
 use crate::bus::Bus;
 use crate::endpoint::Endpoint;
+use crate::events;
+use crate::handler::Requirements;
+use crate::pipeline::States;
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -65,10 +68,11 @@ pub(super) fn check<T: Transport>(bus: &BusBuilder<T>) -> Result<CheckedBus, Sta
             endpoints.push(checked);
         }
     }
+    events::check(&bus.events, &bus.states, &bus.stores, &mut problems);
     if problems.is_empty() {
         Ok(CheckedBus { topology, endpoints })
     } else {
-        Err(StartError::of(problems))
+        Err(StartError::of("the bus", problems))
     }
 }
 
@@ -92,7 +96,10 @@ fn check_endpoint<T: Transport>(
     check_message_names(endpoint, problems);
     let spec = spec(endpoint, problems);
     let rules = rules(endpoint, problems);
-    check_states(bus, endpoint, problems);
+    for (message, requirements) in &endpoint.requirements {
+        let who = format!("handler for {message}");
+        problems.extend(unmet(&who, requirements, &bus.states, !bus.events.is_empty()));
+    }
     let store = store(bus, endpoint, problems);
     check_batch(endpoint, problems);
     problems.extend(endpoint.versions.problems(&endpoint.router().targets()));
@@ -153,26 +160,35 @@ fn rules(endpoint: &Endpoint, problems: &mut Vec<String>) -> Rules {
     (topics, compiled)
 }
 
-fn check_states<T>(bus: &BusBuilder<T>, endpoint: &Endpoint, problems: &mut Vec<String>) {
-    for (message, requirements) in &endpoint.requirements {
-        for (state, name) in &requirements.states {
-            // The bus registers itself when it starts.
-            if *state != TypeId::of::<Bus>() && !bus.states.has(*state) {
-                problems.push(format!(
-                    "the handler for {message} asks for State<{name}>, which is not registered: \
-                     add `.state(…)` to the bus"
-                ));
-            }
-        }
-        for (scope, name) in &requirements.scopes {
-            if !bus.states.has(*scope) {
-                problems.push(format!(
-                    "the handler for {message} asks for Scoped<{name}>, which nothing makes: \
-                     add `.scoped(…)` to the bus"
-                ));
-            }
+/// What a handler asks for that is not among `states`, and its domain events if there are none.
+pub(crate) fn unmet(
+    who: &str,
+    requirements: &Requirements,
+    states: &States,
+    has_events: bool,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (state, name) in &requirements.states {
+        // The bus registers itself when it starts.
+        if *state != TypeId::of::<Bus>() && !states.has(*state) {
+            problems.push(format!(
+                "the {who} asks for State<{name}>, which is not registered: add `.state(…)`"
+            ));
         }
     }
+    for (scope, name) in &requirements.scopes {
+        if !states.has(*scope) {
+            problems.push(format!(
+                "the {who} asks for Scoped<{name}>, which nothing makes: add `.scoped(…)`"
+            ));
+        }
+    }
+    if requirements.events && !has_events {
+        problems.push(format!(
+            "the {who} asks for Events, and none are declared: add `.event(…)` to the bus"
+        ));
+    }
+    problems
 }
 
 /// The store of a transactional endpoint: the one its handlers ask for, else the only one.

@@ -1,24 +1,26 @@
-//! Everything that keeps a bus from starting.
+//! Everything that keeps a bus, or events without one, from starting.
 
 use std::fmt;
 use tramline_core::{Error, ErrorKind};
 
-/// Everything that is wrong with a bus, for the author of the application.
+/// Everything that is wrong with a bus, or with events without one, for the author of the application.
 #[derive(Debug)]
 pub struct StartError {
+    /// What does not start.
+    what: &'static str,
     kind: ErrorKind,
     problems: Vec<String>,
 }
 
 impl StartError {
-    /// The bus is put together wrongly.
-    pub(super) fn of(problems: Vec<String>) -> Self {
-        Self { kind: ErrorKind::Misconfigured, problems }
+    /// It is put together wrongly.
+    pub(crate) fn of(what: &'static str, problems: Vec<String>) -> Self {
+        Self { what, kind: ErrorKind::Misconfigured, problems }
     }
 
     /// The transport failed.
     pub(super) fn of_transport(error: &Error) -> Self {
-        Self { kind: error.kind(), problems: vec![error.to_string()] }
+        Self { what: "the bus", kind: error.kind(), problems: vec![error.to_string()] }
     }
 
     /// What this asks of whoever sees it: [`ErrorKind::Misconfigured`] if the bus is put together
@@ -36,9 +38,9 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.problems.as_slice() {
-            [problem] => write!(f, "failed to start the bus: {problem}"),
+            [problem] => write!(f, "failed to start {}: {problem}", self.what),
             problems => {
-                write!(f, "failed to start the bus, {} problems:", problems.len())?;
+                write!(f, "failed to start {}, {} problems:", self.what, problems.len())?;
                 problems.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
             }
         }

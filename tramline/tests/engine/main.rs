@@ -8,6 +8,7 @@ mod batches;
 mod by_bus;
 mod dead_letters;
 mod elsewhere;
+mod events;
 mod exchanges;
 mod expiring;
 mod handlers;

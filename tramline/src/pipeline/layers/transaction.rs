@@ -1,7 +1,7 @@
 //! Handler's writes, published messages, inbox row and ack in one transaction.
 
 use crate::Failure;
-use crate::pipeline::{Context, Disposition, Layer, Outcome, Step};
+use crate::pipeline::{Context, Disposition, Layer, Loan, Outcome, Step};
 use std::fmt;
 use std::sync::Arc;
 use tramline_core::ErrorKind;
@@ -24,10 +24,12 @@ impl Layer for Transaction {
             return self.blamed(cx, failure);
         }
         cx.opens = None;
-        let Some(tx) = cx.tx.take().and_then(|loan| loan.lock().take()) else {
+        let loan = cx.tx.take();
+        let Some(tx) = loan.as_ref().and_then(Loan::borrow) else {
             let text = "the transaction was not given back: `Tx` moved into a task that still runs";
             return Err(Failure::retryable(text));
         };
+        loan.as_ref().map_or(Ok(()), Loan::sound)?;
         let (conditions, owners) = self.conditions(cx);
         let acks = conditions.iter().any(|condition| matches!(condition, Condition::Ack(_)));
         let buffered = cx.buffer.close();

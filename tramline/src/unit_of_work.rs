@@ -1,0 +1,137 @@
+//! A transaction outside of handlers, on any store.
+
+use crate::Failure;
+use crate::bus::{Bus, publishing};
+use crate::handler::Tx;
+use crate::pipeline::Buffer;
+use crate::stopping::Stopping;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use tramline_core::compose::{Scope, Target};
+use tramline_core::draft::IntoDraft;
+use tramline_core::name::QueueName;
+use tramline_core::store::{CommitError, Store};
+
+/// A transaction outside of handlers: what is written in it, what is published by it, and what the handlers of
+/// [`Events::publish_in`](crate::Events::publish_in) do, is there together or not at all. Begun by
+/// [`Bus::begin`]; dropped, it leaves nothing behind.
+#[must_use = "what is not committed does not happen"]
+pub struct UnitOfWork<'s, S: Store> {
+    store: &'s S,
+    tx: Tx<S>,
+    scope: Scope,
+    buffer: Buffer,
+    stopping: Stopping,
+}
+
+impl Bus {
+    /// Begins a transaction of `store`, as handlers have it by [`Tx`], for callers outside of handlers.
+    ///
+    /// What is published in it needs a relay, as [`Bus::store`] says.
+    ///
+    /// ```
+    /// # use tramline::core::BoxError;
+    /// # #[cfg(feature = "memory")]
+    /// # async fn place() -> Result<(), BoxError> {
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tramline::{Bus, Memory, Message};
+    /// # #[derive(Serialize, Deserialize)] struct OrderPlaced { id: u64 }
+    /// # impl Message for OrderPlaced { const NAME: &'static str = "orders.placed"; }
+    /// let store = Memory::new();
+    /// let bus = Bus::connect("memory:").await?.store(store.clone()).start().await?;
+    /// let work = bus.begin(&store).await?;
+    /// work.write(|db| {
+    ///     db.put("order 7", "placed");
+    ///     Ok(())
+    /// })?;
+    /// work.publish(&OrderPlaced { id: 7 })?;
+    /// work.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The store cannot be had.
+    pub async fn begin<'s, S: Store>(
+        &self,
+        store: &'s S,
+    ) -> tramline_core::Result<UnitOfWork<'s, S>> {
+        let running = self.inner();
+        let database = store.database();
+        let publishing = publishing(&*running.transport, &database);
+        self.warn_of_missing_relay(publishing, &database);
+        let scope = Scope::outside(running.composer.clone(), publishing);
+        let tx = running.stopping.heard(store.begin(scope.clone()).await)?;
+        let mut buffer = Buffer::default();
+        let page = buffer.page();
+        let stopping = running.stopping.clone();
+        Ok(UnitOfWork { store, tx: Tx::of(tx, page), scope, buffer, stopping })
+    }
+}
+
+impl<S: Store> UnitOfWork<'_, S> {
+    /// Publishes an event, `&event` or a [`crate::Draft`] of it: it leaves when this is committed.
+    ///
+    /// # Errors
+    /// A permanent failure: the event cannot be encoded, or a name or header is not allowed.
+    pub fn publish<'a>(&self, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
+        self.push(draft, Target::Subscribers)
+    }
+
+    /// Sends a command to exactly one queue, when this is committed.
+    ///
+    /// # Errors
+    /// As [`UnitOfWork::publish`], and for a bad queue name.
+    pub fn send<'a>(&self, queue: &str, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
+        self.push(draft, Target::Queue(QueueName::new(queue).map_err(Failure::permanent)?))
+    }
+
+    fn push<'a>(&self, draft: impl IntoDraft<'a>, target: Target) -> Result<(), Failure> {
+        let outgoing = self.scope.compose(draft, target)?;
+        self.tx.page().map_or(Ok(()), |page| page.push(outgoing))
+    }
+
+    /// Commits all of it. Dropped, it may be committed nevertheless.
+    ///
+    /// # Errors
+    /// Nothing of it is in: a write failed, or an event in it has failed before. Rarely, the answer was lost and
+    /// it may be in: then the text says so.
+    pub async fn commit(mut self) -> Result<(), Failure> {
+        let messages = self.buffer.close();
+        let committed = match self.tx.close() {
+            // Without conditions, none is refused.
+            Ok(tx) => self.store.commit(tx, Vec::new(), messages).await.map(drop),
+            Err(failure) => Err(CommitError::Handler(failure)),
+        };
+        let committed = committed.map_err(|error| match error {
+            CommitError::Handler(failure) => failure,
+            error => Failure::retryable(error),
+        });
+        committed.inspect_err(|failure| {
+            self.stopping.heed_failure(failure);
+        })
+    }
+}
+
+/// The transaction, to write in it, and to be lent to the handlers of an event.
+impl<S: Store> Deref for UnitOfWork<'_, S> {
+    type Target = Tx<S>;
+
+    fn deref(&self) -> &Tx<S> {
+        &self.tx
+    }
+}
+
+impl<S: Store> DerefMut for UnitOfWork<'_, S> {
+    fn deref_mut(&mut self) -> &mut Tx<S> {
+        &mut self.tx
+    }
+}
+
+impl<S: Store> fmt::Debug for UnitOfWork<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnitOfWork")
+            .field("database", &self.store.database())
+            .finish_non_exhaustive()
+    }
+}
