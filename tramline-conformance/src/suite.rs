@@ -54,6 +54,7 @@ macro_rules! transport_suite {
                 a_conflicting_declaration_is_refused_with_the_argument_named,
                 larger_priorities_go_first_or_are_refused,
                 a_temporary_queue_takes_messages_or_is_refused,
+                a_temporary_queue_has_an_address_and_is_gone_with_its_handle,
                 a_delivery_limit_holds_or_is_refused,
             }
             transport::ordering::{

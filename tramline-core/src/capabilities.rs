@@ -150,6 +150,24 @@ impl LengthLimit {
     }
 }
 
+/// What temporary queues are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemporaryQueues {
+    /// There are no such queues.
+    No,
+    /// As the broker likes: under one name, each process has a queue of its own.
+    ByBroker,
+    /// By the name that they are declared under, which must be unlike all others'. The engine makes it so.
+    ByName,
+}
+
+impl TemporaryQueues {
+    /// Whether there are temporary queues.
+    pub fn is_offered(self) -> bool {
+        self != Self::No
+    }
+}
+
 /// What a transport can do for one queue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Capabilities {
@@ -188,8 +206,8 @@ pub struct Capabilities {
     pub random_access: Support,
     /// Messages can be looked at without taking them.
     pub peek: Support,
-    /// Queues that are gone with their last consumer.
-    pub temporary_queues: Support,
+    /// Queues that are gone with whoever declared them.
+    pub temporary_queues: TemporaryQueues,
     /// The largest body; `None`: no bound.
     pub body_bytes_max: Option<u64>,
     /// The most bytes of headers; `None`: no bound.
@@ -255,7 +273,7 @@ impl Capabilities {
                 "to forget dead letters after a while",
             ),
             (
-                !needs.temporary_queue || offered(self.temporary_queues),
+                !needs.temporary_queue || self.temporary_queues.is_offered(),
                 "temporary_queues",
                 "a temporary queue",
             ),

@@ -9,6 +9,7 @@ use crate::compose::Scope;
 use crate::dead::FailureNote;
 use crate::envelope::Envelope;
 use crate::health::Health;
+use crate::name::QueueName;
 use crate::operate::Operate;
 use crate::settlement::{Marks, Settled, Settlement};
 use crate::store::{
@@ -39,6 +40,8 @@ pub trait DynTransport: Send + Sync + 'static {
         &'a self,
         source: &'a Source,
     ) -> BoxFuture<'a, Result<Box<dyn DynReceiver>>>;
+    /// [`Transport::address`].
+    fn address_dyn(&self, queue: &QueueName) -> Option<String>;
     /// [`Transport::health`].
     fn health_dyn(&self) -> Health;
     /// [`Transport::operate`].
@@ -68,6 +71,9 @@ impl<T: Transport> DynTransport for T {
         source: &'a Source,
     ) -> BoxFuture<'a, Result<Box<dyn DynReceiver>>> {
         Box::pin(async { Ok(Box::new(self.receiver(source).await?) as Box<dyn DynReceiver>) })
+    }
+    fn address_dyn(&self, queue: &QueueName) -> Option<String> {
+        self.address(queue)
     }
     fn health_dyn(&self) -> Health {
         self.health()
@@ -101,6 +107,9 @@ impl Transport for Box<dyn DynTransport> {
     }
     async fn receiver(&self, source: &Source) -> Result<Self::Receiver> {
         (**self).receiver_dyn(source).await
+    }
+    fn address(&self, queue: &QueueName) -> Option<String> {
+        (**self).address_dyn(queue)
     }
     fn health(&self) -> Health {
         (**self).health_dyn()

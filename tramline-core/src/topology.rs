@@ -27,7 +27,8 @@ pub struct QueueSpec {
     /// Which order it keeps.
     #[serde(default)]
     pub ordering: Ordering,
-    /// Gone when its last consumer is: for subscribers that only want events while they live.
+    /// Gone when whoever declared it is, by closing its handle or by dying: for subscribers that only want
+    /// events while they live, and for answers. Its name is to be unlike all others.
     #[serde(default)]
     pub temporary: bool,
     /// The highest priority that it tells apart; `None`: first in, first out.

@@ -5,7 +5,7 @@ use crate::clock::{Deadline, Timestamp};
 use crate::dead::{FailureNote, History, Reason};
 use crate::envelope::{Envelope, Text};
 use crate::health::Health;
-use crate::name::{QueueRef, TopicName};
+use crate::name::{QueueName, QueueRef, TopicName};
 use crate::operate::Operate;
 use crate::settlement::{Marks, Settled, Settlement};
 use crate::store::DatabaseId;
@@ -44,6 +44,11 @@ pub trait Transport: Send + Sync + 'static {
 
     /// A receiver on `source`, which must have been declared.
     fn receiver(&self, source: &Source) -> impl Future<Output = Result<Self::Receiver>> + Send;
+
+    /// What [`Destination::Address`] carries for messages to reach `queue`, a temporary queue that was declared
+    /// through this handle; it may be another after each loss of the connection. `None` where there is no
+    /// such queue, or no way to it for others.
+    fn address(&self, queue: &QueueName) -> Option<String>;
 
     /// How it is connected at this moment, for health checks. Answers at once.
     fn health(&self) -> Health {
@@ -128,7 +133,8 @@ pub enum Destination {
         /// The routing key.
         routing_key: String,
     },
-    /// An opaque reply address.
+    /// An opaque reply address, as [`Transport::address`] gave it to somebody. That it leads nowhere any more
+    /// is no error, but routed nowhere: who waited there is gone.
     Address(String),
 }
 

@@ -57,7 +57,7 @@ impl Memory {
     /// Every lease that was taken through this handle ends at once, on queues and on the outbox.
     /// The messages stand in their places again with nothing charged, and each keeps the count of
     /// its deliveries, because nobody heard how this one ended. Rows of the outbox can be claimed
-    /// again with the attempts that they had. What was committed, sent or settled before stays.
+    /// again with the attempts that they had. Its temporary queues are gone. What was committed, sent or settled before stays.
     ///
     /// Deliveries of this handle learn it by
     /// [`lost`](tramline_core::transport::Delivery::lost). However they are settled from then on,
@@ -72,6 +72,7 @@ impl Memory {
         // What the dead process waits with may have been rung for, and hands that on when it is
         // dropped: in which order is the runtime's whim. So whoever lives is woken here.
         self.shared.appended.notify_waiters();
+        self.shared.declare(|routes, state| routes.leave(self.handle, state));
         self.shared.change(|state| {
             state.evict_from_all(self.handle, Eviction::Unheard);
             state.outbox.evict(self.handle);

@@ -4,7 +4,7 @@ use crate::memory::Memory;
 use crate::queue::Manner;
 use crate::shared::Shared;
 use std::{fmt, sync::Arc};
-use tramline_core::capabilities::Support;
+use tramline_core::capabilities::{Support, TemporaryQueues};
 use tramline_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tramline_core::transport::Outgoing;
 
@@ -18,6 +18,7 @@ pub struct MemoryOptions {
     pub(crate) dead_letter: Support,
     pub(crate) watcher: Option<Watcher>,
     pub(crate) key_lock: Support,
+    pub(crate) temporary_queues: TemporaryQueues,
 }
 
 /// Told of every message that is accepted.
@@ -59,6 +60,12 @@ impl MemoryOptions {
         self
     }
 
+    /// Refuses temporary queues, and so requests.
+    pub fn without_temporary_queues(mut self) -> Self {
+        self.temporary_queues = TemporaryQueues::No;
+        self
+    }
+
     /// For tests: `watcher` is told of every message at the moment it is in, whether it was sent
     /// or published in a transaction, and whether or not any queue has subscribed to it. It must
     /// not use the memory: that waits for it.
@@ -87,6 +94,7 @@ impl Default for MemoryOptions {
             dead_letter: Support::Native,
             watcher: None,
             key_lock: Support::Native,
+            temporary_queues: TemporaryQueues::ByName,
         }
     }
 }

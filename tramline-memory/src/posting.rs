@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tramline_core::clock::Timestamp;
 use tramline_core::envelope::{Envelope, Text, Via};
 use tramline_core::id::MessageId;
-use tramline_core::name::{QueueRef, TopicName};
+use tramline_core::name::{QueueName, QueueRef, TopicName};
 use tramline_core::transport::{CopyOf, Destination, Outgoing};
 use tramline_core::{Error, Result};
 
@@ -61,9 +61,15 @@ impl<'a> Posting<'a> {
                 let subscribers = self.routes.subscribers(name, subject, &outgoing.envelope);
                 Ok(subscribers.map(|to| self.post(to, row.clone(), outgoing)).collect())
             }
-            to @ (Destination::Foreign { .. } | Destination::Address(_)) => {
-                Err(Error::unsupported(&to.to_string(), "memory"))
+            Destination::Address(address) => {
+                let to =
+                    QueueName::new(address).ok().and_then(|queue| self.routes.temporary(&queue));
+                Ok(to
+                    .map(|to| self.post(to, self.row(outgoing, None), outgoing))
+                    .into_iter()
+                    .collect())
             }
+            to @ Destination::Foreign { .. } => Err(Error::unsupported(&to.to_string(), "memory")),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is declared: queues, and who subscribed to what. Pure look-ups, no messages.
 
+use crate::memory::Handle;
 use crate::state::State;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -23,6 +24,8 @@ impl QueueNumber {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Routes {
     queues: BTreeMap<QueueName, (QueueSpec, QueueNumber)>,
+    /// Whose the temporary ones are.
+    owners: BTreeMap<QueueName, Handle>,
     topics: BTreeMap<TopicName, Vec<Subscriber>>,
 }
 
@@ -37,9 +40,15 @@ struct Subscriber {
 
 impl Routes {
     /// Adds what is missing and replaces the rules of subscriptions; all of `topology` or nothing.
-    pub(crate) fn declare(&mut self, topology: &Topology, state: &mut State) -> Result<()> {
+    /// Temporary queues are `handle`'s.
+    pub(crate) fn declare(
+        &mut self,
+        topology: &Topology,
+        state: &mut State,
+        handle: Handle,
+    ) -> Result<()> {
         for spec in &topology.queues {
-            self.check(spec)?;
+            self.check(spec, handle)?;
         }
         let asked = |name: &QueueName| topology.queues.iter().any(|spec| spec.name == *name);
         let mut compiled = Vec::with_capacity(topology.subscriptions.len());
@@ -52,6 +61,9 @@ impl Routes {
         for spec in &topology.queues {
             if let Entry::Vacant(entry) = self.queues.entry(spec.name.clone()) {
                 let number = state.add(spec);
+                if spec.temporary {
+                    self.owners.insert(spec.name.clone(), handle);
+                }
                 entry.insert((spec.clone(), number));
             }
         }
@@ -62,6 +74,27 @@ impl Routes {
             self.subscribe(subscription.clone(), rules);
         }
         Ok(())
+    }
+
+    /// Removes the temporary queues of a handle.
+    pub(crate) fn leave(&mut self, handle: Handle, state: &mut State) {
+        let theirs = self.owners.iter().filter(|(_, owner)| **owner == handle);
+        let theirs: Vec<QueueName> = theirs.map(|(name, _)| name.clone()).collect();
+        for name in theirs {
+            self.owners.remove(&name);
+            if let Some((spec, number)) = self.queues.remove(&name) {
+                state.empty(&spec, number);
+            }
+            for subscribers in self.topics.values_mut() {
+                subscribers.retain(|subscriber| subscriber.subscription.queue != name);
+            }
+        }
+    }
+
+    /// The temporary queue of this name.
+    pub(crate) fn temporary(&self, queue: &QueueName) -> Option<QueueNumber> {
+        self.owners.get(queue)?;
+        self.queues.get(queue).map(|(_, number)| *number)
     }
 
     /// Ends a subscription. Answers whether there was one.
@@ -112,13 +145,17 @@ impl Routes {
         orphans.map(|subscriber| &subscriber.subscription)
     }
 
-    fn check(&self, spec: &QueueSpec) -> Result<()> {
+    fn check(&self, spec: &QueueSpec, handle: Handle) -> Result<()> {
         let wishes = unsupported(spec);
         if !wishes.is_empty() {
             let doing = format!("declare queue {}: {}", spec.name, wishes.join(", "));
             return Err(Error::new(ErrorKind::Unsupported, doing).because("memory has none"));
         }
         let Some((existing, _)) = self.queues.get(&spec.name) else { return Ok(()) };
+        if self.owners.get(&spec.name).is_some_and(|owner| *owner != handle) {
+            let error = Error::new(ErrorKind::Conflict, format!("declare queue {}", spec.name));
+            return Err(error.because("it is the temporary queue of another handle"));
+        }
         let differences = existing.differences(spec);
         if differences.is_empty() {
             return Ok(());
@@ -138,13 +175,9 @@ impl Routes {
     }
 }
 
-/// The names of the capabilities and arguments that a queue asks for and memory does not have.
+/// The names of the arguments that a queue asks for and memory does not have.
 fn unsupported(spec: &QueueSpec) -> Vec<String> {
-    let temporary = spec.temporary.then(|| "capability `temporary_queues`".to_owned());
-    temporary
-        .into_iter()
-        .chain(spec.arguments.keys().map(|name| format!("argument `{name}`")))
-        .collect()
+    spec.arguments.keys().map(|name| format!("argument `{name}`")).collect()
 }
 
 fn compile(subscription: &Subscription) -> Result<CompiledRules> {

@@ -63,6 +63,13 @@ impl State {
         number
     }
 
+    /// Removes all that is in a queue that is gone. Its number is not given again: somebody may still wait
+    /// for its messages.
+    pub(crate) fn empty(&mut self, spec: &QueueSpec, number: QueueNumber) {
+        self.queues[number.0] = Queue::new(spec, self.manner);
+        self.queues[number.dead().0] = Queue::of_dead_letters(spec);
+    }
+
     pub(crate) fn queue(&mut self, number: QueueNumber) -> &mut Queue {
         &mut self.queues[number.0]
     }

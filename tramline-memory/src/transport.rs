@@ -5,15 +5,16 @@ use crate::queue::Eviction;
 use crate::receiver::MemoryReceiver;
 use crate::sender::MemorySender;
 use std::time::Duration;
-use tramline_core::Result;
 use tramline_core::capabilities::{
     Capabilities, Delay, DeliveryCount, FilterSupport, LengthLimit, Ordering, Support,
 };
 use tramline_core::clock::Deadline;
+use tramline_core::name::QueueName;
 use tramline_core::operate::Operate;
 use tramline_core::store::DatabaseId;
 use tramline_core::topology::{QueueSpec, Topology};
 use tramline_core::transport::{Source, Transport};
+use tramline_core::{Error, ErrorKind, Result};
 
 impl Transport for Memory {
     type Sender = MemorySender;
@@ -42,7 +43,7 @@ impl Transport for Memory {
             shared_transaction: Support::Native,
             random_access: Support::Native,
             peek: Support::Native,
-            temporary_queues: Support::No,
+            temporary_queues: self.shared.options.temporary_queues,
             body_bytes_max: None,
             header_bytes_max: None,
             hold_max: None,
@@ -54,7 +55,12 @@ impl Transport for Memory {
     }
 
     async fn declare(&self, topology: &Topology) -> Result<()> {
-        self.shared.declare(|routes, state| routes.declare(topology, state))
+        let has_temporary = self.shared.options.temporary_queues.is_offered();
+        if !has_temporary && let Some(spec) = topology.queues.iter().find(|spec| spec.temporary) {
+            let doing = format!("declare queue {}: capability `temporary_queues`", spec.name);
+            return Err(Error::new(ErrorKind::Unsupported, doing).because("memory has none"));
+        }
+        self.shared.declare(|routes, state| routes.declare(topology, state, self.handle))
     }
 
     async fn sender(&self) -> Result<MemorySender> {
@@ -65,14 +71,19 @@ impl Transport for Memory {
         MemoryReceiver::new(self, source)
     }
 
+    fn address(&self, queue: &QueueName) -> Option<String> {
+        self.shared.routes().temporary(queue).map(|_| queue.to_string())
+    }
+
     fn operate(&self) -> Option<&dyn Operate> {
         Some(self)
     }
 
-    /// Gives back what was taken through this handle. Other handles are left as they are, and
+    /// Gives back what was taken through this handle, and removes its temporary queues. Other handles are left as they are, and
     /// there is no connection to end: the broker goes with its last handle.
     async fn close(&self, _deadline: Deadline) -> Result<()> {
         self.shared.change(|state| state.evict_from_all(self.handle, Eviction::GivenBack));
+        self.shared.declare(|routes, state| routes.leave(self.handle, state));
         Ok(())
     }
 }

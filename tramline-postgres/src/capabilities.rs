@@ -4,6 +4,7 @@ use crate::queue::{BODY_BYTES_MAX, HEADER_BYTES_MAX};
 use std::time::Duration;
 use tramline_core::capabilities::{
     Capabilities, Delay, DeliveryCount, FilterSupport, LengthLimit, Ordering, Support,
+    TemporaryQueues,
 };
 
 /// The same for every queue.
@@ -27,7 +28,7 @@ pub(crate) fn capabilities() -> Capabilities {
         shared_transaction: native,
         random_access: native,
         peek: native,
-        temporary_queues: no,
+        temporary_queues: TemporaryQueues::No,
         body_bytes_max: Some(BODY_BYTES_MAX),
         header_bytes_max: Some(HEADER_BYTES_MAX),
         hold_max: None,

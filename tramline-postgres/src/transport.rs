@@ -9,6 +9,7 @@ use crate::send::PostgresSender;
 use tramline_core::capabilities::Capabilities;
 use tramline_core::clock::Deadline;
 use tramline_core::health::Health;
+use tramline_core::name::QueueName;
 use tramline_core::operate::Operate;
 use tramline_core::store::DatabaseId;
 use tramline_core::topology::{QueueSpec, Topology};
@@ -63,6 +64,10 @@ impl Transport for Postgres {
         self.core.attend();
         let (core, session) = (self.core.clone(), self.session.clone());
         Ok(PostgresReceiver::new(core, session, queue.id, &queue.spec, source))
+    }
+
+    fn address(&self, _queue: &QueueName) -> Option<String> {
+        None
     }
 
     fn health(&self) -> Health {

@@ -5,7 +5,8 @@ use crate::delay::{PAUSE_MAX, RESOLUTION};
 use crate::options::RabbitMqOptions;
 use crate::send::Limits;
 use tramline_core::capabilities::{
-    Capabilities, Delay, DeliveryCount, FilterSupport, HeaderValues, LengthLimit, Ordering, Support,
+    Capabilities, Delay, DeliveryCount, FilterSupport, HeaderValues, LengthLimit, Ordering,
+    Support, TemporaryQueues,
 };
 use tramline_core::topology::QueueSpec;
 
@@ -50,7 +51,7 @@ pub(crate) fn capabilities(
         shared_transaction: no,
         random_access: no,
         peek: native,
-        temporary_queues: native,
+        temporary_queues: TemporaryQueues::ByBroker,
         body_bytes_max: Some(options.body_bytes_max),
         header_bytes_max: header_bytes_max(options, frame_bytes_max),
         hold_max: Some(options.hold_max),

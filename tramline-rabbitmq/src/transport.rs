@@ -9,6 +9,7 @@ use tramline_core::Result;
 use tramline_core::capabilities::Capabilities;
 use tramline_core::clock::Deadline;
 use tramline_core::health::Health;
+use tramline_core::name::QueueName;
 use tramline_core::operate::Operate;
 use tramline_core::topology::{QueueSpec, Topology};
 use tramline_core::transport::{Source, Transport};
@@ -39,6 +40,10 @@ impl Transport for RabbitMq {
 
     async fn receiver(&self, source: &Source) -> Result<RabbitMqReceiver> {
         RabbitMqReceiver::open(self.shared.clone(), source).await
+    }
+
+    fn address(&self, queue: &QueueName) -> Option<String> {
+        self.shared.declared.names.given(queue).map(|given| given.to_string())
     }
 
     /// Of its two connections, how the worse one is.

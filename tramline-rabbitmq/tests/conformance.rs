@@ -140,6 +140,9 @@ impl Transport for Classic {
         Transport::receiver(&self.0, &Source { spec, ..source.clone() }).await
     }
 
+    fn address(&self, queue: &QueueName) -> Option<String> {
+        self.0.address(queue)
+    }
     fn health(&self) -> Health {
         self.0.health()
     }

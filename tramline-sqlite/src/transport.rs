@@ -4,16 +4,18 @@ use crate::deliver::receiver::SqliteReceiver;
 use crate::deliver::settle;
 use crate::queue::declare;
 use crate::queue::parcel::{BODY_BYTES_MAX, HEADER_BYTES_MAX};
+use crate::queue::temporary;
 use crate::sender::SqliteSender;
 use crate::sqlite::Sqlite;
 use crate::writer::{Plan, Work, WriteError};
 use std::time::Duration;
 use tramline_core::capabilities::{
     Capabilities, Delay, DeliveryCount, FilterSupport, LengthLimit, Ordering, Support,
+    TemporaryQueues,
 };
 use tramline_core::clock::Deadline;
 use tramline_core::health::Health;
-use tramline_core::name::QueueRef;
+use tramline_core::name::{QueueName, QueueRef};
 use tramline_core::operate::Operate;
 use tramline_core::store::DatabaseId;
 use tramline_core::topology::{QueueSpec, Topology};
@@ -48,7 +50,7 @@ impl Transport for Sqlite {
             shared_transaction: native,
             random_access: native,
             peek: native,
-            temporary_queues: no,
+            temporary_queues: TemporaryQueues::ByName,
             body_bytes_max: Some(BODY_BYTES_MAX),
             header_bytes_max: Some(HEADER_BYTES_MAX),
             hold_max: None,
@@ -62,6 +64,8 @@ impl Transport for Sqlite {
     async fn declare(&self, topology: &Topology) -> Result<()> {
         self.refuse_when_closed()?;
         declare::check(topology)?;
+        // Before it is written: what a cancelled call leaves behind goes with the session, too.
+        self.session.declared(topology);
         let topology = topology.clone();
         let rows = topology.queues.len() + topology.subscriptions.len();
         let write = move |work: &Work<'_>| declare::declare(work, &topology);
@@ -93,6 +97,12 @@ impl Transport for Sqlite {
         Ok(SqliteReceiver::new(core, session, queue, dead, source))
     }
 
+    fn address(&self, queue: &QueueName) -> Option<String> {
+        let routes = self.core.shared.routes.read();
+        let is_there = routes.queue(queue.as_str()).is_some();
+        (is_there && self.session.has_declared(queue)).then(|| queue.to_string())
+    }
+
     fn health(&self) -> Health {
         if self.session.is_closed() { Health::Closed } else { Health::Connected }
     }
@@ -102,11 +112,13 @@ impl Transport for Sqlite {
     }
 
     /// Ends the senders and receivers that came from this opening of the file and gives back what
-    /// they hold. A store on the same file goes on.
+    /// they hold; temporary queues are removed. A store on the same file goes on.
     async fn close(&self, deadline: Deadline) -> Result<()> {
         let tokens = self.session.close();
+        let queues = self.session.forget_temporary();
         let give_back = move |work: &Work<'_>| {
-            tokens.iter().try_for_each(|token| settle::give_back_all(work, *token))
+            tokens.iter().try_for_each(|token| settle::give_back_all(work, *token))?;
+            temporary::remove_all(work, &queues)
         };
         let clock = &self.core.shared.settings.clock;
         tokio::select! {

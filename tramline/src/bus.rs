@@ -3,6 +3,7 @@
 use crate::dead_letters::DeadLetters;
 use crate::events::Core;
 use crate::relay::Unsent;
+use crate::request::Replies;
 use crate::stopping::Stopping;
 use crate::unrouted::Unrouted;
 use parking_lot::Mutex;
@@ -46,6 +47,8 @@ pub(crate) struct Running {
     /// The domain events, until the bus is drained. They hold the bus in turn, as a state of their
     /// handlers.
     pub(crate) events: Mutex<Option<Arc<Core>>>,
+    /// Where the replies to its requests come to.
+    pub(crate) replies: Replies,
 }
 
 /// What a drain has left behind.

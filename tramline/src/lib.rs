@@ -18,7 +18,7 @@
 //! 9. how it ended decides what becomes of it, in a pure function (`endpoint/settlement`)
 //! 10. which is then done (`endpoint/settle`)
 //!
-//! Around it: domain events inside this process ([`events`]), queues inside it ([`background`]), and what
+//! Around it: requests that are answered ([`request`]), domain events inside this process ([`events`]), queues inside it ([`background`]), and what
 //! starts and stops all of a program ([`host`]).
 //!
 //! What was not handled is in the dead-letter queue: [`dead_letters`]. How often something is
@@ -38,9 +38,11 @@ pub mod outbox;
 pub mod pipeline;
 pub mod publish;
 mod relay;
+pub mod request;
 mod retry;
 mod start;
 mod stopping;
+mod temporary;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod unit_of_work;

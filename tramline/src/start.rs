@@ -258,6 +258,7 @@ impl<T: Transport> BusBuilder<T> {
             loops: TaskTracker::new(),
             at_work: TaskTracker::new(),
             events: Mutex::default(),
+            replies: Default::default(),
         });
         self.states.insert(bus.clone());
         let states = Arc::new(self.states);

@@ -1,5 +1,6 @@
 //! Events that nobody had subscribed to: worth to be told, and an error by choice.
 
+use crate::request::count_late;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use tramline_core::transport::Destination;
@@ -25,16 +26,19 @@ impl Unrouted {
     /// Subscribers are required, and nobody has got it.
     pub(crate) fn answer(&self, to: &Destination) -> Result<()> {
         self.count(to);
-        if self.is_error {
+        if self.is_error && !matches!(to, Destination::Address(_)) {
             let error = Error::new(ErrorKind::NotFound, format!("publish to {to}"));
             return Err(error.because("no queue has subscribed to it"));
         }
         Ok(())
     }
 
-    /// Counts one, and warns of each kind once.
+    /// Counts one, and warns of each kind once. Who waited for an answer may be gone: that is no event.
     pub(crate) fn count(&self, to: &Destination) {
         const KINDS_MAX: usize = 1000;
+        if let Destination::Address(_) = to {
+            return count_late();
+        }
         metrics::counter!("tramline_unrouted_total").increment(1);
         let kind = to.to_string();
         let mut warned = self.warned.lock();

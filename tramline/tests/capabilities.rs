@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 use tramline::core::capabilities::{
     Capabilities, Delay, DeliveryCount, HeaderValues, LengthLimit, Ordering, Support,
+    TemporaryQueues,
 };
 use tramline::core::name::QueueName;
 use tramline::core::topology::QueueSpec;
@@ -92,7 +93,7 @@ const ROWS: &[Row] = &[
     ("ack, writes and messages in one transaction", |can| plain(can.shared_transaction)),
     ("a message is found by its id", |can| plain(can.random_access)),
     ("messages are looked at", |can| plain(can.peek)),
-    ("temporary queues", |can| plain(can.temporary_queues)),
+    ("temporary queues", |can| temporary(can.temporary_queues)),
     ("largest body", |can| bytes(can.body_bytes_max)),
     ("most headers", |can| bytes(can.header_bytes_max)),
     ("a delivery stays unsettled", |can| limit(can.hold_max)),
@@ -147,6 +148,10 @@ fn length(limit: LengthLimit) -> String {
         LengthLimit::Whole => "✓",
     }
     .to_owned()
+}
+
+fn temporary(queues: TemporaryQueues) -> String {
+    if queues.is_offered() { "✓" } else { "–" }.to_owned()
 }
 
 fn bytes(bound: Option<u64>) -> String {

@@ -8,6 +8,7 @@ use tramline::core::capabilities::Capabilities;
 use tramline::core::clock::Deadline;
 use tramline::core::erased::DynTransport;
 use tramline::core::health::Health;
+use tramline::core::name::QueueName;
 use tramline::core::operate::Operate;
 use tramline::core::topology::{QueueSpec, Topology};
 use tramline::core::transport::{Outgoing, Sender, Sent, Source, Transport};
@@ -137,6 +138,9 @@ impl Transport for Planted {
     }
     async fn receiver(&self, source: &Source) -> Result<PostgresReceiver> {
         self.0.receiver(source).await
+    }
+    fn address(&self, queue: &QueueName) -> Option<String> {
+        self.0.address(queue)
     }
     fn health(&self) -> Health {
         Transport::health(&self.0)

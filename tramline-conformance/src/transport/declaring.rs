@@ -3,7 +3,7 @@
 use crate::TransportHarness;
 use crate::kit::consumer::{ack, id_of, ids_of, settle};
 use crate::kit::declared::{declared_or_refused, supports};
-use crate::kit::message::{message, to_queue};
+use crate::kit::message::{message, queue_name, to_queue};
 use crate::kit::operator::{dead_at_last, peeked_ids};
 use crate::kit::scene::{Scene, WORK, assert_kind};
 use crate::kit::topology::{one_queue, plain, queues, subscribed};
@@ -11,7 +11,7 @@ use tramline_core::ErrorKind;
 use tramline_core::envelope::Envelope;
 use tramline_core::settlement::Settlement;
 use tramline_core::topology::{QueueSpec, Rule};
-use tramline_core::transport::Transport;
+use tramline_core::transport::{Delivery, Destination, Outgoing, Sent, Transport};
 
 pub async fn declaring_again_changes_nothing<H: TransportHarness>(harness: H) {
     let topology = || subscribed(queues([WORK]), WORK, "orders", [Rule::subject("#")]);
@@ -91,13 +91,41 @@ pub async fn larger_priorities_go_first_or_are_refused<H: TransportHarness>(harn
 pub async fn a_temporary_queue_takes_messages_or_is_refused<H: TransportHarness>(harness: H) {
     let spec = QueueSpec { temporary: true, ..plain(WORK) };
     let declared =
-        declared_or_refused(&harness, spec, |can| can.temporary_queues.is_native()).await;
+        declared_or_refused(&harness, spec, |can| can.temporary_queues.is_offered()).await;
     let Some(scene) = declared else { return };
     let mut consumer = scene.consumer(WORK, 2).await;
     for id in ["a", "b"] {
         scene.send(to_queue(WORK, message(id))).await;
     }
     assert_eq!(ids_of(&consumer.take(2).await), ["a", "b"]);
+}
+
+pub async fn a_temporary_queue_has_an_address_and_is_gone_with_its_handle<H: TransportHarness>(
+    harness: H,
+) {
+    let spec = QueueSpec { temporary: true, ..plain(WORK) };
+    let lasting = QueueSpec::new(queue_name("lasting"));
+    let declared =
+        declared_or_refused(&harness, spec, |can| can.temporary_queues.is_offered()).await;
+    let Some(mut scene) = declared else { return };
+    scene.declare(one_queue(lasting)).await;
+    let none = scene.transport.address(&queue_name("lasting"));
+    assert_eq!(none, None, "others keep what is sent there: it is no address");
+    let address =
+        scene.transport.address(&queue_name(WORK)).expect("a temporary queue has an address");
+    let mut consumer = scene.consumer(WORK, 2).await;
+    let other = scene.other(&harness).await;
+    let answer =
+        |id| Outgoing { to: Destination::Address(address.clone()), ..to_queue(WORK, message(id)) };
+    other.send(answer("a")).await;
+    let taken = consumer.next_is("a").await;
+    assert_eq!(taken.envelope().via, None);
+    other.send(answer("b")).await;
+    scene.transport.close(scene.deadline()).await.expect("expected it to be closed");
+    drop((taken, consumer));
+    // Whoever waited there is gone, and that is no error.
+    let sent = other.answers(&[answer("c")]).await;
+    assert!(matches!(sent[..], [Sent::Accepted { routed: Some(false) }]), "{sent:?}");
 }
 
 /// No capability says so, and the answer to `declare` decides: a limit that is taken must hold.

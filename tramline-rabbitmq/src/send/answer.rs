@@ -82,7 +82,7 @@ impl Message {
 
 /// The answer to `outgoing`, undelayed, when that is all that follows from `outcome`.
 pub(crate) fn plain_answer(outcome: &Outcome, outgoing: &Outgoing) -> Option<Sent> {
-    let is_queue = matches!(outgoing.to, Destination::Queue(_) | Destination::Address(_));
+    let is_queue = matches!(outgoing.to, Destination::Queue(_));
     match outcome {
         Outcome::Answered(Verdict::Stored) => Some(Sent::Accepted { routed: Some(true) }),
         Outcome::Answered(Verdict::Returned(_)) if !is_queue => {
@@ -102,7 +102,7 @@ pub(crate) fn answer(
     refusal: impl FnOnce(&lapin::Error) -> Option<Error>,
 ) -> Next {
     let to = &outgoing.to;
-    let is_queue = matches!(to, Destination::Queue(_) | Destination::Address(_));
+    let is_queue = matches!(to, Destination::Queue(_));
     match outcome {
         Outcome::Answered(Verdict::Stored) => {
             // Whether there is a queue shows only when it is due.
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains("queue work: there is no such queue"), "{error}");
         let address = to(Destination::Address("gone".to_owned()));
-        assert_eq!(refused(next(returned(), &address)).kind(), ErrorKind::NotFound);
+        assert_eq!(routed(next(returned(), &address)), Some(false));
         assert_eq!(routed(next(returned(), &topic())), Some(false));
         // No queue was meant: the stage is missing.
         assert!(!may_have_arrived(answer(returned(), &queue(), true, || false, |_| None)));

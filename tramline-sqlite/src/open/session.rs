@@ -4,16 +4,24 @@ use crate::deliver::held::Lease;
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
+use tramline_core::name::QueueName;
+use tramline_core::topology::Topology;
 
 /// The receivers and senders that came from one `open`, and what they have taken.
 pub(crate) struct Session {
     closed: watch::Sender<bool>,
     leases: Mutex<Vec<Weak<Lease>>>,
+    /// Temporary queues that were declared here.
+    temporary: Mutex<Vec<QueueName>>,
 }
 
 impl Session {
     pub(crate) fn new() -> Self {
-        Self { closed: watch::Sender::new(false), leases: Mutex::default() }
+        Self {
+            closed: watch::Sender::new(false),
+            leases: Mutex::default(),
+            temporary: Mutex::default(),
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -33,6 +41,25 @@ impl Session {
             leases.retain(|lease| lease.strong_count() > 0);
         }
         leases.push(Arc::downgrade(lease));
+    }
+
+    /// Remembers temporary queues, for the day that the session is closed.
+    pub(crate) fn declared(&self, topology: &Topology) {
+        let mut known = self.temporary.lock();
+        for spec in topology.queues.iter().filter(|spec| spec.temporary) {
+            if !known.contains(&spec.name) {
+                known.push(spec.name.clone());
+            }
+        }
+    }
+
+    pub(crate) fn has_declared(&self, queue: &QueueName) -> bool {
+        self.temporary.lock().contains(queue)
+    }
+
+    /// The temporary queues, which are to be removed.
+    pub(crate) fn forget_temporary(&self) -> Vec<QueueName> {
+        std::mem::take(&mut *self.temporary.lock())
     }
 
     /// Closes the session. Answers the tokens of the claims of which something is still held.

@@ -5,6 +5,7 @@ use crate::error::failed;
 use crate::open::core::Core;
 use crate::operate::Line;
 use crate::queue::sql::tail;
+use crate::queue::temporary;
 use crate::store::outbox;
 use crate::writer::{Job, Plan, Work, WriteError};
 use tokio::sync::mpsc;
@@ -114,6 +115,7 @@ fn take_back(work: &Work<'_>) -> Result<usize> {
             taken = connection.prepare_cached(&delete)?.execute([])?;
             queues.into_iter().for_each(|queue| work.wake(queue));
         }
+        temporary::remove_orphaned(work)?;
         outbox::take_back(work)?;
         let delete = format!("DELETE FROM tramline_consumer WHERE {ORPHANED}");
         if connection.prepare_cached(&delete)?.execute([])? > 0 {

@@ -1,6 +1,7 @@
 //! Queues and subscriptions are declared.
 
 use super::routes::Routes;
+use super::temporary;
 use crate::error::failed;
 use crate::writer::Work;
 use rusqlite::params;
@@ -32,7 +33,6 @@ fn faulty_rules(subscription: &Subscription) -> Option<String> {
 
 fn refused_wishes(spec: &QueueSpec) -> Vec<String> {
     let asked = [
-        (spec.temporary, "a temporary queue"),
         (spec.delivery_limit.is_some(), "a delivery limit"),
         (!spec.arguments.is_empty(), "arguments of another broker"),
     ];
@@ -45,8 +45,21 @@ pub(crate) fn declare(work: &Work<'_>, topology: &Topology) -> Result<Result<()>
     if let Err(refused) = compare(&work.routes(), topology) {
         return Ok(Err(refused));
     }
+    for spec in topology.queues.iter().filter(|spec| spec.temporary) {
+        let routes = work.routes();
+        if let Some(queue) = routes.queue(spec.name.as_str())
+            && temporary::is_of_others(work, queue.id)?
+        {
+            let doing = format!("declare queue {}", spec.name);
+            let why = "it is the temporary queue of another process";
+            return Ok(Err(Error::new(ErrorKind::Conflict, doing).because(why)));
+        }
+    }
     let changed = write(work, topology).map_err(|error| failed("declare a topology", error))?;
-    if changed {
+    for id in changed.temporary {
+        temporary::own(work, id)?;
+    }
+    if changed.is_any {
         work.touch_topology().map_err(|error| failed("declare a topology", error))?;
     }
     Ok(Ok(()))
@@ -85,8 +98,16 @@ fn difference(routes: &Routes, asked: &QueueSpec) -> Option<String> {
     (!differences.is_empty()).then(|| format!("queue {}: {}", asked.name, differences.join(", ")))
 }
 
-fn write(work: &Work<'_>, topology: &Topology) -> rusqlite::Result<bool> {
+/// What a declaration has changed.
+struct Changed {
+    is_any: bool,
+    /// Temporary queues that were not there.
+    temporary: Vec<i64>,
+}
+
+fn write(work: &Work<'_>, topology: &Topology) -> rusqlite::Result<Changed> {
     let mut changed = 0;
+    let mut temporary = Vec::new();
     for spec in &topology.queues {
         if work.routes().queue(spec.name.as_str()).is_some() {
             continue;
@@ -95,6 +116,9 @@ fn write(work: &Work<'_>, topology: &Topology) -> rusqlite::Result<bool> {
             .connection
             .prepare_cached("INSERT INTO tramline_queue (name, spec) VALUES (?1, ?2)")?
             .execute(params![spec.name.as_str(), serde_json::to_string(spec).map_err(json)?])?;
+        if spec.temporary {
+            temporary.push(work.connection.last_insert_rowid());
+        }
         if spec.length_max.is_some() {
             let length = "INSERT INTO tramline_length (queue, count) VALUES (?1, 0)";
             let queue = work.connection.last_insert_rowid();
@@ -119,7 +143,7 @@ fn write(work: &Work<'_>, topology: &Topology) -> rusqlite::Result<bool> {
     for spec in &topology.queues {
         changed += write_orphans(work, &spec.name, topology)?;
     }
-    Ok(changed > 0)
+    Ok(Changed { is_any: changed > 0, temporary })
 }
 
 /// What this declaration of a queue did not ask for any more is orphaned. Answers how much.

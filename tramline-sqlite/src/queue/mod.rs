@@ -12,3 +12,4 @@ pub(crate) mod promote;
 pub(crate) mod release;
 pub(crate) mod routes;
 pub(crate) mod sql;
+pub(crate) mod temporary;

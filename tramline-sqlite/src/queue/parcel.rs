@@ -47,7 +47,7 @@ impl Parcel {
 }
 
 fn refuse_what_cannot_be_kept(to: &Destination, envelope: &Envelope) -> Result<()> {
-    if let Destination::Foreign { .. } | Destination::Address(_) = to {
+    if let Destination::Foreign { .. } = to {
         return Err(Error::unsupported(&to.to_string(), "sqlite"));
     }
     let too_large = |what: &str, bytes: u64, max: u64| {

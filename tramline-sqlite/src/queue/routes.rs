@@ -193,7 +193,12 @@ impl Routes {
                 });
                 Some(matching.map(|subscriber| leg(&subscriber.queue)).collect())
             }
-            Destination::Foreign { .. } | Destination::Address(_) => None,
+            // Who waited there may be gone.
+            Destination::Address(address) => {
+                let queue = self.queues.get(address.as_str()).filter(|queue| queue.spec.temporary);
+                Some(queue.map(|queue| leg(queue)).into_iter().collect())
+            }
+            Destination::Foreign { .. } => None,
         }
     }
 }

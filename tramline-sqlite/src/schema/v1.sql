@@ -16,6 +16,12 @@ CREATE TABLE tramline_queue (
     spec TEXT NOT NULL
 );
 
+-- Whose the temporary queues are: they are gone with their process.
+CREATE TABLE tramline_temporary (
+    queue INTEGER PRIMARY KEY,
+    process INTEGER NOT NULL
+);
+
 -- How many messages are in a queue that may hold so many only, its dead letters not counted.
 CREATE TABLE tramline_length (
     queue INTEGER PRIMARY KEY,

@@ -12,7 +12,7 @@ use std::fmt;
 use tramline_core::compose::{Publishing, Scope, Target};
 use tramline_core::draft::IntoDraft;
 use tramline_core::name::QueueName;
-use tramline_core::transport::Outgoing;
+use tramline_core::transport::{Destination, Outgoing};
 use tramline_core::{Error, ErrorKind, Failure, Result};
 
 /// The database inside a transaction, for a closure on the writer thread.
@@ -168,7 +168,8 @@ fn enqueue(work: &Work<'_>, outgoing: &Outgoing) -> Result<(), Failure> {
     let placed = place(work, &parcel, None, BORN_HERE);
     match placed.map_err(|error| failed(format!("send to {}", outgoing.to), error))? {
         Placed::In(queues) => {
-            if queues == 0 {
+            // An answer that nobody waits for any more is no event without subscribers.
+            if queues == 0 && !matches!(outgoing.to, Destination::Address(_)) {
                 work.effects.borrow_mut().unrouted.insert(outgoing.to.to_string());
             }
             Ok(())

@@ -78,7 +78,7 @@ mod tests {
         let mut router = Router::default();
         let takes =
             Target { name: "orders.placed", version: 1, type_id: std::any::TypeId::of::<()>() };
-        router.add("orders.placed", Route { step: Arc::new(Nothing), takes });
+        router.add("orders.placed", Route { step: Arc::new(Nothing), takes, responds: false });
         let mut envelope = Envelope {
             name: Some("orders.placed".into()),
             via: Some(Via { topic, subject: "orders.placed".into() }),

@@ -8,6 +8,7 @@ use crate::handler::{
     BatchHandler, BatchStep, Handler, HandlerStep, Requirements, Route, Router, Target, Versions,
 };
 use crate::pipeline::{BoxedLayer, Layer, Pipeline, Stack};
+use crate::request::{RespondStep, Responder};
 use crate::retry::{Retries, Retry};
 use crate::{Failure, Message};
 use std::fmt;
@@ -307,7 +308,24 @@ impl Endpoint {
         let name = H::Message::NAME;
         self.require(name, |requirements| H::requires(requirements));
         let step: Pipeline = Arc::new(HandlerStep::new(handler));
-        let route = Route { step, takes: Target::of::<H::Message>() };
+        let takes = Target::of::<H::Message>();
+        self.route(name, Route { step, takes, responds: false })
+    }
+
+    /// Answers the request that `responder` takes, as a handler of it whose reply goes to whoever has asked
+    /// ([`Bus::request`](crate::Bus::request)). The reply leaves with what the responder publishes, all of it or
+    /// nothing: in a transactional endpoint with the transaction, else after its success, at least once. If the
+    /// request becomes a dead letter, the requester is told what kind of failure it was, and the words of a
+    /// [`Failure::permanent`], nothing else.
+    pub fn respond<H: Responder<Args>, Args: 'static>(mut self, responder: H) -> Self {
+        let name = <H::Request as Message>::NAME;
+        self.require(name, |requirements| H::requires(requirements));
+        let step: Pipeline = Arc::new(RespondStep::new(responder));
+        let takes = Target::of::<H::Request>();
+        self.route(name, Route { step, takes, responds: true })
+    }
+
+    fn route(mut self, name: &'static str, route: Route) -> Self {
         match &mut self.body {
             Body::Single(router) => {
                 if router.add(name, route) {
@@ -337,7 +355,8 @@ impl Endpoint {
         }
         let step: Pipeline = Arc::new(BatchStep::new(handler));
         let mut router = Router::default();
-        router.add(name, Route { step: step.clone(), takes: Target::of::<H::Message>() });
+        let takes = Target::of::<H::Message>();
+        router.add(name, Route { step: step.clone(), takes, responds: false });
         self.body = Body::Batch { router, step };
         self
     }

@@ -6,6 +6,7 @@
 //! keeps the order of a queue, `intake` takes from `lanes`, in which each is `placed`.
 
 mod admit;
+mod answer;
 #[expect(clippy::module_inception, reason = "the builder itself, beside what it builds")]
 mod endpoint;
 mod gather;

@@ -2,6 +2,7 @@
 
 use crate::caught::{caught, panic_text};
 use crate::endpoint::admit::{Admission, admit};
+use crate::endpoint::answer::answer;
 use crate::endpoint::in_flight::Passage;
 use crate::endpoint::placed::Placed;
 use crate::endpoint::settle::settle;
@@ -116,6 +117,10 @@ pub(crate) async fn finish<D: Delivery>(
         drop(slot);
         None
     };
+    if dies && delivery.envelope().reply_to.is_some() && shared.router.responds(delivery.envelope())
+    {
+        Box::pin(answer(shared, &delivery.envelope().clone(), ending)).await;
+    }
     let dead = settle(shared, delivery, action).await;
     // A trial ends with the answer: were others to run before it, their death would be blamed on
     // this message.

@@ -12,6 +12,8 @@ pub(crate) struct Route {
     pub(crate) step: Pipeline,
     /// What it takes: bodies of a newer version it cannot read.
     pub(crate) takes: Target,
+    /// Whether it answers: then whoever has asked is told if it fails for good.
+    pub(crate) responds: bool,
 }
 
 /// The handlers of one endpoint, by message name. They are few, and a few names are compared faster
@@ -41,6 +43,15 @@ impl Router {
     /// What its handlers take.
     pub(crate) fn targets(&self) -> Vec<Target> {
         self.0.values().map(|route| route.takes).collect()
+    }
+
+    /// Whether a message like this is answered.
+    pub(crate) fn responds(&self, envelope: &Envelope) -> bool {
+        match self.find(envelope) {
+            Ok((_, route)) => route.responds,
+            // It may be a newer version of one that is.
+            Err(_) => self.0.values().any(|route| route.responds),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -105,7 +116,7 @@ mod tests {
         let mut router = Router::default();
         for name in names {
             let takes = Target { name, version: 2, type_id: TypeId::of::<()>() };
-            router.add(name, Route { step: Arc::new(Nothing), takes });
+            router.add(name, Route { step: Arc::new(Nothing), takes, responds: false });
         }
         router
     }

@@ -6,6 +6,7 @@ use crate::endpoint::Endpoint;
 use crate::events;
 use crate::handler::Requirements;
 use crate::pipeline::States;
+use crate::temporary::name_temporary;
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -104,7 +105,9 @@ fn check_endpoint<T: Transport>(
     check_batch(endpoint, problems);
     problems.extend(endpoint.versions.problems(&endpoint.router().targets()));
     let (spec, (rules, compiled)) = (spec?, rules);
+    let mut spec = spec;
     let capabilities = raise(bus.transport.capabilities(&spec));
+    name_temporary(&mut spec, capabilities.temporary_queues, &*bus.entropy);
     for unmet in capabilities.unmet(&needs(endpoint, &spec)) {
         problems.push(format!("{} does not offer {unmet}", bus.transport.name()));
     }

@@ -451,7 +451,7 @@ async fn an_event_whose_handlers_want_a_transaction_that_the_endpoint_does_not_h
     idle().await;
     let dead = world.dead("work").await;
     let notes = &dead[0].death.as_ref().unwrap().history.notes();
-    assert!(notes[0].error.contains("make the endpoint `.transactional()`"), "{notes:?}");
+    assert!(notes[0].error.contains("who publishes it works in none"), "{notes:?}");
 }
 
 #[tokio::test]

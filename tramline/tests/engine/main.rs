@@ -22,6 +22,7 @@ mod outdated;
 mod publishing;
 mod receiving;
 mod relaying;
+mod requests;
 mod retrying;
 mod starting;
 mod stopping;

@@ -210,3 +210,24 @@ async fn an_older_instance_acks_nothing_that_a_newer_one_has_subscribed_to() {
     assert_eq!(log.lines(), ["paid 8"]);
     assert_eq!(world.depth("q").await, [0, 0, 0, 0]);
 }
+
+#[tokio::test]
+async fn each_process_has_a_temporary_queue_of_its_own_which_is_gone_with_it() {
+    let world = World::new();
+    let logs = [Log::default(), Log::default()];
+    let mut buses = Vec::new();
+    for log in &logs {
+        let news = Endpoint::new("news").temporary().subscribe::<Order>().handle(keep);
+        let bus = world.bus_on(world.memory.clone()).state(log.clone()).endpoint(news);
+        buses.push(bus.start().await.unwrap());
+    }
+    buses[0].publish(&Order::of(1)).await.unwrap();
+    idle().await;
+    assert_eq!(logs.each_ref().map(Log::take), [["order 1"], ["order 1"]]);
+    assert_eq!(world.memory.queues().await.unwrap().len(), 2);
+    let _ = buses.remove(0).drain(SECOND).await.unwrap();
+    assert_eq!(world.memory.queues().await.unwrap().len(), 1);
+    buses[0].publish(&Order::of(2)).await.unwrap();
+    idle().await;
+    assert_eq!(logs.each_ref().map(Log::len), [0, 1]);
+}

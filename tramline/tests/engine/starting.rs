@@ -35,7 +35,7 @@ async fn handle_bad(_: BadName) {}
 
 #[tokio::test]
 async fn everything_that_is_wrong_is_reported_at_once_and_nothing_is_declared() {
-    let world = World::new();
+    let world = World::with(|options| options.without_temporary_queues());
     let queue = |name| QueueName::new(name).unwrap();
     let temporary = QueueSpec { temporary: true, ..QueueSpec::new(queue("temporary")) };
     let endpoints = [
@@ -229,7 +229,7 @@ async fn what_an_endpoint_asks_of_its_queue_is_declared() {
 
 #[tokio::test]
 async fn what_the_transport_does_not_know_of_a_queue_is_refused_at_the_start() {
-    let world = World::new();
+    let world = World::with(|options| options.without_temporary_queues());
     let temporary = Endpoint::new("passing").temporary().handle(handle);
     let error = world.bus().endpoint(temporary).start().await.unwrap_err();
     let problem = "endpoint passing: memory does not offer a temporary queue (capability \

@@ -9,7 +9,7 @@ use tramline::core::clock::Deadline;
 use tramline::core::dead::{FailureNote, Reason};
 use tramline::core::envelope::Envelope;
 use tramline::core::health::Health;
-use tramline::core::name::QueueRef;
+use tramline::core::name::{QueueName, QueueRef};
 use tramline::core::operate::Operate;
 use tramline::core::settlement::{Marks, Settled, Settlement};
 use tramline::core::store::DatabaseId;
@@ -55,6 +55,9 @@ impl Transport for Planted {
     async fn receiver(&self, source: &Source) -> Result<PlantedReceiver> {
         let inner = self.inner.receiver(source).await?;
         Ok(PlantedReceiver { inner, bug: self.bug, delivered: 0 })
+    }
+    fn address(&self, queue: &QueueName) -> Option<String> {
+        self.inner.address(queue)
     }
     fn health(&self) -> Health {
         self.inner.health()

@@ -11,6 +11,7 @@ use tramline::core::envelope::Envelope;
 use tramline::core::erased::DynTransport;
 use tramline::core::health::Health;
 use tramline::core::id::MessageId;
+use tramline::core::name::QueueName;
 use tramline::core::operate::Operate;
 use tramline::core::settlement::{Marks, Settled, Settlement};
 use tramline::core::topology::{QueueSpec, Topology};
@@ -55,6 +56,9 @@ impl Transport for Planted {
     }
     async fn receiver(&self, source: &Source) -> Result<PlantedReceiver> {
         Ok(PlantedReceiver { inner: self.inner.receiver(source).await?, bug: self.bug })
+    }
+    fn address(&self, queue: &QueueName) -> Option<String> {
+        self.inner.address(queue)
     }
     fn health(&self) -> Health {
         self.inner.health()

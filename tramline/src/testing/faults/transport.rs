@@ -8,6 +8,7 @@ use tramline_core::Result;
 use tramline_core::capabilities::Capabilities;
 use tramline_core::clock::Deadline;
 use tramline_core::health::Health;
+use tramline_core::name::QueueName;
 use tramline_core::operate::Operate;
 use tramline_core::store::DatabaseId;
 use tramline_core::topology::{QueueSpec, Topology};
@@ -49,6 +50,9 @@ impl<T: Transport> Transport for Faulty<T> {
         Ok(FaultyReceiver::new(made.heard()?, queue, &self.faults, &self.ledger))
     }
 
+    fn address(&self, queue: &QueueName) -> Option<String> {
+        self.inner.address(queue)
+    }
     fn health(&self) -> Health {
         self.inner.health()
     }

@@ -14,6 +14,7 @@ use tramline::core::clock::Deadline;
 use tramline::core::dead::FailureNote;
 use tramline::core::envelope::Envelope;
 use tramline::core::health::Health;
+use tramline::core::name::QueueName;
 use tramline::core::operate::Operate;
 use tramline::core::settlement::{Marks, Settled, Settlement};
 use tramline::core::store::DatabaseId;
@@ -173,6 +174,9 @@ impl Transport for Rigged {
         let inner = self.memory.receiver(source).await?;
         let buffer = VecDeque::new();
         Ok(RiggedReceiver { inner, rig: self.rig.clone(), buffer, broken: false })
+    }
+    fn address(&self, queue: &QueueName) -> Option<String> {
+        self.memory.address(queue)
     }
     fn health(&self) -> Health {
         self.rig.health.lock().clone()

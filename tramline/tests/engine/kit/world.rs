@@ -93,6 +93,7 @@ pub(crate) async fn idle() {
 
 /// `future`, which must end without the clock being wound; a panic if it takes too long by the
 /// machine's clock.
-pub(crate) async fn at_once<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("it never ends")
+pub(crate) async fn at_once<T>(future: impl IntoFuture<Output = T>) -> T {
+    let limited = tokio::time::timeout(Duration::from_secs(10), future.into_future());
+    limited.await.expect("it never ends")
 }

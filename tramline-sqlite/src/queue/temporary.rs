@@ -1,0 +1,99 @@
+//! Temporary queues: gone with whoever declared them.
+
+use super::release::release;
+use crate::error::failed;
+use crate::writer::Work;
+use rusqlite::{OptionalExtension, params};
+use tramline_core::Result;
+use tramline_core::name::QueueName;
+
+/// Where a queue's messages stand.
+const MESSAGES: [&str; 5] =
+    ["tramline_ready", "tramline_delayed", "tramline_behind", "tramline_leased", "tramline_dead"];
+
+/// What else is kept of a queue.
+const REST: [&str; 8] = [
+    "tramline_completed",
+    "tramline_lane",
+    "tramline_length",
+    "tramline_seen",
+    "tramline_subscription",
+    "tramline_consumer",
+    "tramline_temporary",
+    "tramline_queue",
+];
+
+/// The queue `id` is this process's.
+pub(super) fn own(work: &Work<'_>, id: i64) -> Result<()> {
+    let process = work.process()?;
+    work.connection
+        .prepare_cached("INSERT INTO tramline_temporary (queue, process) VALUES (?1, ?2)")
+        .and_then(|mut statement| statement.execute(params![id, process]))
+        .map(|_| ())
+        .map_err(|error| failed("declare a temporary queue", error))
+}
+
+/// Whether the queue `id` is temporary, and somebody else's.
+pub(super) fn is_of_others(work: &Work<'_>, id: i64) -> Result<bool> {
+    let process = work.process()?;
+    let owner: Option<i64> = work
+        .connection
+        .prepare_cached("SELECT process FROM tramline_temporary WHERE queue = ?1")
+        .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
+        .map_err(|error| failed("see whose a temporary queue is", error))?;
+    Ok(owner.is_some_and(|owner| owner != process))
+}
+
+/// Removes those that were declared here under these names.
+pub(crate) fn remove_all(work: &Work<'_>, names: &[QueueName]) -> Result<()> {
+    const ID: &str =
+        "SELECT t.queue FROM tramline_temporary t JOIN tramline_queue q ON q.id = t.queue
+         WHERE q.name = ?1 AND t.process = ?2";
+    if names.is_empty() {
+        return Ok(());
+    }
+    let process = work.process()?;
+    let remove_all = || -> rusqlite::Result<()> {
+        for name in names {
+            let mut id = work.connection.prepare_cached(ID)?;
+            let id = id.query_row(params![name.as_str(), process], |row| row.get(0)).optional()?;
+            id.map_or(Ok(()), |id| remove(work, id))?;
+        }
+        work.touch_topology()
+    };
+    remove_all().map_err(|error| failed("remove a temporary queue", error))
+}
+
+/// Removes those of processes that have no row any more.
+pub(crate) fn remove_orphaned(work: &Work<'_>) -> rusqlite::Result<()> {
+    const ORPHANED: &str = "SELECT queue FROM tramline_temporary
+         WHERE process NOT IN (SELECT id FROM tramline_process)";
+    let ids: Vec<i64> = work
+        .connection
+        .prepare_cached(ORPHANED)?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    if ids.is_empty() {
+        return Ok(());
+    }
+    ids.iter().try_for_each(|id| remove(work, *id))?;
+    work.touch_topology()
+}
+
+fn remove(work: &Work<'_>, id: i64) -> rusqlite::Result<()> {
+    for table in MESSAGES.iter().chain(&["tramline_completed"]) {
+        let bodies = format!("SELECT seq FROM {table} WHERE queue = ?1");
+        let bodies: Vec<i64> = work
+            .connection
+            .prepare_cached(&bodies)?
+            .query_map([id], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        bodies.into_iter().try_for_each(|seq| release(work, seq))?;
+    }
+    for table in MESSAGES.iter().chain(&REST) {
+        let column = if *table == "tramline_queue" { "id" } else { "queue" };
+        let delete = format!("DELETE FROM {table} WHERE {column} = ?1");
+        work.connection.prepare_cached(&delete)?.execute([id])?;
+    }
+    Ok(())
+}
