@@ -57,7 +57,8 @@ impl Memory {
     /// Every lease that was taken through this handle ends at once, on queues and on the outbox.
     /// The messages stand in their places again with nothing charged, and each keeps the count of
     /// its deliveries, because nobody heard how this one ended. Rows of the outbox can be claimed
-    /// again with the attempts that they had. Its temporary queues are gone. What was committed, sent or settled before stays.
+    /// again with the attempts that they had. Its temporary queues are gone. What was committed, sent or
+    /// settled before stays.
     ///
     /// Deliveries of this handle learn it by
     /// [`lost`](tramline_core::transport::Delivery::lost). However they are settled from then on,

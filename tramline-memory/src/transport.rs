@@ -79,8 +79,8 @@ impl Transport for Memory {
         Some(self)
     }
 
-    /// Gives back what was taken through this handle, and removes its temporary queues. Other handles are left as they are, and
-    /// there is no connection to end: the broker goes with its last handle.
+    /// Gives back what was taken through this handle, and removes its temporary queues. Other handles are left
+    /// as they are, and there is no connection to end: the broker goes with its last handle.
     async fn close(&self, _deadline: Deadline) -> Result<()> {
         self.shared.change(|state| state.evict_from_all(self.handle, Eviction::GivenBack));
         self.shared.declare(|routes, state| routes.leave(self.handle, state));

@@ -18,8 +18,8 @@
 //! 9. how it ended decides what becomes of it, in a pure function (`endpoint/settlement`)
 //! 10. which is then done (`endpoint/settle`)
 //!
-//! Around it: requests that are answered ([`request`]), domain events inside this process ([`events`]), queues inside it ([`background`]), and what
-//! starts and stops all of a program ([`host`]).
+//! Around it: requests that are answered ([`request`]), domain events inside this process ([`events`]), queues
+//! inside it ([`background`]), and what starts and stops all of a program ([`host`]).
 //!
 //! What was not handled is in the dead-letter queue: [`dead_letters`]. How often something is
 //! tried says [`Retry`].

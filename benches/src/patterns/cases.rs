@@ -1,6 +1,6 @@
 //! What is measured of the patterns.
 
-use super::background;
+use super::{background, events, requests};
 use crate::round::{Amount, Case, RATE};
 use std::time::Duration;
 
@@ -17,5 +17,26 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         background("a time limit for each task", Some(Duration::from_secs(30))),
         background("no time limit", None),
+        Case {
+            name: "an event to 3 handlers (at least 1,000,000/s)".to_owned(),
+            figures: RATE,
+            amount: AMOUNT,
+            ours: Box::new(events::ours),
+            twin: Some(Box::new(events::twin)),
+        },
+        Case {
+            name: "request and reply in memory, 100 callers (at least 150,000/s)".to_owned(),
+            figures: RATE,
+            amount: AMOUNT,
+            ours: Box::new(requests::memory),
+            twin: Some(Box::new(requests::twin)),
+        },
+        Case {
+            name: "request and reply on SQLite, 100 callers (at least 10,000/s)".to_owned(),
+            figures: RATE,
+            amount: Amount::FullSpeed { first: 2_000, max: 500_000 },
+            ours: Box::new(requests::sqlite),
+            twin: None,
+        },
     ]
 }

@@ -2,5 +2,7 @@
 
 mod background;
 mod cases;
+mod events;
+mod requests;
 
 pub(crate) use cases::cases;

@@ -109,6 +109,11 @@ pub(crate) async fn receiver(sqlite: &Sqlite, prefetch: u32) -> SqliteReceiver {
     sqlite.receiver(&Source::of(QueueRef::Main(work()), prefetch)).await.unwrap()
 }
 
+/// When what must happen has happened.
+pub(crate) fn soon() -> Deadline {
+    Deadline::after(SystemClock.now(), PATIENCE)
+}
+
 /// The next delivery, which must come.
 pub(crate) async fn next(receiver: &mut SqliteReceiver) -> SqliteDelivery {
     within(receiver.next()).await.unwrap().unwrap()

@@ -16,6 +16,7 @@ mod order;
 mod outbox;
 mod processes;
 mod shrinking;
+mod temporary;
 mod unreadable;
 mod walks;
 mod wishes;

@@ -72,7 +72,10 @@ pub(super) struct Figures {
 
 impl Figures {
     pub(super) fn of(event: &'static str) -> Self {
-        let ended = |outcome: &'static str| metrics::counter!("tramline_events_total", "event" => event, "outcome" => outcome);
+        let ended = |outcome: &'static str| {
+            let name = "tramline_events_total";
+            metrics::counter!(name, "event" => event, "outcome" => outcome)
+        };
         Self {
             succeeded: ended("succeeded"),
             failed: ended("failed"),

@@ -49,7 +49,7 @@ impl Replies {
         if let Some(open) = self.opened(transport) {
             return Ok(open);
         }
-        let name = QueueName::foreign("tramline.replies");
+        let name = QueueName::foreign("tramline-replies");
         let mut spec = QueueSpec { temporary: true, ..QueueSpec::new(name) };
         let can = transport.capabilities_dyn(&spec).temporary_queues;
         if !can.is_offered() {

@@ -7,3 +7,4 @@ mod exchanges;
 mod foreigners;
 mod orders;
 mod permissions;
+mod requests;
