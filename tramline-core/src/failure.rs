@@ -44,6 +44,11 @@ pub enum Verdict {
     Unhandled,
 }
 
+/// Why a request was rejected, in words for whoever has made it ([`Failure::rejected`]).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Rejected(String);
+
 impl Failure {
     /// A failure that may go away: the message is retried by the endpoint's policy.
     pub fn retryable(source: impl Into<BoxError>) -> Self {
@@ -53,6 +58,12 @@ impl Failure {
     /// A failure that no retry can mend: the message goes to the dead-letter queue.
     pub fn permanent(source: impl Into<BoxError>) -> Self {
         Self::dead_letter(Reason::Permanent, source)
+    }
+
+    /// A permanent failure whose words are meant for whoever has asked: a request's sender learns them, and
+    /// nothing of any other failure.
+    pub fn rejected(words: impl Into<String>) -> Self {
+        Self::permanent(Rejected(words.into()))
     }
 
     /// A failure that sends the message to the dead-letter queue for `reason`.

@@ -62,12 +62,10 @@ impl<'a> Posting<'a> {
                 Ok(subscribers.map(|to| self.post(to, row.clone(), outgoing)).collect())
             }
             Destination::Address(address) => {
-                let to =
-                    QueueName::new(address).ok().and_then(|queue| self.routes.temporary(&queue));
-                Ok(to
-                    .map(|to| self.post(to, self.row(outgoing, None), outgoing))
-                    .into_iter()
-                    .collect())
+                // Who waited there may be gone.
+                let to = self.routes.number(&QueueRef::Main(QueueName::foreign(address)));
+                let post = |to| self.post(to, self.row(outgoing, None), outgoing);
+                Ok(to.map(post).into_iter().collect())
             }
             to @ Destination::Foreign { .. } => Err(Error::unsupported(&to.to_string(), "memory")),
         }

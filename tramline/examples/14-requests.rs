@@ -36,7 +36,7 @@ struct Shelf(&'static [(&'static str, u32)]);
 
 async fn check(request: CheckStock, State(shelf): State<Shelf>) -> Result<Stock, Failure> {
     let found = shelf.0.iter().find(|(sku, _)| *sku == request.sku);
-    let (_, left) = found.ok_or_else(|| Failure::permanent("there is no such article"))?;
+    let (_, left) = found.ok_or_else(|| Failure::rejected("there is no such article"))?;
     Ok(Stock { left: *left })
 }
 

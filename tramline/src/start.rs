@@ -5,7 +5,7 @@ mod check;
 mod error;
 mod keeping;
 
-pub(crate) use check::unmet;
+pub(crate) use check::{Around, unmet};
 pub use error::StartError;
 
 use crate::Message;
@@ -263,11 +263,12 @@ impl<T: Transport> BusBuilder<T> {
         self.states.insert(bus.clone());
         let states = Arc::new(self.states);
         let has_events = !self.events.is_empty();
-        let events = bus.declare_events(self.events, states.clone(), &self.stores);
+        let events = bus.events_core(self.events, states.clone(), &self.stores);
+        let events = has_events.then(|| Arc::new(events));
         let plan = Plan {
             bus: &bus,
             states,
-            events: has_events.then_some(events),
+            events: events.clone(),
             hooks: &self.hooks,
             poison_lane: &self.poison_lane,
         };
@@ -278,6 +279,7 @@ impl<T: Transport> BusBuilder<T> {
             let receiver = transport.receiver(&reception.source).await.map_err(failed)?;
             receptions.push((reception, receiver));
         }
+        *bus.inner().events.lock() = events;
         let endpoints: Vec<_> =
             receptions.iter().map(|(reception, _)| reception.shared.clone()).collect();
         for (reception, receiver) in receptions {

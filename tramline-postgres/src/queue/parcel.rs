@@ -32,7 +32,7 @@ impl Parcel {
     /// It goes where PostgreSQL has nothing, is too large, or has a NUL where a text is kept.
     pub(crate) fn pack(outgoing: &Outgoing) -> Result<Self> {
         let Outgoing { to, envelope, due, copy } = outgoing;
-        if let Destination::Foreign { .. } | Destination::Address(_) = to {
+        if let Destination::Foreign { .. } = to {
             return Err(Error::unsupported(&to.to_string(), "postgres"));
         }
         refuse_what_cannot_be_kept(to, envelope)?;

@@ -171,7 +171,11 @@ impl Routes {
                 });
                 Some(matching.map(|subscriber| subscriber.queue.clone()).collect())
             }
-            Destination::Foreign { .. } | Destination::Address(_) => None,
+            // Who waited there may be gone.
+            Destination::Address(address) => {
+                Some(self.queues.get(address.as_str()).cloned().into_iter().collect())
+            }
+            Destination::Foreign { .. } => None,
         }
     }
 }

@@ -81,8 +81,12 @@ impl Shared {
         connection: &Connection,
     ) -> Result<Self> {
         let neighbours = Neighbours::new();
-        let member =
-            Member { lock: lock.name().to_owned(), port: neighbours.port(), id: AtomicI64::new(0) };
+        let member = Member {
+            lock: lock.name().to_owned(),
+            port: neighbours.port(),
+            id: AtomicI64::new(0),
+            temporary: Default::default(),
+        };
         let on_file = |error| failed_on("read the queues in", &path, error);
         let version = Routes::version(connection).map_err(on_file)?;
         // A newer program may have migrated the file since: from here on, the routes' version tells.

@@ -56,8 +56,8 @@ pub(crate) fn declare(work: &Work<'_>, topology: &Topology) -> Result<Result<()>
         }
     }
     let changed = write(work, topology).map_err(|error| failed("declare a topology", error))?;
-    for id in changed.temporary {
-        temporary::own(work, id)?;
+    for (id, spec) in changed.temporary {
+        temporary::own(work, id, spec, topology)?;
     }
     if changed.is_any {
         work.touch_topology().map_err(|error| failed("declare a topology", error))?;
@@ -99,13 +99,13 @@ fn difference(routes: &Routes, asked: &QueueSpec) -> Option<String> {
 }
 
 /// What a declaration has changed.
-struct Changed {
+struct Changed<'t> {
     is_any: bool,
     /// Temporary queues that were not there.
-    temporary: Vec<i64>,
+    temporary: Vec<(i64, &'t QueueSpec)>,
 }
 
-fn write(work: &Work<'_>, topology: &Topology) -> rusqlite::Result<Changed> {
+fn write<'t>(work: &Work<'_>, topology: &'t Topology) -> rusqlite::Result<Changed<'t>> {
     let mut changed = 0;
     let mut temporary = Vec::new();
     for spec in &topology.queues {
@@ -117,7 +117,7 @@ fn write(work: &Work<'_>, topology: &Topology) -> rusqlite::Result<Changed> {
             .prepare_cached("INSERT INTO tramline_queue (name, spec) VALUES (?1, ?2)")?
             .execute(params![spec.name.as_str(), serde_json::to_string(spec).map_err(json)?])?;
         if spec.temporary {
-            temporary.push(work.connection.last_insert_rowid());
+            temporary.push((work.connection.last_insert_rowid(), spec));
         }
         if spec.length_max.is_some() {
             let length = "INSERT INTO tramline_length (queue, count) VALUES (?1, 0)";

@@ -194,10 +194,9 @@ impl Routes {
                 Some(matching.map(|subscriber| leg(&subscriber.queue)).collect())
             }
             // Who waited there may be gone.
-            Destination::Address(address) => {
-                let queue = self.queues.get(address.as_str()).filter(|queue| queue.spec.temporary);
-                Some(queue.map(|queue| leg(queue)).into_iter().collect())
-            }
+            Destination::Address(address) => Some(
+                self.queues.get(address.as_str()).map(|queue| leg(queue)).into_iter().collect(),
+            ),
             Destination::Foreign { .. } => None,
         }
     }

@@ -2,10 +2,11 @@
 
 use super::release::release;
 use crate::error::failed;
-use crate::writer::Work;
+use crate::writer::{Temporary, Work};
 use rusqlite::{OptionalExtension, params};
 use tramline_core::Result;
 use tramline_core::name::QueueName;
+use tramline_core::topology::{QueueSpec, Subscription, Topology};
 
 /// Where a queue's messages stand.
 const MESSAGES: [&str; 5] =
@@ -23,14 +24,49 @@ const REST: [&str; 8] = [
     "tramline_queue",
 ];
 
-/// The queue `id` is this process's.
-pub(super) fn own(work: &Work<'_>, id: i64) -> Result<()> {
+const OWN: &str = "INSERT INTO tramline_temporary (queue, process) VALUES (?1, ?2)";
+
+/// The queue `id`, which `topology` asks for, is this process's.
+pub(super) fn own(work: &Work<'_>, id: i64, spec: &QueueSpec, topology: &Topology) -> Result<()> {
     let process = work.process()?;
     work.connection
-        .prepare_cached("INSERT INTO tramline_temporary (queue, process) VALUES (?1, ?2)")
+        .prepare_cached(OWN)
         .and_then(|mut statement| statement.execute(params![id, process]))
-        .map(|_| ())
-        .map_err(|error| failed("declare a temporary queue", error))
+        .map_err(|error| failed("declare a temporary queue", error))?;
+    let subscriptions = topology.subscriptions.iter().filter(|asked| asked.queue == spec.name);
+    let subscriptions = subscriptions.cloned().collect();
+    // If this is not committed after all, the queue is there once more than asked for, until the process ends.
+    let queue = Temporary { id, spec: spec.clone(), subscriptions };
+    let mut known = work.shared.member.temporary.lock();
+    // A job may run more than once.
+    known.retain(|other| other.spec.name != spec.name);
+    known.push(queue);
+    Ok(())
+}
+
+/// Makes a queue again, empty, for a process that was given up while it lived: under the same id, by which its
+/// receivers know it.
+pub(crate) fn restore(work: &Work<'_>, process: i64, queue: &Temporary) -> rusqlite::Result<()> {
+    const QUEUE: &str = "INSERT OR IGNORE INTO tramline_queue (id, name, spec) VALUES (?1, ?2, ?3)";
+    const SUBSCRIPTION: &str =
+        "INSERT OR IGNORE INTO tramline_subscription (topic, queue, rules) VALUES (?1, ?2, ?3)";
+    let (id, name) = (queue.id, queue.spec.name.as_str());
+    let spec = serde_json::to_string(&queue.spec).map_err(json)?;
+    let is_new = work.connection.prepare_cached(QUEUE)?.execute(params![id, name, spec])? > 0;
+    if !is_new {
+        return Ok(());
+    }
+    work.connection.prepare_cached(OWN)?.execute(params![id, process])?;
+    for Subscription { topic, rules, .. } in &queue.subscriptions {
+        let rules = serde_json::to_string(rules).map_err(json)?;
+        let subscription = params![topic.as_str(), id, rules];
+        work.connection.prepare_cached(SUBSCRIPTION)?.execute(subscription)?;
+    }
+    Ok(())
+}
+
+fn json(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }
 
 /// Whether the queue `id` is temporary, and somebody else's.
@@ -61,6 +97,7 @@ pub(crate) fn remove_all(work: &Work<'_>, names: &[QueueName]) -> Result<()> {
         }
         work.touch_topology()
     };
+    work.shared.member.temporary.lock().retain(|queue| !names.contains(&queue.spec.name));
     remove_all().map_err(|error| failed("remove a temporary queue", error))
 }
 

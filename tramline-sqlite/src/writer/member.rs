@@ -1,9 +1,12 @@
 //! What the table of processes says about this one.
 
 use crate::error::failed;
+use crate::queue::temporary;
+use parking_lot::Mutex;
 use rusqlite::{OptionalExtension, params};
 use std::sync::atomic::{AtomicI64, Ordering};
 use tramline_core::Result;
+use tramline_core::topology::{QueueSpec, Subscription};
 
 use super::work::Work;
 
@@ -15,6 +18,15 @@ pub(crate) struct Member {
     pub(crate) port: Option<u16>,
     /// Its row; 0 before the first.
     pub(crate) id: AtomicI64,
+    /// Its temporary queues: they are gone with its row, and come back with the next one.
+    pub(crate) temporary: Mutex<Vec<Temporary>>,
+}
+
+/// A temporary queue of this process.
+pub(crate) struct Temporary {
+    pub(crate) id: i64,
+    pub(crate) spec: QueueSpec,
+    pub(crate) subscriptions: Vec<Subscription>,
 }
 
 impl Work<'_> {
@@ -63,6 +75,9 @@ impl Work<'_> {
         let id = self.connection.last_insert_rowid();
         for queue in self.shared.hub.consumed() {
             self.consume_as(id, queue)?;
+        }
+        for queue in &*member.temporary.lock() {
+            temporary::restore(self, id, queue)?;
         }
         self.effects.borrow_mut().entered = Some(id);
         self.touch_topology()?;

@@ -21,7 +21,7 @@ pub(crate) use caught::caught;
 pub(crate) use group::Writer;
 pub(crate) use guard::Guard;
 pub(crate) use job::{Ending, Job};
-pub(crate) use member::Member;
+pub(crate) use member::{Member, Temporary};
 pub(crate) use submit::{JOBS_WAITING_MAX, Plan, WriteError};
 pub(crate) use thread::spawn;
 pub(crate) use work::Work;

@@ -124,7 +124,7 @@ async fn every_wish_that_cannot_be_granted_is_told_at_once() {
     let wishful = |name: &str| {
         let name = tramline_core::name::QueueName::new(name).unwrap();
         tramline_core::topology::QueueSpec {
-            temporary: true,
+            arguments: [("x-queue-mode".to_owned(), "lazy".to_owned())].into(),
             delivery_limit: Some(10),
             ..tramline_core::topology::QueueSpec::new(name)
         }
@@ -136,7 +136,7 @@ async fn every_wish_that_cannot_be_granted_is_told_at_once() {
     let refused = tramline_core::transport::Transport::declare(&sqlite, &topology).await;
     let error = refused.unwrap_err().to_string();
     for queue in ["first", "second"] {
-        for what in ["a temporary queue", "a delivery limit"] {
+        for what in ["arguments of another broker", "a delivery limit"] {
             assert!(error.contains(&format!("{what} for queue {queue}")), "{error}");
         }
     }

@@ -1,12 +1,14 @@
 //! Temporary queues: gone with whoever declared them, and with all that stands in them.
 
-use crate::kit::{Place, message, soon, until, within, work};
+use crate::kit::{DAY, Place, message, soon, until, within, work};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
-use tramline_core::name::{QueueName, TopicName};
+use std::sync::Arc;
+use tramline_core::clock::{Clock, ManualClock, SystemClock};
+use tramline_core::name::{QueueName, QueueRef, TopicName};
 use tramline_core::operate::Operate;
 use tramline_core::topology::{QueueSpec, Rule, Subscription, Topology};
-use tramline_core::transport::{Destination, Outgoing, Sender, Sent, Transport};
+use tramline_core::transport::{Destination, Outgoing, Receiver, Sender, Sent, Source, Transport};
 use tramline_sqlite::Sqlite;
 use tramline_sqlite::rusqlite::Connection;
 
@@ -97,4 +99,32 @@ async fn a_killed_process_leaves_no_temporary_queue_behind_and_nobody_may_take_i
     child.wait().unwrap();
     within(until(async || rows(&place), |rows| *rows == [1, 1, 1, 1])).await;
     sqlite.declare(&topology("passing")).await.unwrap();
+}
+
+/// Asleep for longer than its lease, as laptops are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_was_given_up_has_its_temporary_queues_again_when_it_moves() {
+    let place = Place::new();
+    let asleep = Arc::new(ManualClock::at(SystemClock.now()));
+    let sqlite = place.isolated().clock(asleep.clone()).lease(DAY).open().await.unwrap();
+    sqlite.declare(&topology("passing")).await.unwrap();
+    let name = QueueName::new("passing").unwrap();
+    let mut receiver = sqlite.receiver(&Source::of(QueueRef::Main(name.clone()), 1)).await.unwrap();
+    fill(&sqlite, "passing").await;
+    // Another process finds that the lease is over.
+    let later = Arc::new(ManualClock::at(SystemClock.now().after(2 * DAY)));
+    let other = place.isolated().clock(later).open().await.unwrap();
+    other
+        .declare(&Topology { queues: vec![QueueSpec::new(work())], ..topology("x") })
+        .await
+        .unwrap_err();
+    within(until(async || rows(&place), |rows| rows[0] == 1)).await;
+    // It moves again: what stood in the queue is lost, what comes now is not.
+    crate::kit::send(&sqlite, ["moves"]).await;
+    within(until(async || sqlite.address(&name), |address| address.is_some())).await;
+    fill(&sqlite, "passing").await;
+    let delivery = within(receiver.next()).await.unwrap().unwrap();
+    assert_eq!(crate::kit::id(&delivery), "a");
+    assert_eq!(rows(&place)[1], 2, "and its subscription");
+    drop(other);
 }

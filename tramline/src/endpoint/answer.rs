@@ -1,26 +1,30 @@
 //! Whoever has asked learns that his request has failed for good.
 
+use crate::MessageId;
 use crate::endpoint::settlement::Ending;
 use crate::endpoint::shared::Shared;
-use crate::request::{Fault, fault_of, unreadable};
-use crate::{Failure, MessageId};
+use crate::request::{Fault, failed, fault_of, unreadable};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tramline_core::compose::{Parent, Publishing, Scope, Target};
 use tramline_core::draft::Draft;
 use tramline_core::envelope::Envelope;
 use tramline_core::transport::Sent;
 
-/// Tells the requester of `request`, if it is one that is answered here, of its dead letter. Sent once: if it
-/// does not arrive, the request times out. Dies the process behind it, the request is handled again, and what
-/// comes of that is late.
+/// Tells the requester of `request` that it is a dead letter now. Sent once: if it does not arrive, or the
+/// process has died before, the request times out.
 pub(super) async fn answer(shared: &Shared, request: &Arc<Envelope>, ending: &Ending) {
     let Some(address) = &request.reply_to else { return };
     let fault = match ending {
         // Nobody waits for it any more.
         Ending::Expired => return,
-        Ending::Failed(failure) => fault_of(failure),
+        // The text is the user's code.
+        Ending::Failed(failure) => {
+            let told = catch_unwind(AssertUnwindSafe(|| fault_of(failure)));
+            told.unwrap_or_else(|_| failed())
+        }
         Ending::Unknown(_) => unreadable(),
-        _ => fault_of(&Failure::retryable("it was given up")),
+        _ => failed(),
     };
     let surroundings = &shared.surroundings;
     let new_id = || MessageId::new(shared.now(), surroundings.composer.entropy.bits());

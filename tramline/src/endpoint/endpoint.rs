@@ -316,7 +316,7 @@ impl Endpoint {
     /// ([`Bus::request`](crate::Bus::request)). The reply leaves with what the responder publishes, all of it or
     /// nothing: in a transactional endpoint with the transaction, else after its success, at least once. If the
     /// request becomes a dead letter, the requester is told what kind of failure it was, and the words of a
-    /// [`Failure::permanent`], nothing else.
+    /// [`Failure::rejected`], nothing else.
     pub fn respond<H: Responder<Args>, Args: 'static>(mut self, responder: H) -> Self {
         let name = <H::Request as Message>::NAME;
         self.require(name, |requirements| H::requires(requirements));

@@ -117,15 +117,14 @@ pub(crate) async fn finish<D: Delivery>(
         drop(slot);
         None
     };
-    if dies && delivery.envelope().reply_to.is_some() && shared.router.responds(delivery.envelope())
-    {
-        Box::pin(answer(shared, &delivery.envelope().clone(), ending)).await;
-    }
     let dead = settle(shared, delivery, action).await;
     // A trial ends with the answer: were others to run before it, their death would be blamed on
     // this message.
     drop(past);
     if let Some(dead) = dead {
+        if dead.envelope.reply_to.is_some() && shared.router.responds(&dead.envelope) {
+            Box::pin(answer(shared, &dead.envelope, ending)).await;
+        }
         Box::pin(shared.report_dead(dead)).await;
     }
     drop(hook_place);

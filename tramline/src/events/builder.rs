@@ -5,7 +5,7 @@ use super::events::{Core, Events, Figures, Topic};
 use super::handler::EventType;
 use crate::handler::Maker;
 use crate::pipeline::{States, Surroundings};
-use crate::start::{StartError, unmet};
+use crate::start::{Around, StartError, unmet};
 use crate::stopping::Stopping;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -94,7 +94,7 @@ impl EventsBuilder {
                 }
             }
         }
-        check(&self.events, &self.states, &[], &mut problems);
+        check(&self.events, &self.states, &[], false, &mut problems);
         if !problems.is_empty() {
             return Err(StartError::of("the events", problems));
         }
@@ -112,9 +112,12 @@ pub(crate) fn check(
     events: &[Declared],
     states: &States,
     stores: &[Arc<dyn DynStore>],
+    has_bus: bool,
     problems: &mut Vec<String>,
 ) {
     let mut known = HashSet::new();
+    let mut asked = events.iter().flat_map(|event| &event.requirements);
+    let writes = asked.any(|(_, asked)| !asked.transactions.is_empty());
     for event in events {
         let mut found = Vec::new();
         if !known.insert(event.event) {
@@ -124,7 +127,12 @@ pub(crate) fn check(
             found.push("it has no handler".to_owned());
         }
         for (handler, requirements) in &event.requirements {
-            found.extend(unmet(&format!("handler {handler}"), requirements, states, true));
+            found.extend(unmet(
+                &format!("handler {handler}"),
+                requirements,
+                states,
+                Around { bus: has_bus, events: true },
+            ));
             for (tx, name) in &requirements.transactions {
                 let matching = stores.iter().filter(|store| store.tx_type() == *tx).count();
                 if matching != 1 {
@@ -145,6 +153,14 @@ pub(crate) fn check(
             found.push(
                 "its handlers run concurrently, and a transaction is for one at a time: leave \
                  `.concurrently()` away, or take the handler with the `Tx` out"
+                    .to_owned(),
+            );
+        }
+        let publishes = event.requirements.iter().any(|(_, asked)| asked.events);
+        if event.manner.concurrently && publishes && writes {
+            found.push(
+                "its handlers run concurrently and publish events in turn, of which some work in a \
+                 transaction, which is for one at a time: leave `.concurrently()` away"
                     .to_owned(),
             );
         }

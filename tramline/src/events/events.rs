@@ -108,32 +108,22 @@ impl Bus {
     /// What handlers of events publish on the bus in vain, because it is drained, is a failure.
     pub fn events(&self) -> Events {
         let core = self.inner().events.lock().clone();
-        let core = core.unwrap_or_else(|| self.core(Vec::new(), Arc::default(), &[]));
+        let none = || Arc::new(self.events_core(Vec::new(), Arc::default(), &[]));
+        let core = core.unwrap_or_else(none);
         Events { core, at: At::Bus(self.clone()) }
     }
 
-    pub(crate) fn declare_events(
+    pub(crate) fn events_core(
         &self,
         events: Vec<Declared>,
         states: Arc<States>,
         stores: &[Arc<dyn DynStore>],
-    ) -> Arc<Core> {
-        let core = self.core(events, states, stores);
-        *self.inner().events.lock() = Some(core.clone());
-        core
-    }
-
-    fn core(
-        &self,
-        events: Vec<Declared>,
-        states: Arc<States>,
-        stores: &[Arc<dyn DynStore>],
-    ) -> Arc<Core> {
+    ) -> Core {
         let running = self.inner();
         let (stopping, killed) = (running.stopping.clone(), running.killed.clone());
         let composer = running.composer.clone();
         let surroundings = Surroundings::without_endpoint(composer, states, stopping, killed);
-        Arc::new(super::core(surroundings, events, stores))
+        super::core(surroundings, events, stores)
     }
 }
 
@@ -146,8 +136,10 @@ impl Events {
     ///
     /// In a handler, all that the event's handlers publish leaves as if that handler had published it, and
     /// they may ask for its transaction. Outside of handlers, what they publish leaves when all of them have
-    /// succeeded; if one of them asks for a transaction, all of that is one transaction of this event's own.
-    /// Of an event that failed nothing leaves.
+    /// succeeded; if one of them asks for a transaction itself, all of that is one transaction of this event's
+    /// own. Of an event whose handlers fail nothing leaves. Outside of any transaction several messages may
+    /// leave in part if the transport fails, and this says so by an error: where that matters, publish in a
+    /// transaction.
     ///
     /// Dropped, handlers are dropped where they are; a transaction that they were working with cannot be
     /// committed any more.
@@ -172,24 +164,23 @@ impl Events {
                         topic.name
                     )));
                 }
-                let messages = self.run(topic, event, caller.loan.as_ref()).await?;
-                caller.page.extend(messages)
+                self.run(topic, event, caller.loan.as_ref(), |all| caller.page.extend(all)).await
             }
             At::Bus(bus) => match &topic.store {
                 Some(store) => self.in_own_transaction(topic, event, bus, &**store).await,
                 None => {
-                    let messages = self.run(topic, event, None).await?;
+                    let messages = self.run(topic, event, None, Ok).await?;
                     bus.send_composed(messages).await
                 }
             },
-            At::Alone => self.run(topic, event, None).await.map(drop),
+            At::Alone => self.run(topic, event, None, |_| Ok(())).await,
         }
     }
 
     /// As [`publish`](Self::publish), inside of `tx`: what the event's handlers write and publish is in it, and
     /// is there when it is committed. `tx` is a handler's, or was begun by [`Bus::begin`](crate::Bus::begin).
     ///
-    /// A transaction in which a handler that asks for it has failed, or was dropped, is not committed any more,
+    /// A transaction that a handler has failed in, or was dropped in, or is still at work in, is not committed,
     /// whatever the caller makes of the error: half of its writes may be in it.
     ///
     /// # Errors
@@ -212,9 +203,8 @@ impl Events {
             }
         };
         let lent = tx.lend();
-        let messages = self.run(topic, event, Some(lent.loan())).await?;
-        lent.end()?;
-        page.extend(messages)
+        self.run(topic, event, Some(lent.loan()), |all| page.extend(all)).await?;
+        lent.end()
     }
 
     fn topic<E: EventType>(&self) -> Result<&Topic, Failure> {
@@ -226,13 +216,14 @@ impl Events {
         })
     }
 
-    /// Runs the handlers: what they have published.
-    async fn run<E: EventType>(
+    /// Runs the handlers, and keeps what they have published before the transaction may be committed.
+    async fn run<E: EventType, T>(
         &self,
         topic: &Topic,
         event: &E,
         loan: Option<&Loan>,
-    ) -> Result<Vec<Outgoing>, Failure> {
+        keep: impl FnOnce(Vec<Outgoing>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let Some(handlers) = topic.handlers.downcast_ref::<Handlers<E>>() else {
             return Err(Failure::permanent(format!(
                 "{} has handlers of another event",
@@ -249,16 +240,19 @@ impl Events {
         }
         let clock = &self.core.surroundings.composer.clock;
         let began = clock.now();
-        let mut spoils = Spoils { loan: topic.store.as_ref().and(loan), topic };
+        let at_work = loan.map(|loan| loan.begin(topic.name));
         let ended = run_all(topic, handlers, event, || origin.context(loan)).await;
         topic.figures.seconds.record(clock.now().since(began));
         if ended.is_ok() {
             topic.figures.succeeded.increment(1);
-            spoils.loan = None;
         } else {
             topic.figures.failed.increment(1);
         }
-        ended
+        let kept = keep(ended?)?;
+        if let Some(at_work) = at_work {
+            at_work.succeeded();
+        }
+        Ok(kept)
     }
 
     async fn in_own_transaction<E: EventType>(
@@ -272,7 +266,7 @@ impl Events {
         let mode = publishing(&*bus.inner().transport, &store.database_dyn());
         let begun = store.begin_dyn(Scope::outside(composer, mode)).await;
         let loan = Loan::of(begun.map_err(Failure::retryable)?);
-        let messages = self.run(topic, event, Some(&loan)).await?;
+        let messages = self.run(topic, event, Some(&loan), Ok).await?;
         let Some(tx) = loan.borrow() else {
             let text = "the transaction was not given back: `Tx` moved into a task that still runs";
             return Err(Failure::retryable(text));
@@ -334,20 +328,6 @@ impl Working {
 impl Drop for Working {
     fn drop(&mut self) {
         self.0.end_run();
-    }
-}
-
-/// Spoils the transaction that handlers work with, unless they are known to have succeeded.
-struct Spoils<'a> {
-    loan: Option<&'a Loan>,
-    topic: &'a Topic,
-}
-
-impl Drop for Spoils<'_> {
-    fn drop(&mut self) {
-        if let Some(loan) = self.loan {
-            loan.spoil(format!("a handler of the event {} has failed", self.topic.name));
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::bus::Bus;
 use crate::{BoxFuture, Message};
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tramline_core::clock::Deadline;
 use tramline_core::compose::Target;
@@ -36,7 +37,9 @@ impl Bus {
     /// temporary queue, which is made for the first request of a bus.
     ///
     /// Dropped, it does not wait any more, and the request may be handled nevertheless: its reply is late, and
-    /// dropped and counted (`tramline_late_replies_total`). A responder that dies before it has answered is
+    /// dropped and counted (`tramline_late_replies_total`). A request that is sent again under an id or an
+    /// idempotency key that a transactional responder has seen is taken for a duplicate, and has no second
+    /// reply. A responder that dies before it has answered is
     /// asked again by its queue; if it does not come back in time, the request has timed out.
     ///
     /// # Errors
@@ -90,6 +93,7 @@ async fn ask<R: Request>(bus: &Bus, mut outgoing: Outgoing) -> Result<R::Reply, 
     let until = *Arc::make_mut(&mut outgoing.envelope)
         .expires_at
         .get_or_insert_with(|| outgoing.due.unwrap_or(began).after(REQUEST_LIMIT));
+    let is_begun = AtomicBool::new(false);
     let asked = async {
         let (desk, address) = running.replies.open(bus).await.map_err(RequestError::NotSent)?;
         let envelope = Arc::make_mut(&mut outgoing.envelope);
@@ -100,7 +104,12 @@ async fn ask<R: Request>(bus: &Bus, mut outgoing: Outgoing) -> Result<R::Reply, 
             return Err(RequestError::NotSent(error));
         };
         envelope.correlation_id.get_or_insert_with(|| id.to_string());
-        let mut waiting = desk.wait_for(id);
+        let Some(mut waiting) = desk.wait_for(id) else {
+            let error = Error::new(ErrorKind::Conflict, format!("send to {}", outgoing.to));
+            let error = error.because("a request with this id waits for its reply already");
+            return Err(RequestError::NotSent(error));
+        };
+        is_begun.store(true, Relaxed);
         send(bus, &outgoing, Deadline(until.min(bus.send_deadline().0))).await?;
         let reply: Arc<Envelope> = waiting.reply().await;
         read::<R>(bus, &reply)
@@ -108,10 +117,31 @@ async fn ask<R: Request>(bus: &Bus, mut outgoing: Outgoing) -> Result<R::Reply, 
     tokio::select! {
         biased;
         reply = asked => reply,
-        () = running.killed.cancelled() => Err(RequestError::NotSent(Error::closed("the bus"))),
+        error = ended(bus) => Err(if is_begun.load(Relaxed) {
+            RequestError::Unanswered { request: R::NAME, error }
+        } else {
+            RequestError::NotSent(error)
+        }),
         () = clock.sleep_until(until) => {
             Err(RequestError::TimedOut { request: R::NAME, after: until.since(began) })
         }
+    }
+}
+
+/// Ends when the bus has no replies any more: it is drained, or this program is outdated.
+async fn ended(bus: &Bus) -> Error {
+    let running = bus.inner();
+    let outdated = async {
+        running.stopping.begun().await;
+        match running.stopping.why() {
+            Some(why) => why.clone(),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        error = outdated => error,
+        () = running.killed.cancelled() => Error::closed("the bus"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tramline_core::envelope::Envelope;
@@ -19,24 +20,23 @@ pub(super) struct Waiting<'a> {
 }
 
 impl Desk {
-    /// The reply to the request `id` is waited for from now on.
-    pub(super) fn wait_for(&self, id: MessageId) -> Waiting<'_> {
+    /// The reply to the request `id` is waited for from now on; `None` if it is waited for already.
+    pub(super) fn wait_for(&self, id: MessageId) -> Option<Waiting<'_>> {
         let (sender, reply) = oneshot::channel();
-        self.0.lock().insert(id.clone(), sender);
-        Waiting { desk: self, id, reply }
+        match self.0.lock().entry(id.clone()) {
+            Entry::Vacant(place) => place.insert(sender),
+            Entry::Occupied(_) => return None,
+        };
+        Some(Waiting { desk: self, id, reply })
     }
 
     /// Hands a reply to whoever waits for it; a late one is dropped and counted.
     pub(super) fn deliver(&self, reply: &Arc<Envelope>) {
-        let caused_by = reply.causation_id.clone();
-        // Others know the business operation alone, which is the request's id unless somebody named it.
+        // Clients of other kinds know the correlation id alone, which is the request's id unless somebody has
+        // named the business operation. That may have other requests beside this one.
         let correlated = || reply.correlation_id.as_ref()?.parse().ok();
-        let waiting = {
-            let mut all = self.0.lock();
-            let by =
-                |id: Option<MessageId>, all: &mut HashMap<_, _>| id.and_then(|id| all.remove(&id));
-            by(caused_by, &mut all).or_else(|| by(correlated(), &mut all))
-        };
+        let request = reply.causation_id.clone().or_else(correlated);
+        let waiting = request.and_then(|id| self.0.lock().remove(&id));
         if waiting.is_none_or(|waiting| waiting.send(reply.clone()).is_err()) {
             count_late();
         }

@@ -9,8 +9,16 @@ use tramline_core::Error;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// It was not sent, or the bus was drained while it waited: then it may have been handled.
+    /// It was not sent: nobody has begun with it.
     NotSent(Error),
+    /// The bus ended while the request waited: it was drained, or this program is outdated. It may be handled
+    /// nevertheless.
+    Unanswered {
+        /// The request's name.
+        request: &'static str,
+        /// Why the bus has ended.
+        error: Error,
+    },
     /// There was no reply in time. It may have been handled nevertheless, or still be.
     TimedOut {
         /// The request's name.
@@ -38,6 +46,9 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotSent(error) => error.fmt(f),
+            Self::Unanswered { request, error } => {
+                write!(f, "the request {request} was given up while it waited: {error}")
+            }
             Self::TimedOut { request, after } => {
                 write!(f, "the request {request} had no reply within {after:?}")
             }
@@ -52,7 +63,7 @@ impl fmt::Display for RequestError {
 impl std::error::Error for RequestError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NotSent(error) => Some(error),
+            Self::NotSent(error) | Self::Unanswered { error, .. } => Some(error),
             _ => None,
         }
     }

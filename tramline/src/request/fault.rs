@@ -5,7 +5,7 @@ use crate::{Failure, Message};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use tramline_core::dead::Reason;
-use tramline_core::failure::Verdict;
+use tramline_core::failure::{Rejected, Verdict};
 
 /// A responder has failed for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,8 @@ pub struct RemoteFailure {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// The responder says that no retry can help ([`Failure::permanent`]): the message is the one it gave.
+    /// The responder says that no retry can help. The message is what it has said by [`Failure::rejected`]; of
+    /// another permanent failure nothing is told.
     Rejected,
     /// The responder has failed or panicked, and does not try again. Its log says why.
     Failed,
@@ -56,14 +57,20 @@ impl Message for Fault {
 pub(crate) fn fault_of(failure: &Failure) -> RemoteFailure {
     match failure.verdict() {
         Verdict::DeadLetter(Reason::Permanent) => {
-            // What it came of stays here.
-            RemoteFailure { kind: FailureKind::Rejected, message: failure.error().to_string() }
+            // Other texts may name hosts, tables and passwords.
+            let words = failure.find::<Rejected>().map(ToString::to_string);
+            let message = words.unwrap_or_else(|| "its log says why".to_owned());
+            RemoteFailure { kind: FailureKind::Rejected, message }
         }
         Verdict::DeadLetter(Reason::Undecodable) | Verdict::Unhandled => unreadable(),
-        _ => RemoteFailure {
-            kind: FailureKind::Failed,
-            message: "the responder has failed, and its log says why".to_owned(),
-        },
+        _ => failed(),
+    }
+}
+
+pub(crate) fn failed() -> RemoteFailure {
+    RemoteFailure {
+        kind: FailureKind::Failed,
+        message: "the responder has failed, and its log says why".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{REQUEST_LIMIT, Request, RequestError};
 use crate::caught::panic_words;
 use crate::handler::{Maker, Requirements};
 use crate::pipeline::{Context, Incoming, States, Surroundings};
-use crate::start::{StartError, unmet};
+use crate::start::{Around, StartError, unmet};
 use crate::stopping::Stopping;
 use crate::{BoxFuture, Failure, Message, MessageId};
 use futures_util::FutureExt;
@@ -79,20 +79,21 @@ impl Mediator {
             return Err(failed(Failure::unhandled(format!("nobody answers {}", R::NAME))));
         };
         let clock = &self.0.surroundings.composer.clock;
-        let mut cx = self.context();
-        let answered = AssertUnwindSafe(responder.respond(request, &mut cx)).catch_unwind();
+        let mut working = Working(self.context());
+        let answered = AssertUnwindSafe(responder.respond(request, &mut working.0)).catch_unwind();
         let answered = tokio::select! {
             biased;
             answered = answered => answered,
             () = clock.sleep_until(clock.now().after(self.0.limit)) => {
-                cx.end_run();
                 return Err(RequestError::TimedOut { request: R::NAME, after: self.0.limit });
             }
         };
         let answered = answered.unwrap_or_else(|payload| {
             Err(Failure::retryable(format!("panicked: {}", panic_words(payload))))
         });
-        answered.map_err(failed).inspect_err(|_| cx.end_run())
+        let reply = answered.map_err(failed)?;
+        working.0.let_go();
+        Ok(reply)
     }
 
     fn context(&self) -> Context {
@@ -172,12 +173,8 @@ impl MediatorBuilder {
     pub fn start(self) -> Result<Mediator, StartError> {
         let mut problems = self.problems;
         for (request, requirements) in &self.requirements {
-            problems.extend(unmet(
-                &format!("responder for {request}"),
-                requirements,
-                &self.states,
-                false,
-            ));
+            let who = format!("responder for {request}");
+            problems.extend(unmet(&who, requirements, &self.states, Around::default()));
             let transactions = requirements.transactions.iter().map(|(_, store)| *store);
             let outbox = requirements.publishes.then_some("an outbox");
             for what in transactions.chain(outbox) {
@@ -203,6 +200,15 @@ impl MediatorBuilder {
             limit: self.limit,
             responders: self.responders,
         })))
+    }
+}
+
+/// What a responder works in; what it has spawned works in vain unless it has succeeded.
+struct Working(Context);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.end_run();
     }
 }
 

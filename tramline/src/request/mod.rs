@@ -20,7 +20,7 @@
 //!
 //! async fn check(request: CheckStock) -> Result<Stock, Failure> {
 //!     if request.sku == 0 {
-//!         return Err(Failure::permanent("no such article"));
+//!         return Err(Failure::rejected("no such article"));
 //!     }
 //!     Ok(Stock { left: 3 })
 //! }
@@ -49,23 +49,18 @@ mod error;
 mod fault;
 mod mediator;
 mod replies;
+#[expect(clippy::module_inception, reason = "the trait itself, beside its relatives")]
+mod request;
 mod responder;
 
 pub use asking::{Asking, REQUEST_LIMIT};
 pub use error::RequestError;
 pub use fault::{FailureKind, RemoteFailure};
 pub use mediator::{Mediator, MediatorBuilder};
+pub use request::Request;
 pub use responder::{IntoReply, Responder};
 
 pub(crate) use desk::count_late;
-pub(crate) use fault::{Fault, fault_of, unreadable};
+pub(crate) use fault::{Fault, failed, fault_of, unreadable};
 pub(crate) use replies::Replies;
 pub(crate) use responder::RespondStep;
-
-use crate::Message;
-
-/// A message that is answered.
-pub trait Request: Message {
-    /// What it is answered with.
-    type Reply: Message;
-}

@@ -45,6 +45,16 @@ impl Replies {
         if let Some(open) = self.opened(transport) {
             return Ok(open);
         }
+        // Whoever asks first may not wait for it to its end, and others do.
+        let opening = tokio::spawn({
+            let bus = bus.clone();
+            async move { bus.inner().replies.open_anew(&bus).await }
+        });
+        opening.await.unwrap_or_else(|_| Err(Error::closed("the bus")))
+    }
+
+    async fn open_anew(&self, bus: &Bus) -> Result<(Arc<Desk>, String)> {
+        let transport = &*bus.inner().transport;
         let _turn = self.opening.lock().await;
         if let Some(open) = self.opened(transport) {
             return Ok(open);

@@ -69,7 +69,7 @@ pub(super) fn check<T: Transport>(bus: &BusBuilder<T>) -> Result<CheckedBus, Sta
             endpoints.push(checked);
         }
     }
-    events::check(&bus.events, &bus.states, &bus.stores, &mut problems);
+    events::check(&bus.events, &bus.states, &bus.stores, true, &mut problems);
     if problems.is_empty() {
         Ok(CheckedBus { topology, endpoints })
     } else {
@@ -99,7 +99,8 @@ fn check_endpoint<T: Transport>(
     let rules = rules(endpoint, problems);
     for (message, requirements) in &endpoint.requirements {
         let who = format!("handler for {message}");
-        problems.extend(unmet(&who, requirements, &bus.states, !bus.events.is_empty()));
+        let around = Around { bus: true, events: !bus.events.is_empty() };
+        problems.extend(unmet(&who, requirements, &bus.states, around));
     }
     let store = store(bus, endpoint, problems);
     check_batch(endpoint, problems);
@@ -163,17 +164,25 @@ fn rules(endpoint: &Endpoint, problems: &mut Vec<String>) -> Rules {
     (topics, compiled)
 }
 
+/// What there is beside states.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Around {
+    pub(crate) bus: bool,
+    pub(crate) events: bool,
+}
+
 /// What a handler asks for that is not among `states`, and its domain events if there are none.
 pub(crate) fn unmet(
     who: &str,
     requirements: &Requirements,
     states: &States,
-    has_events: bool,
+    around: Around,
 ) -> Vec<String> {
     let mut problems = Vec::new();
     for (state, name) in &requirements.states {
         // The bus registers itself when it starts.
-        if *state != TypeId::of::<Bus>() && !states.has(*state) {
+        let is_bus = around.bus && *state == TypeId::of::<Bus>();
+        if !is_bus && !states.has(*state) {
             problems.push(format!(
                 "the {who} asks for State<{name}>, which is not registered: add `.state(…)`"
             ));
@@ -186,7 +195,7 @@ pub(crate) fn unmet(
             ));
         }
     }
-    if requirements.events && !has_events {
+    if requirements.events && !around.events {
         problems.push(format!(
             "the {who} asks for Events, and none are declared: add `.event(…)` to the bus"
         ));

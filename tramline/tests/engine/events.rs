@@ -182,6 +182,12 @@ async fn everything_that_is_wrong_is_said_at_start() {
     assert!(told.contains("Shipped: its handlers run concurrently"), "{told}");
     assert!(told.contains("u64: its handlers ask for transactions of two stores"), "{told}");
 
+    async fn again(_: Paid, _: Events) {}
+    let bus = world.bus().store(Watched::on(world.memory.clone()));
+    let bus = bus.event(Event::new().handle(writes));
+    let error = bus.event(Event::new().handle(again).concurrently()).start().await.unwrap_err();
+    assert!(error.to_string().contains("publish events in turn"), "{error}");
+
     let bus = world.bus().event(Event::new().handle(writes));
     let error = bus.start().await.unwrap_err();
     assert!(error.to_string().contains("no such store is registered"), "{error}");
@@ -499,4 +505,29 @@ async fn a_unit_of_work_is_committed_whole_or_not_at_all() {
     idle().await;
     assert_eq!((counted(&world, "mine").await, log.len()), (1, 0));
     assert_eq!(store.open.load(SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_transaction_is_not_committed_while_an_event_is_at_work_in_it() {
+    async fn leaves(ping: Ping, events: Events) {
+        tokio::spawn(async move { events.publish(&Order::of(ping.n)).await });
+        tokio::task::yield_now().await;
+    }
+    /// Writes, and is long at something else then.
+    async fn linger(_: Order, tx: Tx<Watched>) {
+        count(&tx, "booked").unwrap();
+        drop(tx);
+        std::future::pending().await
+    }
+    let (world, log) = (World::new(), Log::default());
+    let store = Watched::on(world.memory.clone());
+    let work = Endpoint::new("work").transactional().retry(Retry::none()).handle(leaves);
+    let order = Event::new().handle(linger);
+    let bus = bus(&world, &log, |bus| bus.store(store).endpoint(work).event(order)).await;
+    bus.send("work", &Ping { n: 1 }).await.unwrap();
+    idle().await;
+    let dead = world.dead("work").await;
+    let notes = dead[0].death.as_ref().unwrap().history.notes();
+    assert!(notes[0].error.contains("is still at work in the transaction"), "{notes:?}");
+    assert_eq!(counted(&world, "booked").await, 0);
 }

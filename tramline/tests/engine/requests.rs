@@ -40,30 +40,26 @@ async fn check(request: CheckStock, State(log): State<Log>) -> Result<Stock, Fai
     match request.sku {
         13 => {
             let secret = std::io::Error::other("stock.internal:5432 refused the password");
-            Err(Failure::permanent(Rejected(secret)))
+            Err(Failure::permanent(secret))
         }
+        12 => Err(Failure::rejected("no such article")),
         14 => Err(std::io::Error::other("stock.internal:5432 is away").into()),
         15 => panic!("index 7 out of bounds in stock.rs"),
         sku => Ok(Stock { sku, left: sku }),
     }
 }
 
-#[derive(Debug)]
-struct Rejected(std::io::Error);
-impl std::fmt::Display for Rejected {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no such article")
-    }
-}
-impl std::error::Error for Rejected {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
-    }
-}
-
 async fn start(world: &World, log: &Log, stock: Endpoint) -> Bus {
     let stock = stock.retry(Retry::fixed(10 * SECOND).runs(2));
     world.bus().state(log.clone()).endpoint(stock).start().await.unwrap()
+}
+
+/// Lets a request go, and no further.
+async fn sent(asked: &mut (impl Future + Unpin)) {
+    // A task of its own makes the queue of replies before.
+    assert!(futures_util::poll!(&mut *asked).is_pending());
+    idle().await;
+    assert!(futures_util::poll!(asked).is_pending());
 }
 
 fn responder() -> Endpoint {
@@ -96,11 +92,13 @@ async fn a_request_is_answered_by_whoever_reads_its_queue() {
 async fn what_no_retry_can_help_is_told_in_the_responders_words_and_nothing_else_is() {
     let (world, log) = (World::new(), Log::default());
     let bus = start(&world, &log, responder()).await;
-    let error = at_once(bus.request("stock", &CheckStock { sku: 13 })).await.unwrap_err();
+    let error = at_once(bus.request("stock", &CheckStock { sku: 12 })).await.unwrap_err();
     assert_eq!(error.to_string(), "the request stock.check was rejected: no such article");
     assert_eq!(failure(error), (FailureKind::Rejected, "no such article".to_owned()));
+    let error = at_once(bus.request("stock", &CheckStock { sku: 13 })).await.unwrap_err();
+    assert_eq!(failure(error), (FailureKind::Rejected, "its log says why".to_owned()));
     // Nobody has to have waited for it: it is kept for an operator.
-    assert_eq!(world.depth("stock").await, [0, 0, 0, 1]);
+    assert_eq!(world.depth("stock").await, [0, 0, 0, 2]);
     for sku in [14, 15] {
         let asked = tokio::spawn({
             let bus = bus.clone();
@@ -157,7 +155,7 @@ fn a_request_waits_for_its_time_and_a_late_reply_is_dropped_and_counted() {
             let said = CheckStock { sku: 1 };
             let mut asked =
                 std::pin::pin!(bus.request("stock", &said).ttl(5 * SECOND).into_future());
-            assert!(futures_util::poll!(&mut asked).is_pending());
+            sent(&mut asked).await;
             world.wind(4 * SECOND).await;
             assert!(futures_util::poll!(&mut asked).is_pending());
             world.wind(SECOND).await;
@@ -165,7 +163,7 @@ fn a_request_waits_for_its_time_and_a_late_reply_is_dropped_and_counted() {
             assert_eq!(error.to_string(), "the request stock.check had no reply within 5s");
             // Somebody who does not wait any more.
             let mut dropped = Box::pin(bus.request("stock", &said).into_future());
-            assert!(futures_util::poll!(&mut dropped).is_pending());
+            sent(&mut dropped).await;
             idle().await;
             drop(dropped);
             assert_eq!(counters.get("tramline_late_replies_total"), 0);
@@ -188,7 +186,7 @@ async fn an_unsaid_time_is_half_a_minute_and_then_nobody_begins_with_the_request
     let bus = world.bus_on(world.memory.clone()).start().await.unwrap();
     let said = CheckStock { sku: 1 };
     let mut asked = std::pin::pin!(bus.request("stock", &said).into_future());
-    assert!(futures_util::poll!(&mut asked).is_pending());
+    sent(&mut asked).await;
     world.wind(29 * SECOND).await;
     assert!(futures_util::poll!(&mut asked).is_pending());
     world.wind(SECOND).await;
@@ -215,7 +213,7 @@ fn the_death_of_a_responder_is_a_time_out_and_its_successor_does_not_begin() {
             let said = CheckStock { sku: 1 };
             let mut asked =
                 std::pin::pin!(bus.request("stock", &said).ttl(2 * SECOND).into_future());
-            assert!(futures_util::poll!(&mut asked).is_pending());
+            sent(&mut asked).await;
             idle().await;
             assert_eq!(world.depth("stock").await, [0, 1, 0, 0], "it is at work");
             world.wind(2 * SECOND).await;
@@ -263,7 +261,7 @@ async fn a_responder_that_publishes_and_replies_does_both_or_neither() {
         .unwrap();
     let said = CheckStock { sku: 7 };
     let mut asked = std::pin::pin!(bus.request("stock", &said).into_future());
-    assert!(futures_util::poll!(&mut asked).is_pending());
+    sent(&mut asked).await;
     idle().await;
     // The first commit has failed.
     assert!(futures_util::poll!(&mut asked).is_pending());
@@ -290,10 +288,13 @@ async fn a_request_that_cannot_be_sent_says_why() {
 
     let (slow, _gate) = gated(&World::new()).await;
     let mut asked = std::pin::pin!(slow.request("stock", &said).into_future());
-    assert!(futures_util::poll!(&mut asked).is_pending());
+    sent(&mut asked).await;
     idle().await;
     let _ = slow.drain(Duration::ZERO).await.unwrap();
-    assert_eq!(not_sent(at_once(asked).await.unwrap_err()), ErrorKind::Closed);
+    match at_once(asked).await {
+        Err(RequestError::Unanswered { error, .. }) => assert_eq!(error.kind(), ErrorKind::Closed),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(
         not_sent(at_once(slow.request("stock", &said)).await.unwrap_err()),
         ErrorKind::Closed
@@ -346,7 +347,7 @@ async fn others_may_answer_by_the_correlation_id_and_what_cannot_be_read_is_told
         let bus = world.bus_on(world.memory.clone()).start().await.unwrap();
         let request = CheckStock { sku: 1 };
         let mut asked = std::pin::pin!(bus.request("stock", &request).into_future());
-        assert!(futures_util::poll!(&mut asked).is_pending());
+        sent(&mut asked).await;
         idle().await;
         answer_as_others_do(&world, reply).await;
         match (at_once(asked).await, said) {
@@ -365,7 +366,7 @@ async fn a_mediator_has_the_same_responders_answer_without_a_bus() {
     let mediator = Mediator::builder().state(log.clone()).respond(check).start().unwrap();
     let stock = mediator.request(CheckStock { sku: 4 }).await.unwrap();
     assert_eq!(stock, Stock { sku: 4, left: 4 });
-    let refused = mediator.request(CheckStock { sku: 13 }).await.unwrap_err();
+    let refused = mediator.request(CheckStock { sku: 12 }).await.unwrap_err();
     assert_eq!(failure(refused), (FailureKind::Rejected, "no such article".to_owned()));
     for sku in [14, 15] {
         let (kind, message) = failure(mediator.request(CheckStock { sku }).await.unwrap_err());
@@ -383,7 +384,7 @@ async fn a_mediators_responder_has_so_much_time() {
     let mediator = Mediator::builder().clock(world.clock.clone()).time_limit(3 * SECOND);
     let mediator = mediator.state(gate).respond(wait).start().unwrap();
     let mut asked = std::pin::pin!(mediator.request(CheckStock { sku: 1 }));
-    assert!(futures_util::poll!(&mut asked).is_pending());
+    sent(&mut asked).await;
     world.wind(3 * SECOND).await;
     assert!(
         matches!(asked.await, Err(RequestError::TimedOut { after, .. }) if after == 3 * SECOND)
@@ -418,4 +419,50 @@ async fn what_is_wrong_with_responders_is_said_at_start() {
     let stock = Endpoint::new("stock").respond(publishes).handle(handle);
     let error = World::new().bus().endpoint(stock).start().await.unwrap_err();
     assert!(error.to_string().contains("two handlers for message stock.check"), "{error}");
+}
+
+#[tokio::test]
+async fn replies_of_one_business_operation_are_told_apart_and_so_are_requests_of_one_id() {
+    let world = World::new();
+    let (_responder, gate) = gated(&world).await;
+    let bus = world.bus().start().await.unwrap();
+    let (first, second) = (CheckStock { sku: 1 }, CheckStock { sku: 2 });
+    let id: tramline::MessageId = "order-7".parse().unwrap();
+    let mut waits = std::pin::pin!(bus.request("stock", &first).id(id.clone()).into_future());
+    sent(&mut waits).await;
+    // Of the same operation, and late: nobody waits for its reply.
+    let late = bus.request("stock", &second).correlation_id("order-7").ttl(SECOND);
+    let mut late = std::pin::pin!(late.into_future());
+    sent(&mut late).await;
+    let again = at_once(bus.request("stock", &second).id(id)).await.unwrap_err();
+    match again {
+        RequestError::NotSent(error) => assert_eq!(error.kind(), ErrorKind::Conflict),
+        other => panic!("{other:?}"),
+    }
+    world.wind(SECOND).await;
+    assert!(matches!(late.await, Err(RequestError::TimedOut { .. })));
+    gate.add_permits(2);
+    assert_eq!(at_once(waits).await.unwrap().sku, 1);
+}
+
+/// The reply is a row of the outbox, and a relay takes it to the temporary queue.
+#[tokio::test]
+async fn a_reply_goes_through_the_outbox_of_another_database_and_nobody_minds_if_it_is_late() {
+    let (world, log) = (World::new(), Log::default());
+    let store = world.other_memory();
+    let stock = Endpoint::new("stock").transactional().respond(check);
+    let bus = world.bus().store(store.clone()).state(log.clone()).endpoint(stock);
+    let bus = bus.require_subscribers().start().await.unwrap();
+    let asked = at_once(bus.request("stock", &CheckStock { sku: 5 })).await.unwrap();
+    assert_eq!(asked.left, 5);
+    let gone = world.bus_on(world.memory.clone()).start().await.unwrap();
+    let said = CheckStock { sku: 6 };
+    let mut asked = Box::pin(gone.request("stock", &said).into_future());
+    sent(&mut asked).await;
+    drop(asked);
+    let _ = gone.drain(SECOND).await.unwrap();
+    idle().await;
+    assert_eq!(log.lines(), ["check 5", "check 6"]);
+    let unsent = bus.unsent(&store).depth().await.unwrap();
+    assert_eq!((unsent.waiting, unsent.parked), (0, 0));
 }

@@ -27,7 +27,7 @@ impl Message for Doubled {
 }
 
 async fn double(request: Double) -> Result<Doubled, Failure> {
-    let doubled = request.n.checked_mul(2).ok_or_else(|| Failure::permanent("too large"))?;
+    let doubled = request.n.checked_mul(2).ok_or_else(|| Failure::rejected("too large"))?;
     Ok(Doubled { n: doubled })
 }
 

@@ -7,6 +7,7 @@ use crate::store::queued::Statement;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 use tramline_core::store::{CommitError, Committed, Condition};
+use tramline_core::transport::Destination;
 
 /// What is to be committed. It can be tried again: nothing of it changes.
 pub(in crate::store) struct Work {
@@ -56,7 +57,11 @@ impl Work {
     /// The events that no queue has subscribed to.
     pub(in crate::store) fn unrouted(&self, routed: &[Option<Legs>]) -> BTreeSet<String> {
         let parcels = self.messages.for_queues().iter().zip(routed);
-        let unrouted = parcels.filter(|(_, legs)| legs.as_ref().is_some_and(Vec::is_empty));
+        let unrouted = parcels.filter(|(parcel, legs)| {
+            // An answer that nobody waits for any more is no event without subscribers.
+            let is_answer = matches!(parcel.to, Destination::Address(_));
+            !is_answer && legs.as_ref().is_some_and(Vec::is_empty)
+        });
         unrouted.map(|(parcel, _)| parcel.to.to_string()).collect()
     }
 }
