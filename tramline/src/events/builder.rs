@@ -48,10 +48,7 @@ impl EventsBuilder {
 
     /// Shares `state` with handlers, which ask for it by [`State<S>`](crate::State). One of each type.
     pub fn state<S: Clone + Send + Sync + 'static>(mut self, state: S) -> Self {
-        if self.states.insert(state) {
-            let name = std::any::type_name::<S>();
-            self.problems.push(format!("there are two states of type {name}: wrap one"));
-        }
+        self.states.share(state, &mut self.problems);
         self
     }
 
@@ -63,10 +60,7 @@ impl EventsBuilder {
         Made: Future<Output = Result<V, E>> + Send + 'static,
         E: Into<crate::Failure>,
     {
-        if self.states.insert(Maker::of(make)) {
-            let name = std::any::type_name::<V>();
-            self.problems.push(format!("there are two that make a {name}: wrap one"));
-        }
+        self.states.make(Maker::of(make), &mut self.problems);
         self
     }
 

@@ -1,5 +1,6 @@
 //! What the application shares with its handlers, by type.
 
+use crate::handler::Maker;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
@@ -12,6 +13,26 @@ impl States {
     /// Keeps `state`; answers whether there was one of its type already.
     pub(crate) fn insert<T: Clone + Send + Sync + 'static>(&mut self, state: T) -> bool {
         self.0.insert(TypeId::of::<T>(), Box::new(state)).is_some()
+    }
+
+    /// Keeps what an application shares; a second one of its type is a problem.
+    pub(crate) fn share<T: Clone + Send + Sync + 'static>(
+        &mut self,
+        state: T,
+        problems: &mut Vec<String>,
+    ) {
+        if self.insert(state) {
+            let name = std::any::type_name::<T>();
+            problems.push(format!("there are two states of type {name}: wrap one"));
+        }
+    }
+
+    /// Keeps what makes a `V` for each run; a second one is a problem.
+    pub(crate) fn make<V: Send + 'static>(&mut self, maker: Maker<V>, problems: &mut Vec<String>) {
+        if self.insert(maker) {
+            let name = std::any::type_name::<V>();
+            problems.push(format!("there are two that make a {name}: wrap one"));
+        }
     }
 
     pub(crate) fn get<T: Clone + 'static>(&self) -> Option<T> {
