@@ -3,6 +3,7 @@
 use crate::kit::{Commit, Counters, Log, Paid, SECOND, Watched, World, at_once, idle};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tramline::core::clock::{Clock, Deadline};
@@ -465,4 +466,28 @@ async fn a_reply_goes_through_the_outbox_of_another_database_and_nobody_minds_if
     assert_eq!(log.lines(), ["check 5", "check 6"]);
     let unsent = bus.unsent(&store).depth().await.unwrap();
     assert_eq!((unsent.waiting, unsent.parked), (0, 0));
+}
+
+#[tokio::test]
+async fn a_requester_is_not_told_of_a_dead_letter_that_was_none_after_all() {
+    async fn changes_its_mind(
+        request: CheckStock,
+        State(log): State<Log>,
+    ) -> Result<Stock, Failure> {
+        log.add("check");
+        if log.len() == 1 {
+            return Err(Failure::rejected("not yet known"));
+        }
+        Ok(Stock { sku: request.sku, left: 1 })
+    }
+    // Its copy is among the dead letters, and the ack of the request itself fails: it comes again.
+    let world = World::with(|options| options.without_native_dead_letters());
+    let (rigged, log) = (world.rigged(), Log::default());
+    rigged.rig.failing_acks.store(1, SeqCst);
+    let stock = Endpoint::new("stock").respond(changes_its_mind);
+    let responder = world.bus_on(rigged).state(log.clone()).endpoint(stock);
+    let _responder = responder.start().await.unwrap();
+    let bus = world.bus_on(world.memory.clone()).start().await.unwrap();
+    let stock = at_once(bus.request("stock", &CheckStock { sku: 3 })).await.unwrap();
+    assert_eq!((stock.left, log.len()), (1, 2));
 }
