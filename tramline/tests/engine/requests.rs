@@ -171,6 +171,15 @@ fn a_request_waits_for_its_time_and_a_late_reply_is_dropped_and_counted() {
             gate.add_permits(2);
             idle().await;
             assert_eq!(counters.get("tramline_late_replies_total"), 2);
+            // One whose process is gone, and its queue with it.
+            let gone = world.bus_on(world.memory.clone()).start().await.unwrap();
+            let mut left = Box::pin(gone.request("stock", &said).into_future());
+            sent(&mut left).await;
+            drop(left);
+            let _ = gone.drain(SECOND).await.unwrap();
+            gate.add_permits(1);
+            idle().await;
+            assert_eq!(counters.get("tramline_late_replies_total"), 3);
             // Whoever asks next gets his own.
             gate.add_permits(1);
             let next = at_once(bus.request("stock", &CheckStock { sku: 3 })).await.unwrap();
@@ -429,12 +438,12 @@ async fn replies_of_one_business_operation_are_told_apart_and_so_are_requests_of
     let bus = world.bus().start().await.unwrap();
     let (first, second) = (CheckStock { sku: 1 }, CheckStock { sku: 2 });
     let id: tramline::MessageId = "order-7".parse().unwrap();
-    let mut waits = std::pin::pin!(bus.request("stock", &first).id(id.clone()).into_future());
-    sent(&mut waits).await;
-    // Of the same operation, and late: nobody waits for its reply.
+    // Of one operation; nobody will wait for the reply of the first of them, which comes first.
     let late = bus.request("stock", &second).correlation_id("order-7").ttl(SECOND);
     let mut late = std::pin::pin!(late.into_future());
     sent(&mut late).await;
+    let mut waits = std::pin::pin!(bus.request("stock", &first).id(id.clone()).into_future());
+    sent(&mut waits).await;
     let again = at_once(bus.request("stock", &second).id(id)).await.unwrap_err();
     match again {
         RequestError::NotSent(error) => assert_eq!(error.kind(), ErrorKind::Conflict),
