@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use tramline_core::compose::{Scope, Target};
 use tramline_core::draft::IntoDraft;
 use tramline_core::name::QueueName;
-use tramline_core::store::{CommitError, Store};
+use tramline_core::store::{CommitError, Committed, Store};
 
 /// A transaction outside of handlers: what is written in it, what is published by it, and what the handlers of
 /// [`Events::publish_in`](crate::Events::publish_in) do, is there together or not at all. Begun by
@@ -99,18 +99,21 @@ impl<S: Store> UnitOfWork<'_, S> {
     pub async fn commit(mut self) -> Result<(), Failure> {
         let messages = self.buffer.close();
         let committed = match self.tx.close() {
-            // Without conditions, none is refused.
-            Ok(tx) => self.store.commit(tx, Vec::new(), messages).await.map(drop),
+            Ok(tx) => self.store.commit(tx, Vec::new(), messages).await,
             Err(failure) => Err(CommitError::Handler(failure)),
         };
-        let committed = committed.map_err(|error| match error {
-            CommitError::Handler(failure) => failure,
-            error => Failure::retryable(error),
-        });
-        committed.inspect_err(|failure| {
+        unconditional(committed).inspect_err(|failure| {
             self.stopping.heed_failure(failure);
         })
     }
+}
+
+/// How a transaction without conditions has ended: none is refused.
+pub(crate) fn unconditional(committed: Result<Committed, CommitError>) -> Result<(), Failure> {
+    committed.map(drop).map_err(|error| match error {
+        CommitError::Handler(failure) => failure,
+        error => Failure::retryable(error),
+    })
 }
 
 /// The transaction, to write in it, and to be lent to the handlers of an event.

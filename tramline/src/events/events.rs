@@ -4,11 +4,12 @@ use super::event::{Declared, Handlers, Manner};
 use super::failures::{EventFailure, EventFailures};
 use super::handler::{DynEventHandler, EventType};
 use super::raised::{Caller, Raised};
+use crate::Failure;
 use crate::bus::{Bus, publishing};
 use crate::caught::caught;
 use crate::handler::{FromContext, Requirements, Tx};
-use crate::pipeline::{Context, Incoming, Loan, Page, States, Surroundings};
-use crate::{Failure, MessageId};
+use crate::pipeline::{Context, Incoming, Loan, Page, States, Surroundings, not_given_back};
+use crate::unit_of_work::unconditional;
 use futures_util::future::{join_all, try_join_all};
 use metrics::{Counter, Histogram};
 use std::any::{Any, TypeId};
@@ -16,9 +17,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use tramline_core::compose::Scope;
-use tramline_core::dead::History;
 use tramline_core::erased::DynStore;
-use tramline_core::store::{CommitError, Store};
+use tramline_core::store::Store;
 use tramline_core::transport::Outgoing;
 
 /// How many events may cause each other, one inside of the other, before that is taken for an endless circle.
@@ -87,19 +87,6 @@ impl Figures {
 impl Core {
     pub(super) fn new(surroundings: Arc<Surroundings>, topics: HashMap<TypeId, Topic>) -> Self {
         Self { surroundings, topics }
-    }
-
-    /// The message that stands behind an event that no message has caused.
-    fn nobody(&self) -> Incoming {
-        let composer = &self.surroundings.composer;
-        Incoming {
-            envelope: Arc::default(),
-            id: MessageId::new(composer.clock.now(), composer.entropy.bits()),
-            failures: 0,
-            notes: History::new(),
-            ticket: None,
-            sighting: None,
-        }
     }
 }
 
@@ -267,17 +254,9 @@ impl Events {
         let begun = store.begin_dyn(Scope::outside(composer, mode)).await;
         let loan = Loan::of(begun.map_err(Failure::retryable)?);
         let messages = self.run(topic, event, Some(&loan), Ok).await?;
-        let Some(tx) = loan.borrow() else {
-            let text = "the transaction was not given back: `Tx` moved into a task that still runs";
-            return Err(Failure::retryable(text));
-        };
-        // Without conditions, none is refused.
-        let committed = store.commit_dyn(tx, Vec::new(), messages).await.map(drop);
-        let committed = committed.map_err(|error| match error {
-            CommitError::Handler(failure) => failure,
-            error => Failure::retryable(error),
-        });
-        committed.inspect_err(|failure| {
+        let tx = loan.borrow().ok_or_else(not_given_back)?;
+        let committed = store.commit_dyn(tx, Vec::new(), messages).await;
+        unconditional(committed).inspect_err(|failure| {
             bus.inner().stopping.heed_failure(failure);
         })
     }
@@ -291,7 +270,7 @@ impl Events {
             },
             At::Bus(_) | At::Alone => Origin {
                 surroundings: self.core.surroundings.clone(),
-                message: self.core.nobody(),
+                message: Incoming::of_nobody(&self.core.surroundings.composer),
                 raised: Raised { core: self.core.clone(), by_message: false, depth: 0 },
             },
         }

@@ -3,6 +3,7 @@
 use crate::{Failure, MessageId};
 use std::sync::Arc;
 use tramline_core::clock::Timestamp;
+use tramline_core::compose::Composer;
 use tramline_core::dead::{FailureNote, History};
 use tramline_core::envelope::Envelope;
 use tramline_core::store::Sighting;
@@ -23,6 +24,18 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// What stands in a message's place where none is at work: it has an id, and nothing else.
+    pub(crate) fn of_nobody(composer: &Composer) -> Self {
+        Self {
+            envelope: Arc::default(),
+            id: MessageId::new(composer.clock.now(), composer.entropy.bits()),
+            failures: 0,
+            notes: History::new(),
+            ticket: None,
+            sighting: None,
+        }
+    }
+
     /// Counts a failure after which it is handled again in this delivery.
     pub(crate) fn charge(&mut self, failure: &Failure, at: Timestamp) {
         self.failures = self.failures.saturating_add(1);

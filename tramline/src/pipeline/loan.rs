@@ -5,6 +5,11 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use tramline_core::erased::DynTx;
 
+/// Somebody who has borrowed a transaction keeps it.
+pub(crate) fn not_given_back() -> Failure {
+    Failure::retryable("the transaction was not given back: `Tx` moved into a task that still runs")
+}
+
 /// The transaction of one run. Clones are the same loan.
 #[derive(Clone)]
 pub(crate) struct Loan(Arc<Mutex<Lent>>);
@@ -33,8 +38,9 @@ impl Loan {
     /// The transaction, unless somebody works with it.
     pub(crate) fn borrow(&self) -> Option<DynTx> {
         let mut lent = self.0.lock();
-        lent.borrowed += 1;
-        lent.tx.take()
+        let tx = lent.tx.take();
+        lent.borrowed += u64::from(tx.is_some());
+        tx
     }
 
     pub(crate) fn give_back(&self, tx: DynTx) {

@@ -14,7 +14,7 @@ pub(crate) use buffer::{Buffer, Page};
 pub use context::Context;
 pub(crate) use context::Disposition;
 pub(crate) use incoming::Incoming;
-pub(crate) use loan::Loan;
+pub(crate) use loan::{Loan, not_given_back};
 #[doc(hidden)]
 pub use poison_lane::PoisonLane;
 pub(crate) use poison_lane::Trial;

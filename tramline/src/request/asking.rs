@@ -39,8 +39,8 @@ impl Bus {
     /// Dropped, it does not wait any more, and the request may be handled nevertheless: its reply is late, and
     /// dropped and counted (`tramline_late_replies_total`). A request that is sent again under an id or an
     /// idempotency key that a transactional responder has seen is taken for a duplicate, and has no second
-    /// reply. A responder that dies before it has answered is
-    /// asked again by its queue; if it does not come back in time, the request has timed out.
+    /// reply. A responder that dies before it has answered is asked again by its queue; if it does not come
+    /// back in time, the request has timed out.
     ///
     /// # Errors
     /// See [`RequestError`]. Transports without temporary queues refuse it as

@@ -8,7 +8,7 @@ use crate::handler::{Maker, Requirements};
 use crate::pipeline::{Context, Incoming, States, Surroundings};
 use crate::start::{Around, StartError, unmet};
 use crate::stopping::Stopping;
-use crate::{BoxFuture, Failure, Message, MessageId};
+use crate::{BoxFuture, Failure, Message};
 use futures_util::FutureExt;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use tramline_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tramline_core::codec::Encoding;
 use tramline_core::compose::Composer;
-use tramline_core::dead::History;
 
 /// Hands requests to their responders inside this process: the same functions that answer on a bus. Nothing is
 /// written down or retried. Clones are the same.
@@ -97,16 +96,9 @@ impl Mediator {
     }
 
     fn context(&self) -> Context {
-        let Composer { clock, entropy, .. } = &*self.0.surroundings.composer;
-        let message = Incoming {
-            envelope: Arc::default(),
-            id: MessageId::new(clock.now(), entropy.bits()),
-            failures: 0,
-            notes: History::new(),
-            ticket: None,
-            sighting: None,
-        };
-        Context::new(self.0.surroundings.clone(), message)
+        let surroundings = self.0.surroundings.clone();
+        let nobody = Incoming::of_nobody(&surroundings.composer);
+        Context::new(surroundings, nobody)
     }
 }
 

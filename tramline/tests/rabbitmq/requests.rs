@@ -70,11 +70,14 @@ async fn after_a_lost_connection_replies_find_the_requester_again() {
     let ask = async |n| bus.request("math", &Double { n }).ttl(PATIENCE).await;
     assert_eq!(ask(1).await.unwrap().n, 2);
     // The management plugin lists connections a moment after they are there.
-    let mut cut = 0;
-    while cut < 4 {
-        cut += vhost.cut_all();
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let all_are_cut = async {
+        let mut cut = 0;
+        while cut < 4 {
+            cut += vhost.cut_all();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all_are_cut).await.expect("four connections to cut");
     let mut tries = 0;
     // What is asked while the connection is away may be lost with it, and says so.
     let again = loop {

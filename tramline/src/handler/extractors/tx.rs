@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::handler::extract::{FromContext, Requirements};
-use crate::pipeline::{Context, Loan, Page};
+use crate::pipeline::{Context, Loan, Page, not_given_back};
 use std::ops::{Deref, DerefMut};
 use tramline_core::store::Store;
 
@@ -69,10 +69,6 @@ impl<S: Store> Drop for OnLoan<'_, S> {
     fn drop(&mut self) {
         self.0.tx = self.0.loan.borrow().and_then(|tx| tx.downcast().ok());
     }
-}
-
-fn not_given_back() -> Failure {
-    Failure::retryable("the transaction was not given back: `Tx` moved into a task that still runs")
 }
 
 impl<S: Store> FromContext for Tx<S> {

@@ -1,7 +1,7 @@
 //! Handler's writes, published messages, inbox row and ack in one transaction.
 
 use crate::Failure;
-use crate::pipeline::{Context, Disposition, Layer, Loan, Outcome, Step};
+use crate::pipeline::{Context, Disposition, Layer, Loan, Outcome, Step, not_given_back};
 use std::fmt;
 use std::sync::Arc;
 use tramline_core::ErrorKind;
@@ -26,8 +26,7 @@ impl Layer for Transaction {
         cx.opens = None;
         let loan = cx.tx.take();
         let Some(tx) = loan.as_ref().and_then(Loan::borrow) else {
-            let text = "the transaction was not given back: `Tx` moved into a task that still runs";
-            return Err(Failure::retryable(text));
+            return Err(not_given_back());
         };
         loan.as_ref().map_or(Ok(()), Loan::sound)?;
         let (conditions, owners) = self.conditions(cx);
