@@ -124,9 +124,9 @@ impl Events {
     /// In a handler, all that the event's handlers publish leaves as if that handler had published it, and
     /// they may ask for its transaction. Outside of handlers, what they publish leaves when all of them have
     /// succeeded; if one of them asks for a transaction itself, all of that is one transaction of this event's
-    /// own. Of an event whose handlers fail nothing leaves. Outside of any transaction several messages may
-    /// leave in part if the transport fails, and this says so by an error: where that matters, publish in a
-    /// transaction.
+    /// own. Of an event whose handlers fail nothing leaves. Outside of handlers and of any transaction several
+    /// messages may leave in part if the transport fails, which is an error, and none leaves if the process
+    /// dies before they are sent: where that matters, publish in a transaction.
     ///
     /// Dropped, handlers are dropped where they are; a transaction that they were working with cannot be
     /// committed any more.
