@@ -18,6 +18,8 @@
 //! 9. how it ended decides what becomes of it, in a pure function (`endpoint/settlement`)
 //! 10. which is then done (`endpoint/settle`)
 //!
+//! What an endpoint depends on is spared by [`breaker`]s, rates and limits for each key (`endpoint/protection`).
+//!
 //! Around it: requests that are answered ([`request`]), domain events inside this process ([`events`]), queues
 //! inside it ([`background`]), and what starts and stops all of a program ([`host`]).
 //!
@@ -25,6 +27,7 @@
 //! tried says [`Retry`].
 
 pub mod background;
+pub mod breaker;
 mod bus;
 mod caught;
 pub mod dead_letters;
@@ -49,8 +52,9 @@ mod unit_of_work;
 mod unrouted;
 
 pub use background::BackgroundQueue;
+pub use breaker::CircuitBreaker;
 pub use bus::{Bus, Drained};
-pub use endpoint::{Endpoint, HeldTooLong};
+pub use endpoint::{Endpoint, HeldTooLong, RateLimit};
 pub use events::Events;
 pub use handler::{Attempt, Cancel, Item, Scoped, State, Tx};
 pub use outbox::Outbox;

@@ -15,7 +15,7 @@ use crate::endpoint::{Body, Endpoint, EndpointPipeline, Reception, Shared, recei
 use crate::events::{Core, Declared, Event, EventType};
 use crate::handler::Maker;
 use crate::pipeline::layers::{
-    CatchPanic, CleanSlate, Metrics, RetryInPlace, TimeLimit, Trace, Transaction,
+    Breaking, CatchPanic, CleanSlate, Metrics, RetryInPlace, TimeLimit, Trace, Transaction,
 };
 use crate::pipeline::{Pipeline, PoisonLane, Stack, States, Surroundings};
 use crate::stopping::Stopping;
@@ -340,11 +340,19 @@ impl Plan<'_> {
         });
         let layered = inner(body, layers);
         let concurrency = behaviour.concurrency;
-        let retry_in_place = (!batch).then(|| RetryInPlace::new(concurrency));
+        let protection = behaviour.protection;
+        let breaker = protection.breaker.clone();
+        if let Some(breaker) = &breaker {
+            breaker.adopt(&running.composer.clock);
+        }
+        // Where runs are counted, each is taken from the queue.
+        let in_place = !batch && !protection.counts_runs();
+        let retry_in_place = in_place.then(|| RetryInPlace::new(concurrency, breaker.clone()));
         let limit = behaviour.time_limit.map(TimeLimit);
         let metrics = Metrics::new(&shared.surroundings.name, running.composer.clock.clone());
         let pipeline = Stack::new(CatchPanic, Stack::new(transaction, layered));
-        let pipeline = Stack::new(self.poison_lane.clone(), Stack::new(limit, pipeline));
+        let pipeline = Stack::new(breaker.map(Breaking), Stack::new(limit, pipeline));
+        let pipeline = Stack::new(self.poison_lane.clone(), pipeline);
         let pipeline = Stack::new(retry_in_place, pipeline);
         let pipeline: EndpointPipeline = Stack::new(Trace, Stack::new(metrics, pipeline));
         let gathering = batch.then_some(behaviour.gathering);
@@ -361,6 +369,7 @@ impl Plan<'_> {
             pipeline: Arc::new(pipeline),
             concurrency,
             gathering,
+            protection,
             at_work: running.at_work.clone(),
         }
     }

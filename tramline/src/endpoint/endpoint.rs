@@ -2,6 +2,7 @@
 
 use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
 use crate::endpoint::gather::Gathering;
+use crate::endpoint::protection::Protection;
 use crate::endpoint::shared::{HeldTooLong, KeyOf, UnhandledPolicy};
 use crate::endpoint::wishes::QueueWishes;
 use crate::handler::{
@@ -70,6 +71,7 @@ pub(crate) struct Behaviour {
     pub(crate) held_too_long: Option<HeldTooLong>,
     pub(crate) idempotency_key: Option<KeyOf>,
     pub(crate) gathering: Gathering,
+    pub(crate) protection: Protection,
     pub(crate) hooks: Hooks,
 }
 
@@ -100,6 +102,7 @@ impl Endpoint {
                 held_too_long: None,
                 idempotency_key: None,
                 gathering: Gathering { size_max: BATCH_SIZE_DEFAULT, wait: Duration::ZERO },
+                protection: Protection::default(),
                 hooks: Hooks::default(),
             },
             layers: Vec::new(),

@@ -2,6 +2,7 @@
 
 use crate::caught::caught;
 use crate::endpoint::in_flight::Passage;
+use crate::endpoint::pausing::{Gate, shut};
 use crate::endpoint::placed::Placed;
 use crate::endpoint::process::{
     EndpointPipeline, Past, enter, finish, known_already, publish_buffered, refused, worth_asking,
@@ -38,6 +39,7 @@ pub(crate) async fn gather<R: Receiver>(
     receiver: &mut R,
     first: R::Delivery,
     gathering: Gathering,
+    gate: &Option<Gate>,
 ) -> Gathered<R::Delivery> {
     let mut batch = vec![first];
     let clock = &shared.surroundings.composer.clock;
@@ -54,6 +56,7 @@ pub(crate) async fn gather<R: Receiver>(
                 next = receiver.next() => next,
                 () = &mut late => break,
                 () = shared.surroundings.stopping.begun() => break,
+                () = shut(gate) => break,
             },
         };
         match next {
@@ -221,6 +224,10 @@ async fn run<D: Delivery>(
         Disposition::Open => settle_all(shared, group, || Ending::Handled).await,
         Disposition::SettledByStore => settle_all(shared, group, || Ending::SettledByStore).await,
         Disposition::Unknown => settle_all(shared, group, || Ending::Unanswered).await,
+        Disposition::Shut => settle_all(shared, group, || Ending::Shut).await,
+        Disposition::ProbeFailed(after) => {
+            settle_all(shared, group, || Ending::ProbeFailed(after)).await;
+        }
         Disposition::Refused(refusals) => return drop_refused(shared, group, &refusals).await,
         Disposition::Expired => return drop_expired(shared, group).await,
     }

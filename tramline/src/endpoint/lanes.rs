@@ -132,19 +132,21 @@ impl<D: Delivery> Lanes<D> {
 
     /// Gives back everything that waits, what is behind a delivery at work after that has ended.
     pub(crate) async fn give_back_all(&self) {
-        loop {
-            let (idle, is_empty) = {
-                let mut state = self.state.lock();
-                let mut idle = state.take_ready();
-                idle.extend(state.take_broken());
-                (idle, state.lanes.is_empty())
-            };
-            return_all(idle, &self.surroundings.stopping).await;
-            if is_empty {
-                return;
-            }
+        while !self.give_back_idle().await {
             self.changed().await;
         }
+    }
+
+    /// Gives back what waits behind nothing that is at work or pauses. Answers whether nothing is left.
+    pub(crate) async fn give_back_idle(&self) -> bool {
+        let (idle, is_empty) = {
+            let mut state = self.state.lock();
+            let mut idle = state.take_ready();
+            idle.extend(state.take_broken());
+            (idle, state.lanes.is_empty())
+        };
+        return_all(idle, &self.surroundings.stopping).await;
+        is_empty
     }
 
     fn key(&self, envelope: &Envelope) -> Option<Arc<str>> {

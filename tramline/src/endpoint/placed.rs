@@ -2,6 +2,7 @@
 
 use crate::endpoint::lanes::{Lanes, Standing};
 use crate::endpoint::settle::return_all;
+use crate::endpoint::turns::Turn;
 use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::Result;
@@ -16,6 +17,8 @@ pub(crate) struct Placed<D: Delivery> {
     delivery: D,
     /// In a box, because few deliveries are in one and all of them move often.
     in_lane: Option<Box<(Place<D>, Course)>>,
+    /// Its turn among those of its key, where these are limited; until it is settled. In a box for the same reason.
+    turn: Option<Box<Turn>>,
 }
 
 /// The head of a lane, until it is settled for good; dropped before, it breaks the lane.
@@ -111,11 +114,16 @@ impl<D: Delivery> Drop for Place<D> {
 impl<D: Delivery> Placed<D> {
     /// One that is in no lane.
     pub(crate) fn free(delivery: D) -> Self {
-        Self { delivery, in_lane: None }
+        Self { delivery, in_lane: None, turn: None }
     }
 
     pub(super) fn new(delivery: D, place: Place<D>, course: Course) -> Self {
-        Self { delivery, in_lane: Some(Box::new((place, course))) }
+        Self { delivery, in_lane: Some(Box::new((place, course))), turn: None }
+    }
+
+    /// The same, at its turn.
+    pub(crate) fn with_turn(self, turn: Option<Turn>) -> Self {
+        Self { turn: turn.map(Box::new), ..self }
     }
 
     /// For how long it may still wait in its lane, if it is in one and the broker lets it stay
@@ -129,7 +137,7 @@ impl<D: Delivery> Placed<D> {
     /// is given back to its old place in the queue, and what this process has charged it with is
     /// forgotten. A retry would write that down, and let others overtake it.
     pub(crate) fn hold(self, hold: Hold) {
-        let Self { delivery, in_lane: Some(in_lane) } = self else { return };
+        let Self { delivery, in_lane: Some(in_lane), .. } = self else { return };
         let (place, mut course) = *in_lane;
         let surroundings = place.lanes.surroundings.clone();
         let clock = &surroundings.composer.clock;
@@ -191,7 +199,7 @@ impl<D: Delivery> Delivery for Placed<D> {
     }
 
     async fn settle(self, how: Settlement) -> Result<Settled> {
-        let Self { delivery, in_lane } = self;
+        let Self { delivery, in_lane, turn: _turn } = self;
         let Some(in_lane) = in_lane else { return delivery.settle(how).await };
         let (place, mut course) = *in_lane;
         let is_final = how != Settlement::Return;

@@ -11,7 +11,9 @@ use crate::endpoint::shared::Shared;
 use crate::endpoint::suspects::{Suspicion, begin_trial, is_suspect, suspicion};
 use crate::handler::Router;
 use crate::outbox;
-use crate::pipeline::layers::{CatchPanic, Metrics, RetryInPlace, TimeLimit, Trace, Transaction};
+use crate::pipeline::layers::{
+    Breaking, CatchPanic, Metrics, RetryInPlace, TimeLimit, Trace, Transaction,
+};
 use crate::pipeline::{
     Context, Disposition, Incoming, Outcome, Pipeline, PoisonLane, Stack, Step, Trial,
 };
@@ -32,15 +34,12 @@ pub(crate) type EndpointPipeline = Stack<
     Trace,
     Stack<
         Metrics,
-        Stack<
-            Option<RetryInPlace>,
-            Stack<
-                PoisonLane,
-                Stack<Option<TimeLimit>, Stack<CatchPanic, Stack<Option<Transaction>, Inner>>>,
-            >,
-        >,
+        Stack<Option<RetryInPlace>, Stack<PoisonLane, Stack<Option<Breaking>, Limited>>>,
     >,
 >;
+
+/// What each run may take, and what is caught of it.
+type Limited = Stack<Option<TimeLimit>, Stack<CatchPanic, Stack<Option<Transaction>, Inner>>>;
 
 /// The handlers, alone or inside of the user's layers.
 pub(crate) enum Inner {
@@ -410,6 +409,8 @@ async fn ending(shared: &Shared, cx: &mut Context, outcome: Outcome) -> Ending {
             Disposition::SettledByStore => Ending::SettledByStore,
             Disposition::Unknown => Ending::Unanswered,
             Disposition::Expired => Ending::Expired,
+            Disposition::Shut => Ending::Shut,
+            Disposition::ProbeFailed(after) => Ending::ProbeFailed(after),
             Disposition::Refused(refusals) => match refusals.first() {
                 Some((_, refusal)) => refused(*refusal),
                 // The store does not say why: later, and uncharged.

@@ -3,9 +3,15 @@
 use crate::endpoint::gather::{Gathered, Gathering, gather, process_batch};
 use crate::endpoint::intake::Intake;
 use crate::endpoint::lanes::Lanes;
+use crate::endpoint::metered::{EndpointPace, Metered};
+use crate::endpoint::pausing::{Gate, next, shut};
 use crate::endpoint::placed::Placed;
 use crate::endpoint::process::{EndpointPipeline, process};
+use crate::endpoint::protection::Protection;
+use crate::endpoint::rate::Pace;
+use crate::endpoint::settle::return_all;
 use crate::endpoint::shared::Shared;
+use crate::endpoint::waiting::WaitingRoom;
 use crate::retry::Retry;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,6 +30,7 @@ pub(crate) struct Reception {
     pub(crate) concurrency: usize,
     /// Set for batch handlers.
     pub(crate) gathering: Option<Gathering>,
+    pub(crate) protection: Protection,
     /// Every message at work, so that a drain can wait for them.
     pub(crate) at_work: TaskTracker,
 }
@@ -53,25 +60,34 @@ async fn receive_all<T: Transport>(
     lanes: Option<&Arc<Lanes<<T::Receiver as Receiver>::Delivery>>>,
 ) {
     let slots = Arc::new(Semaphore::new(reception.concurrency));
+    let pace = reception.pace();
+    let mut waiting = reception.waiting_room();
+    let mut gate = reception.protection.breaker.clone().map(Gate::of_all);
     let mut broken = 0;
     loop {
         let queue = reception.source.queue.clone();
         let stopping = reception.shared.surroundings.stopping.clone();
-        let mut intake = Intake { receiver, lanes: lanes.cloned(), queue, stopping };
-        let error = match take_all(reception, &mut intake, &slots, &mut broken).await {
-            Ok(()) => return,
-            Err(error) => error,
-        };
-        if reception.shared.surroundings.stopping.heed(&error) {
-            return;
+        let intake = Intake { receiver, lanes: lanes.cloned(), queue, stopping };
+        let mut metered = Metered { intake, pace: pace.clone(), waiting };
+        let taken = take_all(reception, &mut metered, &slots, &gate, &mut broken).await;
+        waiting = metered.waiting.take();
+        drop(metered);
+        match taken {
+            Ok(Taken::UntilStopped) => return,
+            Ok(Taken::UntilShut) => {}
+            Err(error) if reception.shared.surroundings.stopping.heed(&error) => return,
+            Err(error) => {
+                broken = u32::saturating_add(broken, 1);
+                let endpoint = &*reception.shared.surroundings.name;
+                tracing::error!(endpoint, %error, "receiving failed; beginning again after a pause");
+            }
         }
-        broken = u32::saturating_add(broken, 1);
-        let endpoint = &*reception.shared.surroundings.name;
-        tracing::error!(endpoint, %error, "receiving failed; beginning again after a pause");
-        drop(intake);
-        match begin_again(reception, transport, &mut broken).await {
+        match begin_again(reception, transport, lanes, &mut gate, &mut broken).await {
             Some(next) => receiver = next,
-            None => return,
+            None => {
+                let left = waiting.as_mut().map(WaitingRoom::empty).unwrap_or_default();
+                return return_all(left, &reception.shared.surroundings.stopping).await;
+            }
         }
     }
 }
@@ -82,28 +98,52 @@ impl Reception {
         self.source.spec.ordering != Ordering::None
             && !self.shared.capabilities.key_lock.is_native()
     }
+
+    fn pace(&self) -> Option<Arc<EndpointPace>> {
+        let clock = self.shared.surroundings.composer.clock.clone();
+        let pace =
+            |rate| EndpointPace { pace: Pace::of(rate, clock.clone()), clock, all: "".into() };
+        self.protection.rate.map(pace).map(Arc::new)
+    }
+
+    /// Half of what is taken may wait; what comes from a lane keeps its place there in any case.
+    fn waiting_room<D: Delivery>(&self) -> Option<WaitingRoom<D>> {
+        let half = (self.source.prefetch / 2).max(1) as usize;
+        let room = (!self.keeps_order()).then_some(half);
+        WaitingRoom::of(self.protection.per_key, room, &self.shared, &self.at_work)
+    }
 }
 
-/// A new receiver; `None` if the bus stops first.
+/// A new receiver, after a pause if the one before has failed, and when the breaker lets anything through;
+/// `None` if the bus stops first.
 async fn begin_again<T: Transport>(
     reception: &Reception,
     transport: &T,
+    lanes: Option<&Arc<Lanes<<T::Receiver as Receiver>::Delivery>>>,
+    gate: &mut Option<Gate>,
     broken: &mut u32,
 ) -> Option<T::Receiver> {
     let shared = &reception.shared;
     loop {
         let clock = &shared.surroundings.composer.clock;
-        let pause =
-            pause_before_receiving_again(*broken, shared.surroundings.composer.entropy.fraction());
-        tokio::select! {
-            biased;
-            () = shared.surroundings.stopping.begun() => return None,
-            () = clock.sleep_until(clock.now().after(pause)) => {}
+        if *broken > 0 {
+            let fraction = shared.surroundings.composer.entropy.fraction();
+            let pause = pause_before_receiving_again(*broken, fraction);
+            tokio::select! {
+                biased;
+                () = shared.surroundings.stopping.begun() => return None,
+                () = clock.sleep_until(clock.now().after(pause)) => {}
+            }
+        }
+        let mut source = reception.source.clone();
+        if let Some(gate) = gate {
+            gate.reopen(lanes, &shared.surroundings.stopping).await?;
+            gate.narrow(&mut source);
         }
         let receiver = tokio::select! {
             biased;
             () = shared.surroundings.stopping.begun() => return None,
-            receiver = transport.receiver(&reception.source) => receiver,
+            receiver = transport.receiver(&source) => receiver,
         };
         match receiver {
             Ok(receiver) => return Some(receiver),
@@ -126,31 +166,43 @@ fn pause_before_receiving_again(broken: u32, fraction: f64) -> Duration {
         .unwrap_or(Duration::from_secs(15))
 }
 
-/// Takes messages until the bus stops (`Ok`) or the receiver fails.
+/// Until when messages were taken.
+enum Taken {
+    /// The bus stops.
+    UntilStopped,
+    /// The circuit breaker has turned: this receiver takes nothing more.
+    UntilShut,
+}
+
+/// Takes messages until the bus stops, the breaker turns, or the receiver fails.
 async fn take_all<R: Receiver>(
     reception: &Reception,
-    receiver: &mut Intake<R>,
+    receiver: &mut Metered<R>,
     slots: &Arc<Semaphore>,
+    gate: &Option<Gate>,
     broken: &mut u32,
-) -> Result<()> {
+) -> Result<Taken> {
     let stopping = &reception.shared.surroundings.stopping;
     let mut stopped = pin!(stopping.begun());
-    loop {
+    let taken = loop {
         // What is there is taken first: most of the time nobody needs to wait, nor to be told when the
         // bus stops while he does.
         let slot = tokio::select! {
             biased;
             slot = slots.clone().acquire_owned() => slot,
-            () = &mut stopped => break,
+            () = &mut stopped => break Taken::UntilStopped,
+            () = shut(gate) => break Taken::UntilShut,
         };
-        let Ok(slot) = slot else { break };
+        let Ok(slot) = slot else { break Taken::UntilStopped };
         if stopping.has_begun() {
-            break;
+            break Taken::UntilStopped;
         }
         let next = tokio::select! {
             biased;
-            next = receiver.next() => next?,
-            () = &mut stopped => break,
+            // Before what comes: what it has kept from running would look like a lane that is broken.
+            () = shut(gate) => break Taken::UntilShut,
+            next = next(receiver, gate) => next?,
+            () = &mut stopped => break Taken::UntilStopped,
         };
         let Some(delivery) = next else {
             // Only `stop` may end a receiver. An endpoint that hears nothing more must not look
@@ -162,11 +214,12 @@ async fn take_all<R: Receiver>(
         match reception.gathering {
             None => start_work(reception, delivery, slot),
             Some(gathering) => {
-                start_batch(reception, receiver, delivery, slot, gathering).await?;
+                start_batch(reception, receiver, delivery, slot, gathering, gate).await?;
             }
         }
-    }
-    receiver.give_back().await
+    };
+    receiver.give_back().await?;
+    Ok(taken)
 }
 
 /// Hands a message to a task.
@@ -183,13 +236,14 @@ fn start_work<D: Delivery>(reception: &Reception, delivery: Placed<D>, slot: Own
 /// The receiver failed while the batch was gathered; what it delivered is at work.
 async fn start_batch<R: Receiver>(
     reception: &Reception,
-    receiver: &mut Intake<R>,
+    receiver: &mut Metered<R>,
     first: Placed<R::Delivery>,
     slot: OwnedSemaphorePermit,
     gathering: Gathering,
+    gate: &Option<Gate>,
 ) -> Result<()> {
     let (shared, pipeline) = (reception.shared.clone(), reception.pipeline.clone());
-    let Gathered { batch, error } = gather(&shared, receiver, first, gathering).await;
+    let Gathered { batch, error } = gather(&shared, receiver, first, gathering, gate).await;
     reception.at_work.spawn(process_batch(shared, pipeline, batch, slot));
     error.map_or(Ok(()), Err)
 }

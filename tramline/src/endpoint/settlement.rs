@@ -41,6 +41,10 @@ pub(crate) enum Ending {
     Unanswered,
     /// The bus stops.
     Abandoned,
+    /// The circuit breaker let nobody through.
+    Shut,
+    /// The circuit breaker has tried with it whether the dependency is back: again after so long.
+    ProbeFailed(Duration),
     /// It is somebody else's now.
     LeaseLost,
 }
@@ -98,8 +102,9 @@ pub(crate) fn settlement(
         Ending::SettledByStore => return Action::Taken,
         Ending::LeaseLost => return Action::Forget,
         // A trial that was cut short says nothing about the message, and must not count.
-        Ending::Abandoned if record.is_tried => back(Duration::ZERO, untried(marks)),
-        Ending::Abandoned => Settlement::Return,
+        Ending::Abandoned | Ending::Shut if record.is_tried => back(Duration::ZERO, untried(marks)),
+        Ending::Abandoned | Ending::Shut => Settlement::Return,
+        Ending::ProbeFailed(after) => back(*after, record.marks_after()),
         Ending::Unanswered => back(UNANSWERED_PAUSE, record.marks_after()),
         // Written back, because the mark may be there: it would count, and nothing has run.
         Ending::Untried(marks) => back(UNMARKED_PAUSE, *marks),
@@ -125,7 +130,7 @@ pub(crate) fn in_lane(
     now: Timestamp,
 ) -> Action {
     // What a trial that was cut short must not count for has to be written down.
-    if matches!(ending, Ending::Abandoned) {
+    if matches!(ending, Ending::Abandoned | Ending::Shut) {
         return action;
     }
     let Action::Settle(Settlement::Retry { after, failures, mut notes, marks }) = action else {

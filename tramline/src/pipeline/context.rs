@@ -6,6 +6,7 @@ use crate::{Failure, MessageId};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tramline_core::compose::Scope;
 use tramline_core::envelope::Envelope;
@@ -50,6 +51,10 @@ pub(crate) enum Disposition {
     Unknown,
     /// No handler has begun: some of the messages have expired while they waited for their turn.
     Expired,
+    /// No handler has begun: the circuit breaker let nobody through.
+    Shut,
+    /// The run was to try whether the dependency is back, which it is not: again after so long.
+    ProbeFailed(Duration),
 }
 
 impl Context {

@@ -2,7 +2,7 @@
 
 use super::{BusBuilder, StartError};
 use crate::bus::Bus;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, RateLimit};
 use crate::events;
 use crate::handler::Requirements;
 use crate::pipeline::States;
@@ -104,6 +104,7 @@ fn check_endpoint<T: Transport>(
     }
     let store = store(bus, endpoint, problems);
     check_batch(endpoint, problems);
+    problems.extend(endpoint.behaviour.protection.problems());
     problems.extend(endpoint.versions.problems(&endpoint.router().targets()));
     let (spec, (rules, compiled)) = (spec?, rules);
     let mut spec = spec;
@@ -290,9 +291,11 @@ fn raise(mut capabilities: Capabilities) -> Capabilities {
 
 fn needs(endpoint: &Endpoint, spec: &QueueSpec) -> Needs {
     let pauses = endpoint.behaviour.retries.all().map(|retry| retry.pause_max());
+    let protection = &endpoint.behaviour.protection;
+    let pauses = pauses.chain([protection.pause_max()]);
     Needs {
         ordering: spec.ordering,
-        delayed_retry: pauses.max().unwrap_or_default() > Duration::ZERO,
+        delayed_retry: protection.sends_away() || pauses.max().unwrap_or_default() > Duration::ZERO,
         priority: spec.priority_max.is_some(),
         length_max: spec.length_max.is_some(),
         dedup: spec.dedup_window.is_some(),
@@ -313,6 +316,13 @@ fn check_hold(
     let Some(hold_max) = can.hold_max else { return };
     let behaviour = &endpoint.behaviour;
     let is_held = spec.ordering != Ordering::None && !can.key_lock.is_native();
+    let rate = behaviour.protection.per_key.rate.filter(|_| is_held);
+    if let Some(period) = rate.map(RateLimit::period).filter(|period| *period > hold_max) {
+        problems.push(format!(
+            "its rate for each key makes a message of its ordered queue wait for {period:?}, and {transport} \
+             lets one stay unsettled for at most {hold_max:?} (capability `hold_max`)"
+        ));
+    }
     if !is_held || behaviour.held_too_long.is_some() {
         return;
     }
@@ -359,6 +369,13 @@ fn check_delay(
     if pause > delay_max {
         problems.push(format!(
             "its retries may pause {pause:?}, and {transport} delays for at most {delay_max:?}"
+        ));
+    }
+    let probe_pause = behaviour.protection.pause_max();
+    if probe_pause > delay_max {
+        problems.push(format!(
+            "its circuit breaker sends messages away for {probe_pause:?}, and {transport} delays for at \
+             most {delay_max:?}: shorten `.open_for(…)`"
         ));
     }
 }

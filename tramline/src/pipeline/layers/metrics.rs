@@ -36,11 +36,12 @@ impl Layer for Metrics {
     async fn around<N: Step>(&self, cx: &mut Context, next: &N) -> Outcome {
         let began = self.clock.now();
         let outcome = next.run(cx).await;
-        if cx.disposition == Disposition::Expired {
+        if matches!(cx.disposition, Disposition::Expired | Disposition::Shut) {
             return outcome;
         }
         self.seconds.record(self.clock.now().since(began));
-        let counter = if outcome.is_ok() { &self.succeeded } else { &self.failed };
+        let has_failed = outcome.is_err() || matches!(cx.disposition, Disposition::ProbeFailed(_));
+        let counter = if has_failed { &self.failed } else { &self.succeeded };
         counter.increment(cx.batch_len() as u64);
         outcome
     }

@@ -1,6 +1,7 @@
-//! The engine's own layers, from the outside in: trace, metrics, retry in place, time limit, panic,
-//! transaction. The user's layers go inside of them.
+//! The engine's own layers, from the outside in: trace, metrics, retry in place, circuit breaker, time limit,
+//! panic, transaction. The user's layers go inside of them.
 
+mod breaking;
 mod clean_slate;
 mod metrics;
 mod panic;
@@ -10,6 +11,7 @@ mod time_limit;
 mod trace;
 mod transaction;
 
+pub(crate) use breaking::Breaking;
 pub(crate) use clean_slate::CleanSlate;
 pub(crate) use metrics::Metrics;
 pub(crate) use panic::CatchPanic;

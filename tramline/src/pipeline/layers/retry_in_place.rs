@@ -1,6 +1,7 @@
 //! Short pauses are slept in place; longer ones go back through the transport.
 
 use crate::Failure;
+use crate::breaker::{Admits, CircuitBreaker};
 use crate::pipeline::{Context, Layer, Outcome, Step, Surroundings};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -15,22 +16,27 @@ const DELIVERY_RUNS_MAX: u32 = 100;
 
 /// Runs the rest again after a short pause, as long as at most half the slots pause. No
 /// transaction is open meanwhile: that layer is further in.
+///
+/// While the circuit breaker is not closed, the message goes back instead: it would only fail again.
 pub(crate) struct RetryInPlace {
     sleepers: Semaphore,
+    breaker: Option<CircuitBreaker>,
 }
 
 impl RetryInPlace {
-    pub(crate) fn new(concurrency: usize) -> Self {
-        Self { sleepers: Semaphore::new(concurrency / 2) }
+    pub(crate) fn new(concurrency: usize, breaker: Option<CircuitBreaker>) -> Self {
+        Self { sleepers: Semaphore::new(concurrency / 2), breaker }
     }
 
-    /// Sleeps `pause`, or answers at once that it must not: too long, too many pause already, or
-    /// the bus stops.
+    /// Sleeps `pause`, or answers at once that it must not: too long, too many pause already, the
+    /// breaker is not closed, or the bus stops.
     async fn sleep(&self, surroundings: &Surroundings, pause: Duration) -> Slept {
         if pause.is_zero() {
             // A handler that fails without ever waiting must not keep its thread from others.
             tokio::task::yield_now().await;
-            return if surroundings.stopping.has_begun() { Slept::MustNot } else { Slept::Done };
+            let is_shut = self.breaker.as_ref().is_some_and(|breaker| !breaker.is_closed());
+            let must_not = is_shut || surroundings.stopping.has_begun();
+            return if must_not { Slept::MustNot } else { Slept::Done };
         }
         let Ok(_place) = self.sleepers.try_acquire() else { return Slept::MustNot };
         let clock = &surroundings.composer.clock;
@@ -38,7 +44,16 @@ impl RetryInPlace {
         tokio::select! {
             biased;
             () = surroundings.stopping.begun() => Slept::MustNot,
+            () = self.shut() => Slept::MustNot,
             () = awake => Slept::Done,
+        }
+    }
+
+    /// Ends when the breaker is not closed; never without one.
+    async fn shut(&self) {
+        match &self.breaker {
+            Some(breaker) => breaker.until(|admits| admits != Admits::All).await,
+            None => std::future::pending().await,
         }
     }
 }

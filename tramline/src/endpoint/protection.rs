@@ -1,0 +1,105 @@
+//! What an endpoint says about sparing what it depends on. Faults are reported by `start()`.
+
+use crate::breaker::CircuitBreaker;
+use crate::endpoint::Endpoint;
+use crate::endpoint::rate::RateLimit;
+use std::time::Duration;
+
+/// What was asked for; `None`: nothing.
+#[derive(Default)]
+pub(crate) struct Protection {
+    pub(crate) breaker: Option<CircuitBreaker>,
+    pub(crate) rate: Option<RateLimit>,
+    pub(crate) per_key: PerKey,
+}
+
+/// The same for messages of one key.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PerKey {
+    pub(crate) rate: Option<RateLimit>,
+    pub(crate) concurrency: Option<usize>,
+}
+
+impl Endpoint {
+    /// Stops taking messages while `breaker` is open, instead of burning their retries.
+    ///
+    /// What this process has taken and not begun goes back uncharged, so that other processes may have it;
+    /// what runs goes on to its end. When the breaker tries whether the dependency is back, at most as many
+    /// messages as it has probes are taken at a time; one whose probe fails comes back uncharged, a little
+    /// after the breaker tries again. Order by key is kept through all of this.
+    ///
+    /// A run of a batch handler is one call. A handler that may hang needs a [`time_limit`](Self::time_limit):
+    /// a probe without an end keeps the others out. In a queue that is ordered as a whole a message that fails
+    /// for its own sake, and not for good, is tried until it expires: nothing else can show that the
+    /// dependency is back.
+    ///
+    /// One breaker may be given to several endpoints; of two breakers for one endpoint the last counts.
+    pub fn circuit_breaker(mut self, breaker: &CircuitBreaker) -> Self {
+        self.behaviour.protection.breaker = Some(breaker.clone());
+        self
+    }
+
+    /// Takes no more messages than this; a message that would be too early stays in its queue.
+    ///
+    /// Each run counts: a retry goes back to the queue and is taken again, and none pauses in place. Of a
+    /// batch each message counts once. In this process: several processes on one queue have a rate each.
+    /// A broker that sends ahead does so regardless; [`prefetch`](Self::prefetch) says how much it may.
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.behaviour.protection.rate = Some(limit);
+        self
+    }
+
+    /// Begins no more messages of one key than this; those without a key are not limited.
+    ///
+    /// A message that would be too early waits unsettled, and holds up neither a slot nor other keys. When
+    /// half the [`prefetch`](Self::prefetch) waits, what comes then goes back to the queue until its turn,
+    /// uncharged; in an ordered queue whose keys the broker does not lock it waits here in any case. Retries
+    /// count, as those of [`rate_limit`](Self::rate_limit) do. In this process: several processes on one
+    /// queue have a rate each.
+    pub fn rate_limit_per_key(mut self, limit: RateLimit) -> Self {
+        self.behaviour.protection.per_key.rate = Some(limit);
+        self
+    }
+
+    /// Handles at most so many messages of one key at once in this process, its settlement included; as many
+    /// as there are slots if not said. Messages without a key are not limited.
+    ///
+    /// Those that wait for their turn wait as for [`rate_limit_per_key`](Self::rate_limit_per_key); what goes
+    /// back comes again after a second. For one at a time and in order, in all processes, say
+    /// [`ordering`](Self::ordering): where the broker locks keys, that costs less.
+    pub fn concurrency_per_key(mut self, handlers: usize) -> Self {
+        self.behaviour.protection.per_key.concurrency = Some(handlers);
+        self
+    }
+}
+
+impl Protection {
+    /// The longest pause that a message may be sent back with.
+    pub(crate) fn pause_max(&self) -> Duration {
+        self.breaker.as_ref().map(CircuitBreaker::probe_pause).unwrap_or_default()
+    }
+
+    /// Whether messages that wait for others may be sent back for a while.
+    pub(crate) fn sends_away(&self) -> bool {
+        self.per_key.rate.is_some() || self.per_key.concurrency.is_some()
+    }
+
+    /// Whether runs are counted, so that each must be taken from the queue.
+    pub(crate) fn counts_runs(&self) -> bool {
+        self.rate.is_some() || self.per_key.rate.is_some()
+    }
+
+    /// Everything that is wrong, in words.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let breaker = self.breaker.iter().flat_map(CircuitBreaker::problems).cloned();
+        let rates = [("rate_limit", self.rate), ("rate_limit_per_key", self.per_key.rate)];
+        let rates = rates.into_iter().flat_map(|(what, limit)| {
+            let problems = limit.map(|limit| limit.problems()).unwrap_or_default();
+            problems.into_iter().map(move |why| format!("`.{what}(…)`: {why}"))
+        });
+        let none_at_once = self.per_key.concurrency == Some(0);
+        let none_at_once =
+            none_at_once.then(|| "`.concurrency_per_key(0)` lets no message with a key run".into());
+        breaker.chain(rates).chain(none_at_once).collect()
+    }
+}
