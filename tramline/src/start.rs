@@ -317,6 +317,11 @@ impl Plan<'_> {
             stopping: running.stopping.clone(),
             killed: running.killed.clone(),
         });
+        let protection = behaviour.protection;
+        let breaker = protection.breaker.clone();
+        if let Some(breaker) = &breaker {
+            breaker.adopt(&running.composer.clock);
+        }
         let shared = Arc::new(Shared {
             surroundings,
             queue: checked.spec.name.clone(),
@@ -329,6 +334,7 @@ impl Plan<'_> {
             store: checked.store.clone(),
             in_flight: Default::default(),
             poison_lane: self.poison_lane.clone(),
+            breaker: breaker.clone(),
             unhandled: behaviour.unhandled,
             held_too_long: behaviour.held_too_long,
             idempotency_key: behaviour.idempotency_key,
@@ -340,11 +346,6 @@ impl Plan<'_> {
         });
         let layered = inner(body, layers);
         let concurrency = behaviour.concurrency;
-        let protection = behaviour.protection;
-        let breaker = protection.breaker.clone();
-        if let Some(breaker) = &breaker {
-            breaker.adopt(&running.composer.clock);
-        }
         // Where runs are counted, each is taken from the queue.
         let in_place = !batch && !protection.counts_runs();
         let retry_in_place = in_place.then(|| RetryInPlace::new(concurrency, breaker.clone()));

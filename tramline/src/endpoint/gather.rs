@@ -81,7 +81,7 @@ pub(crate) async fn process_batch<D: Delivery>(
     let mut suspects = Vec::new();
     for delivery in batch {
         match enter(&shared, &delivery) {
-            Ok(incoming) if is_suspect(&delivery) => suspects.push((delivery, incoming)),
+            Ok(incoming) if is_suspect(&shared, &delivery) => suspects.push((delivery, incoming)),
             Ok(incoming) => entered.push(Member { delivery, incoming, trial: None }),
             Err(ending) => turned_away.push((delivery, ending)),
         }

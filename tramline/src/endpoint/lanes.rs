@@ -132,16 +132,22 @@ impl<D: Delivery> Lanes<D> {
 
     /// Gives back everything that waits, what is behind a delivery at work after that has ended.
     pub(crate) async fn give_back_all(&self) {
-        while !self.give_back_idle().await {
+        while !self.give_back_if(|_| true).await {
             self.changed().await;
         }
     }
 
-    /// Gives back what waits behind nothing that is at work or pauses. Answers whether nothing is left.
-    pub(crate) async fn give_back_idle(&self) -> bool {
+    /// Gives back what waits behind nothing that has begun here. What has stays, with what is behind it:
+    /// what is known of it would be forgotten, and brokers that count would take it for a killer.
+    pub(crate) async fn give_back_unbegun(&self) {
+        self.give_back_if(|head| !head.course.has_paused()).await;
+    }
+
+    /// Answers whether nothing is left.
+    async fn give_back_if(&self, goes: impl Fn(&Standing<D>) -> bool) -> bool {
         let (idle, is_empty) = {
             let mut state = self.state.lock();
-            let mut idle = state.take_ready();
+            let mut idle = state.take_ready(goes);
             idle.extend(state.take_broken());
             (idle, state.lanes.is_empty())
         };
@@ -171,9 +177,13 @@ impl<D> State<D> {
         taken
     }
 
-    fn take_ready(&mut self) -> Vec<D> {
+    fn take_ready(&mut self, goes: impl Fn(&Standing<D>) -> bool) -> Vec<D> {
         let mut taken = Vec::new();
         for (key, head) in std::mem::take(&mut self.ready) {
+            if !goes(&head) {
+                self.ready.push_back((key, head));
+                continue;
+            }
             let behind = self.lanes.remove(&key).map(|lane| lane.behind);
             let line = std::iter::once(head).chain(behind.unwrap_or_default());
             taken.extend(line.map(|standing| standing.delivery));

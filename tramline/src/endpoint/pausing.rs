@@ -30,7 +30,7 @@ impl Gate {
         let passes = |admits| matches!(admits, Admits::All | Admits::Probe);
         loop {
             if let Some(lanes) = lanes {
-                lanes.give_back_idle().await;
+                lanes.give_back_unbegun().await;
             }
             let changed = async {
                 match lanes {

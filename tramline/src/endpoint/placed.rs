@@ -41,6 +41,8 @@ pub(crate) struct Course {
     history: History,
     marks: Marks,
     deliveries: Option<u32>,
+    /// It has been handled here, and what came of that is written down nowhere.
+    has_paused: bool,
 }
 
 /// What is known of a message that waits in its lane until it is handled again.
@@ -64,6 +66,7 @@ impl Course {
             history,
             marks: delivery.marks(),
             deliveries: delivery.deliveries(),
+            has_paused: false,
         }
     }
 
@@ -74,6 +77,11 @@ impl Course {
         self.notes.extend(hold.notes);
         self.marks = hold.marks;
         self.deliveries = self.deliveries.map(|_| 1);
+        self.has_paused = true;
+    }
+
+    pub(super) fn has_paused(&self) -> bool {
+        self.has_paused
     }
 
     /// `how`, with what went wrong before.

@@ -171,7 +171,7 @@ async fn work<D: Delivery>(
         Err(ending) => return (ending, Past::of(delivery)),
     };
     let mut cx = Context::new(shared.surroundings.clone(), incoming);
-    let worked = if is_suspect(delivery) {
+    let worked = if is_suspect(shared, delivery) {
         Box::pin(try_alone(shared, pipeline, delivery, &mut cx)).await
     } else {
         watched(shared, delivery, pin!(run(shared, pipeline, delivery, &mut cx))).await

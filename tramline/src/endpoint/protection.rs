@@ -26,7 +26,8 @@ impl Endpoint {
     /// What this process has taken and not begun goes back uncharged, so that other processes may have it;
     /// what runs goes on to its end. When the breaker tries whether the dependency is back, at most as many
     /// messages as it has probes are taken at a time; one whose probe fails comes back uncharged, a little
-    /// after the breaker tries again. Order by key is kept through all of this.
+    /// after the breaker tries again. Order by key is kept through all of this: where the broker does not lock
+    /// keys, what has failed here waits here, unsettled, with what is behind it.
     ///
     /// A run of a batch handler is one call. A handler that may hang needs a [`time_limit`](Self::time_limit):
     /// a probe without an end keeps the others out. In a queue that is ordered as a whole a message that fails

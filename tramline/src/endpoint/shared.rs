@@ -1,5 +1,6 @@
 //! What all tasks of one running endpoint share.
 
+use crate::breaker::CircuitBreaker;
 use crate::dead_letters::DeadLetterReport;
 use crate::endpoint::in_flight::InFlight;
 use crate::handler::Router;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) store: Option<Arc<dyn DynStore>>,
     pub(crate) in_flight: InFlight,
     pub(crate) poison_lane: PoisonLane,
+    pub(crate) breaker: Option<CircuitBreaker>,
     pub(crate) unhandled: UnhandledPolicy,
     pub(crate) held_too_long: Option<HeldTooLong>,
     pub(crate) idempotency_key: Option<KeyOf>,

@@ -3,6 +3,7 @@
 //! Such a message has no recorded failure, only deliveries whose end nobody heard, and each crash
 //! charges everything that was prefetched with it. Alone, it can only be itself that kills.
 
+use crate::breaker::CircuitBreaker;
 use crate::endpoint::in_flight::Passage;
 use crate::endpoint::process::admitted;
 use crate::endpoint::settlement::Ending;
@@ -46,9 +47,12 @@ pub(crate) fn suspicion(deliveries: Option<u32>, marks: Marks) -> Suspicion {
     }
 }
 
-/// Whether `delivery` is to be handled alone.
-pub(crate) fn is_suspect<D: Delivery>(delivery: &D) -> bool {
+/// Whether `delivery` is to be handled alone. Not while the circuit breaker tries whether the dependency is
+/// back: in a lane it could not be written down that a trial has ended, and each probe that fails would be one
+/// more. A breaker is closed where a process begins, so one that kills is still found.
+pub(crate) fn is_suspect<D: Delivery>(shared: &Shared, delivery: &D) -> bool {
     suspicion(delivery.deliveries(), delivery.marks()) != Suspicion::None
+        && shared.breaker.as_ref().is_none_or(CircuitBreaker::is_closed)
 }
 
 /// Waits until nothing else runs in this process, and records that what follows is a trial.

@@ -2,10 +2,14 @@
 
 use crate::breaking::Gateway;
 use crate::kit::{Log, Ping, Rigged, SECOND, World, at_once, idle};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tramline::breaker::BreakerState;
-use tramline::{Bus, CircuitBreaker, Drained, Endpoint, Failure, Item, Ordering, Retry, State};
+use tramline::{
+    Bus, CircuitBreaker, Drained, Endpoint, Failure, Item, Ordering, QueueName, Retry, State,
+};
 
 async fn charge(
     ping: Ping,
@@ -54,6 +58,17 @@ impl Bench {
         let bus = self.world.bus_on(self.rigged.clone()).state(self.log.clone());
         let endpoint = endpoint.circuit_breaker(&self.breaker);
         bus.state(self.gateway.clone()).endpoint(endpoint).start().await.unwrap()
+    }
+
+    /// Opens it, without any message.
+    async fn trip(&self) {
+        while self.breaker.state() == BreakerState::Closed {
+            self.breaker
+                .call(async { Err::<(), _>(Failure::retryable("down")) })
+                .await
+                .unwrap_err();
+        }
+        idle().await;
     }
 
     fn down(&self, is_down: bool) {
@@ -114,23 +129,69 @@ async fn order_by_key_is_kept_through_an_outage_and_nobody_runs_out_of_retries()
 }
 
 #[tokio::test]
-async fn while_it_is_open_only_what_pauses_is_held_and_what_is_behind_it() {
+async fn while_it_is_open_what_has_failed_is_held_with_what_is_behind_it_and_nothing_else() {
     let bench = Bench::on(World::with(|options| options.without_key_lock()), 1);
     let bus = bench.start(ordered()).await;
-    bench.send(&bus, 2, 2).await;
     bench.down(true);
     bench.send(&bus, 8, 4).await;
     assert!(matches!(bench.breaker.state(), BreakerState::Open { .. }));
     let [ready, leased, ..] = bench.world.depth("q").await;
     assert!(leased <= 16 && ready + leased == 32, "{ready} ready and {leased} held");
     bench.world.wind(10 * SECOND).await;
-    assert_eq!(bench.world.depth("q").await, [32, 0, 0, 0], "their pauses are over");
+    assert_eq!(bench.world.depth("q").await, [ready, leased, 0, 0]);
     bench.down(false);
-    bench.log.take();
     for _ in 0..5 {
         bench.world.wind(10 * SECOND).await;
     }
     bench.assert_in_order(8, 4);
+}
+
+#[tokio::test]
+async fn what_is_behind_a_message_that_ends_while_it_is_open_goes_back() {
+    async fn wait(ping: Ping, State(gate): State<Arc<Semaphore>>, State(log): State<Log>) {
+        gate.acquire().await.unwrap().forget();
+        log.add(ping.n.to_string());
+    }
+    let bench = Bench::on(World::with(|options| options.without_key_lock()), 1);
+    let gate = Arc::new(Semaphore::new(0));
+    let endpoint = Endpoint::new("q").ordering(Ordering::PerKey).circuit_breaker(&bench.breaker);
+    let bus = bench.world.bus_on(bench.rigged.clone()).state(gate.clone()).state(bench.log.clone());
+    let bus = bus.endpoint(endpoint.handle(wait)).start().await.unwrap();
+    bench.send(&bus, 1, 4).await;
+    bench.trip().await;
+    assert_eq!(bench.world.depth("q").await, [0, 4, 0, 0]);
+    gate.add_permits(1);
+    idle().await;
+    assert_eq!(bench.world.depth("q").await, [3, 0, 0, 0]);
+    gate.add_permits(10);
+    bench.world.wind(30 * SECOND).await;
+    bench.assert_in_order(1, 4);
+}
+
+#[tokio::test]
+async fn whoever_is_suspected_is_no_killer_because_of_an_outage() {
+    for world in worlds() {
+        let bench = Bench::on(world, 1);
+        let endpoint = || ordered().retry(Retry::fixed(10 * SECOND).runs(50));
+        let bus = bench.start(endpoint()).await;
+        bench.down(true);
+        bench.send(&bus, 1, 3).await;
+        // As if its process had died with it.
+        for _ in 0..3 {
+            bench.world.memory.expire_leases(&QueueName::new("q").unwrap());
+            bench.world.wind(SECOND).await;
+        }
+        bench.trip().await;
+        for _ in 0..20 {
+            bench.world.wind(11 * SECOND).await;
+        }
+        bench.down(false);
+        for _ in 0..10 {
+            bench.world.wind(11 * SECOND).await;
+        }
+        bench.assert_in_order(1, 3);
+        assert_eq!(bench.world.depth("q").await, [0; 4]);
+    }
 }
 
 #[tokio::test]
@@ -189,10 +250,6 @@ async fn a_batch_that_waits_for_more_waits_no_longer_when_it_opens() {
     bus.send("q", &Ping { n: 1 }).await.unwrap();
     idle().await;
     assert_eq!(bench.world.depth("q").await, [0, 1, 0, 0]);
-    for _ in 0..4 {
-        let failed = bench.breaker.call(async { Err::<(), _>(Failure::retryable("down")) }).await;
-        failed.unwrap_err();
-    }
-    idle().await;
+    bench.trip().await;
     assert_eq!((bench.log.len(), bench.world.depth("q").await), (0, [1, 0, 0, 0]));
 }

@@ -191,16 +191,18 @@ async fn order_by_key_and_a_rate_for_each_key_go_together() {
         let endpoint = Endpoint::new("q").ordering(Ordering::PerKey).prefetch(12);
         let endpoint = endpoint.rate_limit_per_key(evenly(1)).handle(note);
         let (bus, log) = start(&world, endpoint).await;
-        for key in ["a", "b", "c"] {
-            send(&bus, key, 0..4).await;
+        for n in 0..3 {
+            for key in 0..8 {
+                send(&bus, &key.to_string(), [10 * key + n]).await;
+            }
         }
-        wind(&world, 60).await;
-        for n in 0..4 {
-            let of_second = log.lines()[3 * n..3 * n + 3].to_vec();
-            let second = |line: &String| line.starts_with(&format!("{n}@"));
-            assert!(of_second.iter().all(second), "{:?}", log.lines());
+        wind(&world, 50).await;
+        for n in 0..3 {
+            let of_second = log.lines()[8 * n..8 * n + 8].to_vec();
+            let is_it = |line: &String| line.split_once('@').unwrap().0.ends_with(&n.to_string());
+            assert!(of_second.iter().all(is_it), "{:?}", log.lines());
         }
-        assert_eq!((log.len(), world.depth("q").await), (12, [0; 4]));
+        assert_eq!((log.len(), world.depth("q").await), (24, [0; 4]));
     }
 }
 
