@@ -105,6 +105,9 @@ fn check_endpoint<T: Transport>(
     let store = store(bus, endpoint, problems);
     check_batch(endpoint, problems);
     problems.extend(endpoint.behaviour.protection.problems());
+    if endpoint.behaviour.time_limit.is_some_and(|limit| limit.is_zero()) {
+        problems.push("a time limit of 0 lets nothing finish".to_owned());
+    }
     problems.extend(endpoint.versions.problems(&endpoint.router().targets()));
     let (spec, (rules, compiled)) = (spec?, rules);
     let mut spec = spec;

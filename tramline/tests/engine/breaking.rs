@@ -146,19 +146,23 @@ async fn when_it_is_over_one_is_tried_uncharged_and_if_it_succeeds_all_go_on() {
 #[tokio::test]
 async fn a_probe_that_failed_comes_back_when_others_were_tried() {
     let (bench, breaker) = (Bench::new(), builder().build());
-    let bus = bench.start([endpoint("q", &breaker).handle(charge)]).await;
-    bench.down(true);
-    send(&bus, "q", 1..5).await;
-    send(&bus, "q", [BAD, 6, 7]).await;
-    bench.log.take();
-    // It fails for its own sake, and it is tried first.
+    let retry = Retry::fixed(10 * SECOND).runs(2);
+    let bus = bench.start([endpoint("q", &breaker).retry(retry).handle(charge)]).await;
+    trip(&breaker).await;
+    send(&bus, "q", [BAD]).await;
     bench.world.wind(30 * SECOND).await;
-    for _ in 0..20 {
-        bench.down(false);
-        bench.world.wind(30 * SECOND).await;
+    assert_eq!((bench.log.take(), breaker.state()), (vec![BAD.to_string()], bench.open()));
+    // It fails for its own sake, and was there before the others.
+    send(&bus, "q", [14, 15]).await;
+    bench.world.wind(30 * SECOND).await;
+    assert_eq!(
+        (bench.log.take(), breaker.state()),
+        (vec!["14".into(), "15".into()], BreakerState::Closed)
+    );
+    for _ in 0..10 {
+        bench.world.wind(10 * SECOND).await;
     }
-    assert_eq!(breaker.state(), BreakerState::Closed);
-    assert_eq!(bench.world.depth("q").await, [0, 0, 0, 1], "and its own retries come to their end");
+    assert_eq!(bench.world.depth("q").await, [0, 0, 0, 1], "its own retries come to their end");
 }
 
 #[tokio::test]
@@ -368,6 +372,29 @@ async fn a_probe_whose_lease_is_lost_gives_its_place_to_the_next() {
     idle().await;
     assert_eq!(breaker.state(), BreakerState::Closed);
     assert_eq!(bench.world.depth("q").await, [0, 0, 0, 4]);
+}
+
+#[tokio::test]
+async fn a_probe_that_says_nothing_gives_its_place_to_the_next() {
+    async fn act(ping: Ping, State(gate): State<Gate>) -> Result<(), Failure> {
+        gate.0.acquire().await?.forget();
+        if ping.n < 3 { Err(Failure::permanent("a bad message")) } else { Ok(()) }
+    }
+    let (bench, breaker) = (Bench::new(), builder().build());
+    let bus = bench.start(["q", "r"].map(|name| endpoint(name, &breaker).handle(act))).await;
+    trip(&breaker).await;
+    send(&bus, "q", [0]).await;
+    bench.world.wind(30 * SECOND).await;
+    send(&bus, "r", [5]).await;
+    assert_eq!(bench.world.depth("q").await, [0, 1, 0, 0]);
+    assert_eq!(bench.world.depth("r").await, [1, 0, 0, 0], "there is no place for it");
+    bench.gate.0.add_permits(2);
+    idle().await;
+    assert_eq!(
+        (bench.world.depth("q").await, bench.world.depth("r").await),
+        ([0, 0, 0, 1], [0; 4])
+    );
+    assert_eq!(breaker.state(), BreakerState::Closed);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Rates, of endpoints and of keys, and how many of a key are at work at once.
 
-use crate::kit::{Log, Ping, SECOND, World, at_once, idle};
+use crate::kit::{Log, Ping, Rigged, SECOND, World, at_once, idle};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,9 +30,19 @@ async fn note(ping: Ping, State(times): State<Times>) {
 }
 
 async fn start(world: &World, endpoint: Endpoint) -> (Bus, Log) {
+    start_on(world, &world.rigged(), endpoint).await
+}
+
+async fn start_on(world: &World, rigged: &Rigged, endpoint: Endpoint) -> (Bus, Log) {
     let times = Times::of(world);
     let log = times.0.clone();
-    (world.bus().state(times).endpoint(endpoint).start().await.unwrap(), log)
+    let bus = world.bus_on(rigged.clone()).state(times).endpoint(endpoint);
+    (bus.start().await.unwrap(), log)
+}
+
+/// How many were sent back with a pause.
+fn retries(rigged: &Rigged) -> usize {
+    rigged.rig.log.lines().iter().filter(|line| *line == "retry").count()
 }
 
 async fn send(bus: &Bus, key: &str, numbers: impl IntoIterator<Item = u64>) {
@@ -142,8 +152,9 @@ async fn what_waits_for_the_rate_of_its_key_holds_up_neither_slots_nor_other_key
 #[tokio::test]
 async fn a_key_with_too_many_waiting_sends_them_back_uncharged_and_each_comes_at_its_turn() {
     let world = World::new();
+    let rigged = world.rigged();
     let endpoint = Endpoint::new("q").prefetch(4).rate_limit_per_key(evenly(1)).handle(note);
-    let (bus, log) = start(&world, endpoint).await;
+    let (bus, log) = start_on(&world, &rigged, endpoint).await;
     send(&bus, "a", 0..20).await;
     send(&bus, "b", [100]).await;
     assert_eq!(log.take(), ["0@0", "100@0"]);
@@ -157,6 +168,7 @@ async fn a_key_with_too_many_waiting_sends_them_back_uncharged_and_each_comes_at
     }
     wind(&world, 10).await;
     assert_eq!((log.len(), world.depth("q").await), (0, [0; 4]));
+    assert_eq!(retries(&rigged), 17, "each of them once");
 }
 
 #[tokio::test]
@@ -171,10 +183,12 @@ async fn a_drain_gives_back_what_waits_for_its_key_in_order() {
             let endpoint = Endpoint::new("q").ordering(ordering).concurrency(1);
             endpoint.rate_limit_per_key(evenly(1)).handle(note)
         };
-        let (bus, log) = start(&world, endpoint()).await;
+        let rigged = world.rigged();
+        let (bus, log) = start_on(&world, &rigged, endpoint()).await;
         send(&bus, "a", 0..5).await;
         assert_eq!(at_once(bus.drain(60 * SECOND)).await.unwrap(), Drained::Clean);
         assert_eq!((log.take().len(), world.depth("q").await), (1, [4, 0, 0, 0]));
+        assert_eq!(rigged.rig.returned.len(), 4, "at once, and not when their leases end");
         let (_bus, log) = start(&world, endpoint()).await;
         wind(&world, 40).await;
         assert_eq!(log.take(), ["1@0", "2@1000", "3@2000", "4@3000"]);
@@ -190,7 +204,8 @@ async fn order_by_key_and_a_rate_for_each_key_go_together() {
         });
         let endpoint = Endpoint::new("q").ordering(Ordering::PerKey).prefetch(12);
         let endpoint = endpoint.rate_limit_per_key(evenly(1)).handle(note);
-        let (bus, log) = start(&world, endpoint).await;
+        let rigged = world.rigged();
+        let (bus, log) = start_on(&world, &rigged, endpoint).await;
         for n in 0..3 {
             for key in 0..8 {
                 send(&bus, &key.to_string(), [10 * key + n]).await;
@@ -203,6 +218,7 @@ async fn order_by_key_and_a_rate_for_each_key_go_together() {
             assert!(of_second.iter().all(is_it), "{:?}", log.lines());
         }
         assert_eq!((log.len(), world.depth("q").await), (24, [0; 4]));
+        assert!(can_lock || retries(&rigged) == 0, "in a lane it would be overtaken");
     }
 }
 
@@ -335,7 +351,8 @@ async fn what_lets_nothing_through_is_refused_at_the_start() {
     let endpoint = Endpoint::new("q")
         .rate_limit(RateLimit::per_second(0))
         .rate_limit_per_key(RateLimit::new(5, Duration::ZERO).burst(0))
-        .concurrency_per_key(0);
+        .concurrency_per_key(0)
+        .time_limit(Duration::ZERO);
     let slow = RateLimit::new(1, Duration::MAX);
     let fast = RateLimit::new(u32::MAX, Duration::from_nanos(1));
     let other = Endpoint::new("r").rate_limit(slow).rate_limit_per_key(fast).handle(note);
@@ -346,6 +363,7 @@ async fn what_lets_nothing_through_is_refused_at_the_start() {
         "endpoint q: `.rate_limit_per_key(…)`: 5 in no time is no limit",
         "endpoint q: `.rate_limit_per_key(…)`: a burst of 0 lets nothing through",
         "endpoint q: `.concurrency_per_key(0)` lets no message with a key run",
+        "endpoint q: a time limit of 0 lets nothing finish",
         "endpoint r: `.rate_limit(…)`: 1 in",
         "endpoint r: `.rate_limit_per_key(…)`: 4294967295 in 1ns is more than can be counted",
     ] {
