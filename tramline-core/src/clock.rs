@@ -92,6 +92,13 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Ends at `at`, at once if that is past. Cancel-safe.
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()>;
+
+    /// Ends at `at`, and after the time that is left until then now, should the clock be set back meanwhile:
+    /// who waits for a time that he can ask for again, asks again. Cancel-safe. If not said, as
+    /// [`sleep_until`](Self::sleep_until): right for clocks that nobody sets.
+    fn sleep_at_most_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        self.sleep_until(at)
+    }
 }
 
 /// Where chance comes from: ids and jitter are made of it. Replays pass a seeded one.

@@ -183,6 +183,15 @@ impl Retry {
         }
     }
 
+    /// How many pauses there can be at most.
+    pub(crate) fn pauses_max(&self) -> u32 {
+        let listed = match &self.pauses {
+            Pauses::List(pauses) => u32::try_from(pauses.len()).unwrap_or(u32::MAX),
+            _ => u32::MAX,
+        };
+        listed.min(self.runs.saturating_sub(1))
+    }
+
     /// How many pauses there can be.
     fn count(&self) -> usize {
         self.runs.saturating_sub(1) as usize

@@ -28,6 +28,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tramline_core::capabilities::Ordering;
 use tramline_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tramline_core::codec::{Codec, Encoding};
 use tramline_core::compose::{Composer, Publishing, Scope};
@@ -352,7 +353,9 @@ impl Plan<'_> {
         let limit = behaviour.time_limit.map(TimeLimit);
         let metrics = Metrics::new(&shared.surroundings.name, running.composer.clock.clone());
         let pipeline = Stack::new(CatchPanic, Stack::new(transaction, layered));
-        let pipeline = Stack::new(breaker.map(Breaking), Stack::new(limit, pipeline));
+        let is_ordered = checked.spec.ordering != Ordering::None;
+        let breaking = breaker.map(|breaker| Breaking::new(breaker, is_ordered));
+        let pipeline = Stack::new(breaking, Stack::new(limit, pipeline));
         let pipeline = Stack::new(self.poison_lane.clone(), pipeline);
         let pipeline = Stack::new(retry_in_place, pipeline);
         let pipeline: EndpointPipeline = Stack::new(Trace, Stack::new(metrics, pipeline));

@@ -28,6 +28,13 @@ impl Clock for SystemClock {
             }
         })
     }
+
+    fn sleep_at_most_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        let (left, over) = (at.since(self.now()), self.sleep_until(at));
+        Box::pin(async move {
+            let _is_early = tokio::time::timeout(left, over).await;
+        })
+    }
 }
 
 /// The machine's random numbers, from a generator seeded by the operating system.

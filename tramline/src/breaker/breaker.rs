@@ -2,10 +2,12 @@
 
 use super::builder::CircuitBreakerBuilder;
 use super::figures::{BreakerFigures, Told};
-use super::machine::{BreakerState, Call, CallEnd, Machine};
+use super::machine::{BreakerState, Call, CallEnd, Ended, Machine};
+use super::seats::{Seat, Seats};
 use crate::Failure;
 use parking_lot::Mutex;
 use std::fmt;
+use std::mem::discriminant;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -30,13 +32,13 @@ pub struct CircuitBreaker(Arc<Inner>);
 struct Inner {
     name: String,
     open_for: Duration,
-    probes: u32,
     counts: Option<Counts>,
     problems: Vec<String>,
     clock: OnceLock<Arc<dyn Clock>>,
     machine: Mutex<Machine>,
     /// The state, as far as anybody has looked; told again when a place for a probe is free.
     turns: watch::Sender<BreakerState>,
+    seats: Seats,
     opened: AtomicU64,
     told: Told,
 }
@@ -67,12 +69,12 @@ impl CircuitBreaker {
         let CircuitBreakerBuilder { name, rules, counts, clock } = builder;
         Self(Arc::new(Inner {
             open_for: rules.open_for,
-            probes: rules.probes,
             counts,
             problems,
             clock: clock.map_or_else(OnceLock::new, OnceLock::from),
             machine: Mutex::new(Machine::new(rules)),
             turns: watch::Sender::new(BreakerState::Closed),
+            seats: Seats::of(rules.probes),
             opened: AtomicU64::new(0),
             told: Told::of(&name),
             name,
@@ -143,7 +145,7 @@ impl CircuitBreaker {
     /// Begins a call; `None` if it is not let through.
     pub(crate) fn begin(&self) -> Option<Permit> {
         let call = self.ask(Machine::begin)?;
-        Some(Permit { breaker: self.clone(), call: Some(call) })
+        Some(Permit { breaker: self.clone(), call: Some(call), seat: None })
     }
 
     /// Whether `failure` says that the dependency is down.
@@ -181,7 +183,7 @@ impl CircuitBreaker {
             }
             let later = async {
                 match admits {
-                    Admits::From(until) => self.clock().sleep_until(until).await,
+                    Admits::From(until) => self.clock().sleep_at_most_until(until).await,
                     _ => std::future::pending().await,
                 }
             };
@@ -194,15 +196,20 @@ impl CircuitBreaker {
         }
     }
 
-    /// How many messages may be taken at once to try the dependency.
-    pub(crate) fn probes(&self) -> u32 {
-        self.0.probes
+    /// Where receivers sit that take messages to try the dependency.
+    pub(crate) fn seats(&self) -> &Seats {
+        &self.0.seats
     }
 
     /// How long a message stays away whose probe has failed: a little longer than the breaker stays open, so
     /// that others are tried first. One that fails for its own sake would else keep it open for ever.
     pub(crate) fn probe_pause(&self) -> Duration {
         self.0.open_for.saturating_add(self.0.open_for / 10)
+    }
+
+    /// For how long it stays open.
+    pub(crate) fn open_for(&self) -> Duration {
+        self.0.open_for
     }
 
     /// Everything that is wrong with it, in words.
@@ -227,7 +234,8 @@ impl CircuitBreaker {
         let answer = ask(&mut machine, now);
         let state = machine.state(now);
         let has_turned = self.0.turns.send_if_modified(|told| {
-            let turned = *told != state;
+            // Not if it is open until another time, because the clock was set back.
+            let turned = discriminant(told) != discriminant(&state);
             *told = state;
             turned
         });
@@ -266,32 +274,48 @@ impl CircuitBreaker {
 pub(crate) struct Permit {
     breaker: CircuitBreaker,
     call: Option<Call>,
+    seat: Option<Seat>,
 }
 
 impl Permit {
+    /// The same, for a message that was taken from `seat`; that is free when the call has ended.
+    pub(crate) fn with_seat(mut self, seat: Option<Seat>) -> Self {
+        self.seat = seat;
+        self
+    }
+
+    /// Whether the breaker is as it was when this was given.
+    pub(crate) fn is_current(&self) -> bool {
+        let is_current = |call| self.breaker.ask(|machine, now| machine.is_current(call, now));
+        self.call.is_some_and(is_current)
+    }
+
     /// Whether it tries if the dependency is back.
     pub(crate) fn is_probe(&self) -> bool {
         self.call.is_some_and(|call| call.is_probe)
     }
 
-    pub(crate) fn end(mut self, end: CallEnd) {
-        self.finish(end);
+    /// Ends the call; answers `None` if it has ended before.
+    pub(crate) fn end(mut self, end: CallEnd) -> Option<Ended> {
+        self.finish(end)
     }
 
-    fn finish(&mut self, end: CallEnd) {
-        let Some(call) = self.call.take() else { return };
-        self.breaker.ask(|machine, now| machine.end(call, end, now));
+    fn finish(&mut self, end: CallEnd) -> Option<Ended> {
+        let call = self.call.take()?;
+        let ended = self.breaker.ask(|machine, now| machine.end(call, end, now));
         if call.is_probe {
             // Its place may be free, though nothing has turned.
             self.breaker.0.turns.send_modify(|_| {});
         }
+        drop(self.seat.take());
+        Some(ended)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let is_panic = std::thread::panicking();
-        self.finish(if is_panic { CallEnd::Failed } else { CallEnd::Unclear });
+        let _ended = self.finish(if is_panic { CallEnd::Failed } else { CallEnd::Unclear });
     }
 }
 

@@ -55,7 +55,8 @@ impl CircuitBreakerBuilder {
     }
 
     /// How many calls are let through at once to try whether the dependency is back; when so many have
-    /// succeeded and none has failed, it closes. 1 if not said.
+    /// succeeded, it closes. One that fails opens it again, unless others have succeeded and it is the first:
+    /// then it has failed for its own sake. 1 if not said.
     pub fn probes(mut self, calls: u32) -> Self {
         self.rules.probes = calls;
         self

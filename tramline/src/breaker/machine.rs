@@ -27,6 +27,16 @@ pub(crate) enum CallEnd {
     Unclear,
 }
 
+/// What is known when a call has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Others have succeeded since the breaker tries: the dependency is back, and a probe that failed did so for
+    /// its own sake.
+    pub(crate) others_succeeded: bool,
+    /// How often the breaker has closed again: by this one outage is told from another.
+    pub(crate) outage: u64,
+}
+
 /// When to open, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
@@ -51,18 +61,19 @@ pub(super) struct Machine {
     rules: Rules,
     phase: Phase,
     turn: u64,
+    outage: u64,
 }
 
 #[derive(Clone, Debug)]
 enum Phase {
     Closed(Window),
     Open { until: Timestamp },
-    HalfOpen { running: u32, succeeded: u32 },
+    HalfOpen { running: u32, succeeded: u32, has_failed: bool },
 }
 
 impl Machine {
     pub(super) fn new(rules: Rules) -> Self {
-        Self { rules, phase: Phase::Closed(Window::of(rules.window)), turn: 0 }
+        Self { rules, phase: Phase::Closed(Window::of(rules.window)), turn: 0, outage: 0 }
     }
 
     pub(super) fn state(&mut self, now: Timestamp) -> BreakerState {
@@ -99,11 +110,23 @@ impl Machine {
         Some(Call { is_probe, turn: self.turn })
     }
 
-    /// A call that began has ended.
-    pub(super) fn end(&mut self, call: Call, end: CallEnd, now: Timestamp) {
+    /// Whether the breaker is as it was when `call` began.
+    pub(super) fn is_current(&mut self, call: Call, now: Timestamp) -> bool {
         self.pass_to(now);
+        call.turn == self.turn
+    }
+
+    /// A call that began has ended.
+    pub(super) fn end(&mut self, call: Call, end: CallEnd, now: Timestamp) -> Ended {
+        self.pass_to(now);
+        let others_succeeded = match self.phase {
+            Phase::Closed(_) => true,
+            Phase::Open { .. } => false,
+            Phase::HalfOpen { succeeded, .. } => succeeded > 0 && call.turn == self.turn,
+        };
+        let ended = Ended { others_succeeded, outage: self.outage };
         if call.turn != self.turn {
-            return;
+            return ended;
         }
         match (&mut self.phase, end) {
             (Phase::Closed(_) | Phase::Open { .. }, CallEnd::Unclear) | (Phase::Open { .. }, _) => {
@@ -114,15 +137,24 @@ impl Machine {
                     self.open(now);
                 }
             }
+            // One that fails among others that succeed is a bad message.
+            (Phase::HalfOpen { running, succeeded: 1.., has_failed }, CallEnd::Failed)
+                if !*has_failed =>
+            {
+                *running -= 1;
+                *has_failed = true;
+            }
             (Phase::HalfOpen { .. }, CallEnd::Failed) => self.open(now),
-            (Phase::HalfOpen { running, succeeded }, end) => {
+            (Phase::HalfOpen { running, succeeded, .. }, end) => {
                 *running -= 1;
                 *succeeded += u32::from(end == CallEnd::Succeeded);
                 if *succeeded >= self.rules.probes {
+                    self.outage += 1;
                     self.go_to(Phase::Closed(Window::of(self.rules.window)));
                 }
             }
         }
+        ended
     }
 
     /// The window of a closed breaker; an empty one else.
@@ -138,7 +170,7 @@ impl Machine {
         // A clock that was set back must not keep it open for longer.
         *until = (*until).min(now.after(self.rules.open_for));
         if *until <= now {
-            self.go_to(Phase::HalfOpen { running: 0, succeeded: 0 });
+            self.go_to(Phase::HalfOpen { running: 0, succeeded: 0, has_failed: false });
         }
     }
 

@@ -45,11 +45,13 @@ mod figures;
 mod machine;
 #[cfg(test)]
 mod properties;
+mod seats;
 mod window;
 
-pub(crate) use breaker::Admits;
 pub use breaker::CircuitBreaker;
+pub(crate) use breaker::{Admits, Permit};
 pub use builder::CircuitBreakerBuilder;
 pub use figures::BreakerFigures;
 pub use machine::BreakerState;
-pub(crate) use machine::CallEnd;
+pub(crate) use machine::{CallEnd, Ended};
+pub(crate) use seats::Seat;

@@ -14,6 +14,7 @@ struct Model {
     turn: usize,
     probes_running: u32,
     probes_succeeded: u32,
+    probes_failed: u32,
 }
 
 /// Calls that the model has let through: in which turn, and whether as a probe.
@@ -22,14 +23,16 @@ type Permitted = (usize, bool);
 impl Model {
     fn of(rules: Rules) -> Self {
         let state = BreakerState::Closed;
-        Self { rules, state, ended: Vec::new(), turn: 0, probes_running: 0, probes_succeeded: 0 }
+        let (probes_running, probes_succeeded, probes_failed) = (0, 0, 0);
+        let ended = Vec::new();
+        Self { rules, state, ended, turn: 0, probes_running, probes_succeeded, probes_failed }
     }
 
     fn turn_to(&mut self, state: BreakerState) {
         self.state = state;
         self.turn += 1;
         self.ended.clear();
-        (self.probes_running, self.probes_succeeded) = (0, 0);
+        (self.probes_running, self.probes_succeeded, self.probes_failed) = (0, 0, 0);
     }
 
     fn look(&mut self, now: Timestamp) {
@@ -70,7 +73,11 @@ impl Model {
                 }
             }
             BreakerState::HalfOpen if failed => {
-                self.turn_to(BreakerState::Open { until: now.after(self.rules.open_for) });
+                self.probes_failed += 1;
+                self.probes_running -= 1;
+                if self.probes_succeeded == 0 || self.probes_failed > 1 {
+                    self.turn_to(BreakerState::Open { until: now.after(self.rules.open_for) });
+                }
             }
             BreakerState::HalfOpen => {
                 self.probes_running -= 1;

@@ -42,9 +42,12 @@ pub(crate) async fn gather<R: Receiver>(
     gate: &Option<Gate>,
 ) -> Gathered<R::Delivery> {
     let mut batch = vec![first];
+    // One message, while its endpoint's circuit breaker tries: a bad one keeps no others from being tried.
+    let is_narrow = gate.as_ref().is_some_and(Gate::is_narrow);
+    let size_max = if is_narrow { 1 } else { gathering.size_max };
     let clock = &shared.surroundings.composer.clock;
     let mut late = clock.sleep_until(clock.now().after(gathering.wait));
-    while batch.len() < gathering.size_max {
+    while batch.len() < size_max {
         // Unconstrained: else a full queue would seem empty when the task's budget is spent. The
         // batch is bounded, and its task yields when it is full.
         let at_once = tokio::task::coop::unconstrained(receiver.next()).now_or_never();
@@ -82,7 +85,9 @@ pub(crate) async fn process_batch<D: Delivery>(
     for delivery in batch {
         match enter(&shared, &delivery) {
             Ok(incoming) if is_suspect(&shared, &delivery) => suspects.push((delivery, incoming)),
-            Ok(incoming) => entered.push(Member { delivery, incoming, trial: None }),
+            Ok(incoming) => {
+                entered.push(Member { delivery, incoming, trial: None, pause_min: Duration::ZERO })
+            }
             Err(ending) => turned_away.push((delivery, ending)),
         }
     }
@@ -158,7 +163,8 @@ async fn try_alone<D: Delivery>(
 ) {
     match begin_trial(shared, &mut delivery, &incoming).await {
         Ok((_passage, trial)) => {
-            let member = Member { delivery, incoming, trial: Some(trial) };
+            let pause_min = Duration::ZERO;
+            let member = Member { delivery, incoming, trial: Some(trial), pause_min };
             run_all(shared, pipeline, vec![member]).await;
         }
         Err(ending) => {
@@ -174,6 +180,8 @@ struct Member<D: Delivery> {
     incoming: Incoming,
     /// Set if it is handled alone.
     trial: Option<Trial>,
+    /// It stays away for so long at least.
+    pause_min: Duration,
 }
 
 type Group<D> = Vec<Member<D>>;
@@ -188,6 +196,7 @@ async fn run<D: Delivery>(
     let Some(first) = messages.next() else { return Vec::new() };
     let mut cx = Context::of_batch(shared.surroundings.clone(), first, messages.collect());
     cx.trial = group.iter().find_map(|member| member.trial.clone());
+    cx.permit = group.iter_mut().find_map(|member| member.delivery.take_permit());
     let outcome = if shared.surroundings.begins_nothing() {
         None
     } else {
@@ -215,6 +224,7 @@ async fn run<D: Delivery>(
             return vec![rest, group];
         }
         cx.report(&failure);
+        group.iter_mut().for_each(|member| member.pause_min = cx.pause_min);
         let mut failure = Some(failure);
         settle_all(shared, group, || failure.take().map_or(Ending::Abandoned, Ending::Failed))
             .await;
@@ -288,7 +298,7 @@ async fn finish_members<D: Delivery>(
     ended: impl IntoIterator<Item = (Member<D>, Ending)>,
 ) {
     let ended = ended.into_iter().map(|(member, ending)| {
-        let past = Past::of(&member.delivery).with(member.trial);
+        let past = Past::of(&member.delivery).with(member.trial, member.pause_min);
         (member.delivery, past, ending)
     });
     finish_all(shared, ended).await;

@@ -15,20 +15,24 @@ pub(crate) struct Intake<R: Receiver> {
     pub(crate) lanes: Option<Arc<Lanes<R::Delivery>>>,
     pub(crate) queue: QueueRef,
     pub(crate) stopping: Stopping,
+    /// A lane was broken: nothing more is handed out.
+    pub(crate) is_ending: bool,
 }
 
 impl<R: Receiver> Receiver for Intake<R> {
     type Delivery = Placed<R::Delivery>;
 
     /// Fails when a lane is broken: only a new receiver is sure to begin with what has to come
-    /// again, because this one may have fetched ahead of it.
+    /// again, because this one may have fetched ahead of it. Then it is to be [ended](Self::end).
     async fn next(&mut self) -> Result<Option<Self::Delivery>> {
         let Some(lanes) = self.lanes.clone() else {
             return Ok(self.receiver.next().await?.map(Placed::free));
         };
         loop {
-            if lanes.is_broken() {
-                return Err(self.begin_anew(&lanes).await);
+            if self.is_ending || lanes.is_broken() {
+                // Whoever waits for this may turn to something else: so nothing is given back here.
+                self.is_ending = true;
+                return Err(self.is_broken());
             }
             if let Some(ready) = lanes.next_ready() {
                 return Ok(Some(ready));
@@ -69,20 +73,21 @@ impl<R: Receiver> Intake<R> {
         ended
     }
 
-    /// Gives back what waits in broken lanes, and what was fetched ahead.
-    async fn begin_anew(&mut self, lanes: &Lanes<R::Delivery>) -> Error {
+    /// After a lane was broken: gives back what waits in broken lanes, and what was fetched ahead. Answers why it
+    /// has failed in truth; `error` if it is that. To be awaited to its end.
+    pub(crate) async fn end(&mut self, error: Error) -> Error {
+        let Some(lanes) = self.lanes.clone().filter(|_| self.is_ending) else { return error };
         lanes.give_back_broken().await;
         let given_back = self.give_back().await;
         // To return the first of a key breaks its lane, too.
         lanes.give_back_broken().await;
-        match given_back {
-            Err(error) => error,
-            Ok(()) => {
-                let doing = format!("keep the order of {}", self.queue);
-                let why = "a message ended unsettled, so what waited behind it was given back";
-                Error::new(ErrorKind::Unavailable, doing).because(why)
-            }
-        }
+        given_back.err().unwrap_or(error)
+    }
+
+    fn is_broken(&self) -> Error {
+        let doing = format!("keep the order of {}", self.queue);
+        let why = "a message ended unsettled, so what waited behind it was given back";
+        Error::new(ErrorKind::Unavailable, doing).because(why)
     }
 
     fn place(&self, delivery: R::Delivery) -> Option<Placed<R::Delivery>> {

@@ -29,7 +29,7 @@ impl EndpointPace {
     /// Ends when one more message may be taken. Cancel-safe; that changes nothing.
     async fn wait(&self) {
         while let Err(then) = self.pace.look(&self.all) {
-            self.clock.sleep_until(then).await;
+            self.clock.sleep_at_most_until(then).await;
         }
     }
 }
@@ -74,7 +74,7 @@ impl<R: Receiver> Metered<R> {
         }
     }
 
-    /// As [`Intake::give_back`]; before it, who waits for the turn of a key.
+    /// As [`Intake::give_back`]; before it, who waits for the turn of a key. Who has a place in a lane waits there.
     pub(crate) async fn give_back(&mut self) -> Result<()> {
         let waiting = self.waiting.as_mut().map(WaitingRoom::empty).unwrap_or_default();
         return_all(waiting, &self.intake.stopping).await;

@@ -5,10 +5,11 @@
 //! of it, and `settle` does that. What may kill the process goes through `suspects`; where the bus
 //! keeps the order of a queue, `intake` takes from `lanes`, in which each is `placed`. What `protection` asks
 //! for beside a circuit breaker is in `metered`: a `rate`, and for each key a rate and `turns`, for which
-//! messages wait in `waiting`.
+//! messages wait in `waiting`, or go `away`.
 
 mod admit;
 mod answer;
+mod away;
 #[expect(clippy::module_inception, reason = "the builder itself, beside what it builds")]
 mod endpoint;
 mod gather;

@@ -1,59 +1,104 @@
 //! An endpoint's receiver and its circuit breaker: none while that is open, a narrow one while it tries.
 
-use crate::breaker::{Admits, CircuitBreaker};
+use crate::breaker::{Admits, CircuitBreaker, Seat};
 use crate::endpoint::lanes::Lanes;
+use crate::endpoint::placed::Placed;
 use crate::stopping::Stopping;
+use parking_lot::Mutex;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tramline_core::Result;
+use tramline_core::clock::Clock;
 use tramline_core::transport::{Delivery, Receiver, Source};
+
+/// For how long a receiver may sit where nothing comes, before another has its turn.
+const IDLE_MAX: Duration = Duration::from_secs(1);
 
 /// Lets messages through to a receiver's endpoint as long as the breaker is as it was when that was made.
 pub(crate) struct Gate {
     breaker: CircuitBreaker,
+    clock: Arc<dyn Clock>,
     /// Made to try whether the dependency is back.
     is_narrow: bool,
+    /// One for each message that a narrow one may take now; those of messages at work are with these.
+    seats: Mutex<Vec<Seat>>,
 }
 
 impl Gate {
     /// For a receiver that takes all it may.
-    pub(crate) fn of_all(breaker: CircuitBreaker) -> Self {
-        Self { breaker, is_narrow: false }
+    pub(crate) fn of_all(breaker: CircuitBreaker, clock: Arc<dyn Clock>) -> Self {
+        Self { breaker, clock, is_narrow: false, seats: Mutex::default() }
     }
 
-    /// Waits until the breaker lets anything through. Meanwhile what ends in a lane lets go of what is behind
-    /// it: this goes back, in order, so that others may have it. `None` if the bus stops first.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.is_narrow
+    }
+
+    /// Whether the breaker lets everything through, as far as anybody has looked.
+    pub(crate) fn is_open_to_all(&self) -> bool {
+        self.breaker.is_closed()
+    }
+
+    /// Waits until the breaker lets anything through, and, while it tries, for seats: at most `most`. Meanwhile
+    /// what ends in a lane lets go of what is behind it: this goes back, in order, so that others may have it.
+    /// `None` if the bus stops first.
     pub(crate) async fn reopen<D: Delivery>(
         &mut self,
+        most: u32,
         lanes: Option<&Arc<Lanes<D>>>,
         stopping: &Stopping,
     ) -> Option<()> {
-        let passes = |admits| matches!(admits, Admits::All | Admits::Probe);
-        loop {
-            if let Some(lanes) = lanes {
-                lanes.give_back_unbegun().await;
-            }
-            let changed = async {
-                match lanes {
-                    Some(lanes) => lanes.changed().await,
-                    None => std::future::pending().await,
+        self.seats.get_mut().clear();
+        let seats = {
+            let mut entered = pin!(self.enter(most));
+            loop {
+                if let Some(lanes) = lanes {
+                    lanes.give_back_unbegun().await;
                 }
-            };
-            tokio::select! {
-                biased;
-                () = stopping.begun() => return None,
-                () = self.breaker.until(passes) => break,
-                () = changed => {}
+                let changed = async {
+                    match lanes {
+                        Some(lanes) => lanes.changed().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = stopping.begun() => return None,
+                    seats = &mut entered => break seats,
+                    () = changed => {}
+                }
             }
-        }
-        self.is_narrow = !self.breaker.is_closed();
+        };
+        self.is_narrow = seats.is_some();
+        *self.seats.get_mut() = seats.unwrap_or_default();
         Some(())
+    }
+
+    /// `None` for everything, else its seats.
+    async fn enter(&self, most: u32) -> Option<Vec<Seat>> {
+        let breaker = &self.breaker;
+        loop {
+            breaker.until(|admits| !matches!(admits, Admits::From(_))).await;
+            if breaker.is_closed() {
+                return None;
+            }
+            let has_turned = |admits| matches!(admits, Admits::All | Admits::From(_));
+            let seat = tokio::select! {
+                biased;
+                () = breaker.until(has_turned) => continue,
+                seat = breaker.seats().take() => seat,
+            };
+            let more = std::iter::from_fn(|| breaker.seats().try_take());
+            return Some(seat.into_iter().chain(more).take(most.max(1) as usize).collect());
+        }
     }
 
     /// Makes `source` one that takes no more than the breaker lets through.
     pub(crate) fn narrow(&self, source: &mut Source) {
         if self.is_narrow {
-            let probes = self.breaker.probes().clamp(1, source.prefetch);
-            (source.prefetch, source.prefetch_max) = (probes, probes);
+            let seats = u32::try_from(self.seats.lock().len()).unwrap_or(u32::MAX).max(1);
+            (source.prefetch, source.prefetch_max) = (seats, seats);
         }
     }
 
@@ -62,6 +107,25 @@ impl Gate {
             Admits::All => !self.is_narrow,
             Admits::Probe | Admits::AfterAProbe => self.is_narrow,
             Admits::From(_) => false,
+        }
+    }
+
+    /// Ends when the next message may be taken. Cancel-safe.
+    async fn may_take(&self) {
+        let has_seat = !self.seats.lock().is_empty();
+        if !has_seat {
+            let seat = self.breaker.seats().take().await;
+            self.seats.lock().extend(seat);
+        }
+        self.breaker.until(|admits| matches!(admits, Admits::All | Admits::Probe)).await;
+    }
+
+    /// Gives what was taken its place as a probe. It has none if a call outside of endpoints was faster: then it is
+    /// kept from running.
+    fn admit<D: Delivery>(&self, delivery: Placed<D>) -> Placed<D> {
+        match self.breaker.begin() {
+            Some(permit) => delivery.with_permit(permit.with_seat(self.seats.lock().pop())),
+            None => delivery,
         }
     }
 }
@@ -74,14 +138,30 @@ pub(crate) async fn shut(gate: &Option<Gate>) {
     }
 }
 
+/// Ends when a narrow receiver has sat in vain while others wait for a seat. Cancel-safe.
+pub(crate) async fn in_vain(gate: &Option<Gate>) {
+    let Some(gate) = gate.as_ref().filter(|gate| gate.is_narrow) else {
+        return std::future::pending().await;
+    };
+    loop {
+        gate.breaker.seats().awaited().await;
+        gate.clock.sleep_at_most_until(gate.clock.now().after(IDLE_MAX)).await;
+        let sits = !gate.seats.lock().is_empty();
+        if sits && gate.breaker.seats().are_awaited() {
+            return;
+        }
+    }
+}
+
 /// The next message, when the breaker lets it through: where that is another's turn, nothing is taken.
 /// Cancel-safe.
-pub(crate) async fn next<R: Receiver>(
+pub(crate) async fn next<D: Delivery, R: Receiver<Delivery = Placed<D>>>(
     receiver: &mut R,
     gate: &Option<Gate>,
-) -> Result<Option<R::Delivery>> {
-    if let Some(gate) = gate {
-        gate.breaker.until(|admits| matches!(admits, Admits::All | Admits::Probe)).await;
-    }
-    receiver.next().await
+) -> Result<Option<Placed<D>>> {
+    let Some(gate) = gate.as_ref().filter(|gate| gate.is_narrow) else {
+        return receiver.next().await;
+    };
+    gate.may_take().await;
+    Ok(receiver.next().await?.map(|delivery| gate.admit(delivery)))
 }

@@ -1,5 +1,6 @@
 //! A delivery and its place in a lane, if it has one.
 
+use crate::breaker::Permit;
 use crate::endpoint::lanes::{Lanes, Standing};
 use crate::endpoint::settle::return_all;
 use crate::endpoint::turns::Turn;
@@ -19,6 +20,8 @@ pub(crate) struct Placed<D: Delivery> {
     in_lane: Option<Box<(Place<D>, Course)>>,
     /// Its turn among those of its key, where these are limited; until it is settled. In a box for the same reason.
     turn: Option<Box<Turn>>,
+    /// Its place among those with which a circuit breaker tries, until it runs.
+    permit: Option<Box<Permit>>,
 }
 
 /// The head of a lane, until it is settled for good; dropped before, it breaks the lane.
@@ -53,6 +56,8 @@ pub(crate) struct Hold {
     /// What went wrong since it was handed out last.
     pub(crate) notes: Vec<FailureNote>,
     pub(crate) marks: Marks,
+    /// Its handler has begun since it was handed out last.
+    pub(crate) has_begun: bool,
 }
 
 impl Course {
@@ -70,8 +75,13 @@ impl Course {
         }
     }
 
-    /// Charged as a retry by the broker would charge it, which begins to count deliveries anew.
+    /// Charged as a retry by the broker would charge it, which begins to count deliveries anew; not if nothing has
+    /// happened.
     fn charge(&mut self, hold: Hold) {
+        if !hold.has_begun {
+            self.marks = hold.marks;
+            return;
+        }
         self.failures = hold.failures;
         hold.notes.iter().cloned().for_each(|note| self.history.push(note));
         self.notes.extend(hold.notes);
@@ -122,16 +132,33 @@ impl<D: Delivery> Drop for Place<D> {
 impl<D: Delivery> Placed<D> {
     /// One that is in no lane.
     pub(crate) fn free(delivery: D) -> Self {
-        Self { delivery, in_lane: None, turn: None }
+        Self { delivery, in_lane: None, turn: None, permit: None }
     }
 
     pub(super) fn new(delivery: D, place: Place<D>, course: Course) -> Self {
-        Self { delivery, in_lane: Some(Box::new((place, course))), turn: None }
+        Self { delivery, in_lane: Some(Box::new((place, course))), turn: None, permit: None }
     }
 
     /// The same, at its turn.
     pub(crate) fn with_turn(self, turn: Option<Turn>) -> Self {
         Self { turn: turn.map(Box::new), ..self }
+    }
+
+    /// The same, as one with which a circuit breaker tries.
+    pub(crate) fn with_permit(self, permit: Permit) -> Self {
+        Self { permit: Some(Box::new(permit)), ..self }
+    }
+
+    pub(crate) fn take_permit(&mut self) -> Option<Box<Permit>> {
+        self.permit.take()
+    }
+
+    /// Back to its place in its lane, where it is handed out again; answers it if it is in none.
+    pub(crate) fn stand_again(self) -> Option<Self> {
+        let Some(in_lane) = self.in_lane else { return Some(Self { in_lane: None, ..self }) };
+        let (place, course) = *in_lane;
+        place.stand_again(self.delivery, course);
+        None
     }
 
     /// For how long it may still wait in its lane, if it is in one and the broker lets it stay
@@ -207,7 +234,7 @@ impl<D: Delivery> Delivery for Placed<D> {
     }
 
     async fn settle(self, how: Settlement) -> Result<Settled> {
-        let Self { delivery, in_lane, turn: _turn } = self;
+        let Self { delivery, in_lane, turn: _turn, permit: _ } = self;
         let Some(in_lane) = in_lane else { return delivery.settle(how).await };
         let (place, mut course) = *in_lane;
         let is_final = how != Settlement::Return;

@@ -1,5 +1,6 @@
 //! The work on one delivery: admitted, run through the pipeline, settled.
 
+use crate::breaker::Permit;
 use crate::caught::{caught, panic_text};
 use crate::endpoint::admit::{Admission, admit};
 use crate::endpoint::answer::answer;
@@ -22,6 +23,7 @@ use crate::{Failure, MessageId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tramline_core::dead::History;
 use tramline_core::settlement::Settlement;
@@ -64,7 +66,8 @@ pub(crate) async fn process<D: Delivery>(
     mut delivery: Placed<D>,
     slot: OwnedSemaphorePermit,
 ) {
-    let (ending, past) = work(&shared, &pipeline, &mut delivery).await;
+    let permit = delivery.take_permit();
+    let (ending, past) = work(&shared, &pipeline, &mut delivery, permit).await;
     finish(&shared, delivery, &ending, past, Some(slot)).await;
 }
 
@@ -74,6 +77,8 @@ pub(crate) struct Past {
     failures: u32,
     /// Those of this delivery.
     notes: History,
+    /// It stays away for so long at least.
+    pause_min: Duration,
     /// It was handled alone, and still is.
     trial: Option<Trial>,
 }
@@ -81,12 +86,13 @@ pub(crate) struct Past {
 impl Past {
     /// What is recorded: nothing went wrong in this delivery.
     pub(crate) fn of<D: Delivery>(delivery: &D) -> Self {
-        Self { failures: delivery.failures(), notes: History::new(), trial: None }
+        let (failures, notes, pause_min) = (delivery.failures(), History::new(), Duration::ZERO);
+        Self { failures, notes, pause_min, trial: None }
     }
 
-    /// The same, of a message that is handled alone.
-    pub(crate) fn with(self, trial: Option<Trial>) -> Self {
-        Self { trial, ..self }
+    /// The same, of a message that is handled alone, and stays away for a while if it comes again.
+    pub(crate) fn with(self, trial: Option<Trial>, pause_min: Duration) -> Self {
+        Self { trial, pause_min, ..self }
     }
 }
 
@@ -143,6 +149,7 @@ fn decide<D: Delivery>(
         is_tried: past.trial.is_some(),
         expires_at: delivery.envelope().expires_at,
         now: shared.now(),
+        pause_min: past.pause_min,
         fraction: shared.surroundings.composer.entropy.fraction(),
     };
     let decide =
@@ -155,7 +162,7 @@ fn decide<D: Delivery>(
         decide(&Ending::Failed(failure), &shared.surroundings.retries)
     });
     match delivery.hold_left(shared.capabilities.hold_max, record.now) {
-        Some(left) => in_lane(action, ending, left, shared.held_too_long, record.now),
+        Some(left) => in_lane(action, ending, record, left, shared.held_too_long),
         None => action,
     }
 }
@@ -165,12 +172,14 @@ async fn work<D: Delivery>(
     shared: &Arc<Shared>,
     pipeline: &EndpointPipeline,
     delivery: &mut D,
+    permit: Option<Box<Permit>>,
 ) -> (Ending, Past) {
     let incoming = match enter(shared, delivery) {
         Ok(incoming) => incoming,
         Err(ending) => return (ending, Past::of(delivery)),
     };
     let mut cx = Context::new(shared.surroundings.clone(), incoming);
+    cx.permit = permit;
     let worked = if is_suspect(shared, delivery) {
         Box::pin(try_alone(shared, pipeline, delivery, &mut cx)).await
     } else {
@@ -181,7 +190,7 @@ async fn work<D: Delivery>(
         dropped
     });
     let Incoming { failures, notes, .. } = cx.message;
-    (ending, Past { failures, notes, trial: cx.trial })
+    (ending, Past { failures, notes, pause_min: cx.pause_min, trial: cx.trial })
 }
 
 /// The work on a suspect.

@@ -3,6 +3,7 @@
 use crate::breaker::CircuitBreaker;
 use crate::endpoint::Endpoint;
 use crate::endpoint::rate::RateLimit;
+use crate::pipeline::layers::FREE_PROBES;
 use std::time::Duration;
 
 /// What was asked for; `None`: nothing.
@@ -26,13 +27,17 @@ impl Endpoint {
     /// What this process has taken and not begun goes back uncharged, so that other processes may have it;
     /// what runs goes on to its end. When the breaker tries whether the dependency is back, at most as many
     /// messages as it has probes are taken at a time; one whose probe fails comes back uncharged, a little
-    /// after the breaker tries again. Order by key is kept through all of this: where the broker does not lock
-    /// keys, what has failed here waits here, unsettled, with what is behind it.
+    /// after the breaker tries again. If others have succeeded since it tries, it is charged. Order by key is kept
+    /// through all of this: where the broker does not lock keys, what has failed here waits here, unsettled, with
+    /// what is behind it.
     ///
-    /// A run of a batch handler is one call. A handler that may hang needs a [`time_limit`](Self::time_limit):
-    /// a probe without an end keeps the others out. In a queue that is ordered as a whole a message that fails
-    /// for its own sake, and not for good, is tried until it expires: nothing else can show that the
-    /// dependency is back.
+    /// In a queue that has an order there may be no other message to try in its place. So there three probes of
+    /// a message are free in one outage, and then each that fails is charged as a run: its
+    /// [`retry`](Self::retry) has to last for an outage.
+    ///
+    /// A run of a batch handler is one call, but for those that fail: such a batch is halved, and of its parts
+    /// those count that succeed or are of one message. Probes are batches of one. A handler that may hang needs a
+    /// [`time_limit`](Self::time_limit): a probe without an end keeps the others out.
     ///
     /// One breaker may be given to several endpoints; of two breakers for one endpoint the last counts.
     pub fn circuit_breaker(mut self, breaker: &CircuitBreaker) -> Self {
@@ -54,9 +59,11 @@ impl Endpoint {
     ///
     /// A message that would be too early waits unsettled, and holds up neither a slot nor other keys. When
     /// half the [`prefetch`](Self::prefetch) waits, what comes then goes back to the queue until its turn,
-    /// uncharged; in an ordered queue whose keys the broker does not lock it waits here in any case. Retries
-    /// count, as those of [`rate_limit`](Self::rate_limit) do. In this process: several processes on one
-    /// queue have a rate each.
+    /// uncharged; so does what would wait for longer than half of what the broker allows (capability `hold_max`),
+    /// and everything that must wait while a [circuit breaker](Self::circuit_breaker) tries. In an ordered queue
+    /// whose keys the broker does not lock it waits here in any case: `start()` refuses a rate at which that may
+    /// take too long. Retries count, as those of [`rate_limit`](Self::rate_limit) do. In this process: several
+    /// processes on one queue have a rate each.
     pub fn rate_limit_per_key(mut self, limit: RateLimit) -> Self {
         self.behaviour.protection.per_key.rate = Some(limit);
         self
@@ -66,7 +73,7 @@ impl Endpoint {
     /// as there are slots if not said. Messages without a key are not limited.
     ///
     /// Those that wait for their turn wait as for [`rate_limit_per_key`](Self::rate_limit_per_key); what goes
-    /// back comes again after a second. For one at a time and in order, in all processes, say
+    /// back comes again after a second, or later if there are many. For one at a time and in order, in all processes, say
     /// [`ordering`](Self::ordering): where the broker locks keys, that costs less.
     pub fn concurrency_per_key(mut self, handlers: usize) -> Self {
         self.behaviour.protection.per_key.concurrency = Some(handlers);
@@ -78,6 +85,11 @@ impl Protection {
     /// The longest pause that a message may be sent back with.
     pub(crate) fn pause_max(&self) -> Duration {
         self.breaker.as_ref().map(CircuitBreaker::probe_pause).unwrap_or_default()
+    }
+
+    /// The longest that failed probes keep a message of an ordered queue, beside `pauses` of its own.
+    pub(crate) fn probes_total(&self, pauses: u32) -> Duration {
+        self.pause_max().saturating_mul(FREE_PROBES.saturating_add(pauses))
     }
 
     /// Whether messages that wait for others may be sent back for a while.

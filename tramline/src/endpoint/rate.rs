@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::Add;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tramline_core::clock::{Clock, Timestamp};
 
@@ -110,7 +110,7 @@ impl Pace {
         // It has none only for a period of nothing, which `start()` has refused.
         let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN));
         let known = Arc::<Mutex<HashMap<_, _>>>::default();
-        let (state, clock) = (Known(known.clone()), BusClock(clock));
+        let (state, clock) = (Known(known.clone()), BusClock::of(clock));
         let limiter = RateLimiter::new(quota.allow_burst(some(limit.burst)), state, clock);
         Self { limiter, known, period, many: AtomicUsize::new(FEW) }
     }
@@ -209,13 +209,25 @@ impl ShrinkableKeyedStateStore<Question> for Known {
     }
 }
 
-struct BusClock(Arc<dyn Clock>);
+struct BusClock {
+    clock: Arc<dyn Clock>,
+    has_begun: AtomicBool,
+}
+
+impl BusClock {
+    fn of(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, has_begun: AtomicBool::new(false) }
+    }
+}
 
 impl GovernorClock for BusClock {
     type Instant = Moment;
 
+    /// A limiter asks when it is made, and counts from then: from the epoch, because a clock may be set back to
+    /// before the start, and it knows no time before.
     fn now(&self) -> Moment {
-        Moment(self.0.now())
+        let has_begun = self.has_begun.swap(true, Relaxed);
+        Moment(if has_begun { self.clock.now() } else { Timestamp::default() })
     }
 }
 
@@ -315,5 +327,11 @@ mod tests {
         *clock.0.lock() = Timestamp::from_millis(6_000_000);
         assert_eq!(pace.take(&key), Ok(()));
         assert_eq!(pace.take(&key), Err(Timestamp::from_millis(6_001_000)));
+        // Before the start there is a rate as well.
+        *clock.0.lock() = Timestamp::from_millis(1_000_000);
+        assert_eq!(pace.take(&key), Ok(()));
+        assert_eq!(pace.take(&key), Err(Timestamp::from_millis(1_001_000)));
+        *clock.0.lock() = Timestamp::from_millis(1_001_000);
+        assert_eq!((pace.take(&key), pace.take(&key).is_err()), (Ok(()), true));
     }
 }

@@ -4,14 +4,14 @@ use crate::endpoint::gather::{Gathered, Gathering, gather, process_batch};
 use crate::endpoint::intake::Intake;
 use crate::endpoint::lanes::Lanes;
 use crate::endpoint::metered::{EndpointPace, Metered};
-use crate::endpoint::pausing::{Gate, next, shut};
+use crate::endpoint::pausing::{Gate, in_vain, next, shut};
 use crate::endpoint::placed::Placed;
 use crate::endpoint::process::{EndpointPipeline, process};
 use crate::endpoint::protection::Protection;
 use crate::endpoint::rate::Pace;
 use crate::endpoint::settle::return_all;
 use crate::endpoint::shared::Shared;
-use crate::endpoint::waiting::WaitingRoom;
+use crate::endpoint::waiting::{Room, WaitingRoom};
 use crate::retry::Retry;
 use std::pin::pin;
 use std::sync::Arc;
@@ -62,14 +62,23 @@ async fn receive_all<T: Transport>(
     let slots = Arc::new(Semaphore::new(reception.concurrency));
     let pace = reception.pace();
     let mut waiting = reception.waiting_room();
-    let mut gate = reception.protection.breaker.clone().map(Gate::of_all);
+    let clock = &reception.shared.surroundings.composer.clock;
+    let gate_of = |breaker| Gate::of_all(breaker, clock.clone());
+    let mut gate = reception.protection.breaker.clone().map(gate_of);
     let mut broken = 0;
     loop {
         let queue = reception.source.queue.clone();
         let stopping = reception.shared.surroundings.stopping.clone();
-        let intake = Intake { receiver, lanes: lanes.cloned(), queue, stopping };
+        let lanes_too = lanes.cloned();
+        let intake = Intake { receiver, lanes: lanes_too, queue, stopping, is_ending: false };
         let mut metered = Metered { intake, pace: pace.clone(), waiting };
-        let taken = take_all(reception, &mut metered, &slots, &gate, &mut broken).await;
+        if let (Some(waiting), Some(gate)) = (&mut metered.waiting, &gate) {
+            waiting.set_narrow(gate.is_narrow());
+        }
+        let taken = match take_all(reception, &mut metered, &slots, &gate, &mut broken).await {
+            Err(error) => Err(metered.intake.end(error).await),
+            taken => taken,
+        };
         waiting = metered.waiting.take();
         drop(metered);
         match taken {
@@ -82,7 +91,9 @@ async fn receive_all<T: Transport>(
                 tracing::error!(endpoint, %error, "receiving failed; beginning again after a pause");
             }
         }
-        match begin_again(reception, transport, lanes, &mut gate, &mut broken).await {
+        let next =
+            begin_again(reception, transport, lanes, &mut waiting, &mut gate, &mut broken).await;
+        match next {
             Some(next) => receiver = next,
             None => {
                 let left = waiting.as_mut().map(WaitingRoom::empty).unwrap_or_default();
@@ -106,11 +117,15 @@ impl Reception {
         self.protection.rate.map(pace).map(Arc::new)
     }
 
-    /// Half of what is taken may wait; what comes from a lane keeps its place there in any case.
     fn waiting_room<D: Delivery>(&self) -> Option<WaitingRoom<D>> {
-        let half = (self.source.prefetch / 2).max(1) as usize;
-        let room = (!self.keeps_order()).then_some(half);
+        let room = (!self.keeps_order()).then_some(Room::of(self.source.prefetch));
         WaitingRoom::of(self.protection.per_key, room, &self.shared, &self.at_work)
+    }
+
+    /// How many messages may be at work at once, each a batch of its own.
+    fn at_once(&self) -> u32 {
+        let slots = u32::try_from(self.concurrency).unwrap_or(u32::MAX);
+        slots.min(self.source.prefetch)
     }
 }
 
@@ -120,6 +135,7 @@ async fn begin_again<T: Transport>(
     reception: &Reception,
     transport: &T,
     lanes: Option<&Arc<Lanes<<T::Receiver as Receiver>::Delivery>>>,
+    waiting: &mut Option<WaitingRoom<<T::Receiver as Receiver>::Delivery>>,
     gate: &mut Option<Gate>,
     broken: &mut u32,
 ) -> Option<T::Receiver> {
@@ -137,7 +153,11 @@ async fn begin_again<T: Transport>(
         }
         let mut source = reception.source.clone();
         if let Some(gate) = gate {
-            gate.reopen(lanes, &shared.surroundings.stopping).await?;
+            if let Some(waiting) = waiting.as_mut().filter(|_| !gate.is_open_to_all()) {
+                // The receiver may have failed, and the breaker has opened since.
+                return_all(waiting.empty(), &shared.surroundings.stopping).await;
+            }
+            gate.reopen(reception.at_once(), lanes, &shared.surroundings.stopping).await?;
             gate.narrow(&mut source);
         }
         let receiver = tokio::select! {
@@ -170,7 +190,7 @@ fn pause_before_receiving_again(broken: u32, fraction: f64) -> Duration {
 enum Taken {
     /// The bus stops.
     UntilStopped,
-    /// The circuit breaker has turned: this receiver takes nothing more.
+    /// The circuit breaker has turned, or tries with others: this receiver takes nothing more.
     UntilShut,
 }
 
@@ -192,6 +212,7 @@ async fn take_all<R: Receiver>(
             slot = slots.clone().acquire_owned() => slot,
             () = &mut stopped => break Taken::UntilStopped,
             () = shut(gate) => break Taken::UntilShut,
+            () = in_vain(gate) => break Taken::UntilShut,
         };
         let Ok(slot) = slot else { break Taken::UntilStopped };
         if stopping.has_begun() {
@@ -203,6 +224,7 @@ async fn take_all<R: Receiver>(
             () = shut(gate) => break Taken::UntilShut,
             next = next(receiver, gate) => next?,
             () = &mut stopped => break Taken::UntilStopped,
+            () = in_vain(gate) => break Taken::UntilShut,
         };
         let Some(delivery) = next else {
             // Only `stop` may end a receiver. An endpoint that hears nothing more must not look

@@ -74,6 +74,8 @@ pub(crate) struct Record<'a> {
     pub(crate) is_tried: bool,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) now: Timestamp,
+    /// It stays away for so long at least, if it comes again.
+    pub(crate) pause_min: Duration,
     /// The chance that jitter draws.
     pub(crate) fraction: f64,
 }
@@ -125,19 +127,27 @@ pub(crate) fn settlement(
 pub(crate) fn in_lane(
     action: Action,
     ending: &Ending,
+    record: Record<'_>,
     left: Duration,
     too_long: Option<HeldTooLong>,
-    now: Timestamp,
 ) -> Action {
-    // What a trial that was cut short must not count for has to be written down.
-    if matches!(ending, Ending::Abandoned | Ending::Shut) {
-        return action;
+    match ending {
+        // What a trial that was cut short must not count for has to be written down.
+        Ending::Abandoned => return action,
+        // What was kept from running keeps its place.
+        Ending::Shut => {
+            let Record { failures, notes, marks, is_tried, .. } = record;
+            let (notes, has_begun) = (notes.to_vec(), !notes.is_empty());
+            let marks = if is_tried { untried(marks) } else { marks };
+            return Action::Hold(Hold { after: Duration::ZERO, failures, notes, marks, has_begun });
+        }
+        _ => {}
     }
     let Action::Settle(Settlement::Retry { after, failures, mut notes, marks }) = action else {
         return action;
     };
     if after <= left {
-        return Action::Hold(Hold { after, failures, notes, marks });
+        return Action::Hold(Hold { after, failures, notes, marks, has_begun: true });
     }
     Action::Settle(match (too_long, ending) {
         (Some(HeldTooLong::LetGo), _) => Settlement::Retry { after, failures, notes, marks },
@@ -149,7 +159,7 @@ pub(crate) fn in_lane(
                 Ending::Unknown(why) => why.clone(),
                 _ => "its type was unknown until its broker would not let it wait".to_owned(),
             };
-            notes.push(FailureNote { at: now, failure: failures, error });
+            notes.push(FailureNote { at: record.now, failure: failures, error });
             Settlement::DeadLetter { reason: Reason::Unhandled, failures, notes }
         }
         // It begins anew: its place in the queue is worth more than its count.
@@ -175,6 +185,7 @@ fn failed(
             Some(after) => {
                 // Its type is known here: should it be unknown again, it has its whole time.
                 let marks = Marks { unhandled_since: None, ..record.marks_after() };
+                let after = after.max(record.pause_min);
                 return Settlement::Retry { after, failures, notes, marks };
             }
             None => Reason::Exhausted,
@@ -223,6 +234,7 @@ mod tests {
             is_tried: false,
             expires_at: None,
             now: Timestamp::from_millis(7),
+            pause_min: Duration::ZERO,
             fraction: 1.0,
         }
     }

@@ -73,6 +73,10 @@ pub(crate) async fn begin_trial<D: Delivery>(
         () = delivery.lost() => return Err(Ending::LeaseLost),
         () = shared.surroundings.stopping.begun() => return Err(Ending::Abandoned),
     };
+    // The one before may have opened it.
+    if shared.breaker.as_ref().is_some_and(|breaker| !breaker.is_closed()) {
+        return Err(Ending::Shut);
+    }
     let marks = delivery.marks();
     let clock = &shared.surroundings.composer.clock;
     let marked = tokio::select! {

@@ -1,6 +1,7 @@
 //! Those that wait for the turn of their key: taken and unsettled, so that they cost a place in the prefetch
 //! and no slot.
 
+use crate::endpoint::away::Away;
 use crate::endpoint::placed::Placed;
 use crate::endpoint::protection::PerKey;
 use crate::endpoint::rate::Pace;
@@ -17,10 +18,21 @@ use tramline_core::clock::Timestamp;
 use tramline_core::settlement::Settlement;
 use tramline_core::transport::Delivery;
 
-/// How long a message stays away that waits for others of its key, when too many wait already.
-const AWAY: Duration = Duration::from_secs(1);
-/// The longest that any stays away.
-const AWAY_MAX: Duration = Duration::from_secs(60 * 60);
+/// How many may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    most: usize,
+    /// Those included that may have killed the process: sent away, they would be forgotten to have.
+    most_suspects: usize,
+}
+
+impl Room {
+    /// Half of what is taken, and three quarters with those.
+    pub(crate) fn of(prefetch: u32) -> Self {
+        let part = |quarters: usize| (prefetch as usize * quarters / 4).max(1);
+        Self { most: part(2), most_suspects: part(3) }
+    }
+}
 
 /// The waiting room of an endpoint. It outlives its receivers. Ordered maps, so that a simulation can be
 /// replayed.
@@ -30,26 +42,34 @@ pub(crate) struct WaitingRoom<D: Delivery> {
     at_work: TaskTracker,
     turns: Option<Arc<Turns>>,
     pace: Option<Pace>,
-    /// How many may wait; `None`: all that are taken, because what goes back would lose its place in the order.
-    room: Option<usize>,
-    lines: BTreeMap<Arc<str>, Line<D>>,
+    /// `None`: all that are taken may wait, because what goes back would lose its place in the order.
+    room: Option<Room>,
+    /// The circuit breaker tries with a few: those that must wait would be in the way.
+    is_narrow: bool,
+    /// For how long one may wait; `None`: for ever.
+    patience: Option<Duration>,
+    /// Never empty.
+    lines: BTreeMap<Arc<str>, VecDeque<Waiting<D>>>,
     waiting: usize,
     /// Keys whose turn it may be.
     up: VecDeque<Arc<str>>,
     /// When the rate lets the next of a key go.
     due: BTreeSet<(Timestamp, Arc<str>)>,
+    /// When the first of a line has waited for too long.
+    weary: BTreeSet<(Timestamp, Arc<str>)>,
+    away: Away,
 }
 
-/// Those of one key, in the order in which they came; never empty.
-struct Line<D: Delivery> {
-    waiting: VecDeque<Placed<D>>,
-    /// The turn of the last one that was given back, at the key's rate.
-    back_at: Timestamp,
+/// One that waits, behind those of its key that came before.
+struct Waiting<D: Delivery> {
+    delivery: Placed<D>,
+    /// For how long at most.
+    until: Option<Timestamp>,
 }
 
 /// Why one may not go.
 enum Wait {
-    /// As many of its key as may are at work.
+    /// As many of its key as may are at work, or others are before it.
     Turn,
     /// Its rate.
     Until(Timestamp),
@@ -59,7 +79,7 @@ impl<D: Delivery> WaitingRoom<D> {
     /// `None` if `limits` has none.
     pub(crate) fn of(
         limits: PerKey,
-        room: Option<usize>,
+        room: Option<Room>,
         shared: &Arc<Shared>,
         at_work: &TaskTracker,
     ) -> Option<Self> {
@@ -69,17 +89,29 @@ impl<D: Delivery> WaitingRoom<D> {
         if turns.is_none() && pace.is_none() {
             return None;
         }
+        // The driver has had it for longer, and its handler takes time as well. In lanes nothing goes back:
+        // `start()` sees to it that none waits for too long.
+        let patience = room.and(shared.capabilities.hold_max).map(|hold_max| hold_max / 2);
         Some(Self {
             shared: shared.clone(),
             at_work: at_work.clone(),
             turns,
             pace,
             room,
+            is_narrow: false,
+            patience,
             lines: BTreeMap::new(),
             waiting: 0,
             up: VecDeque::new(),
             due: BTreeSet::new(),
+            weary: BTreeSet::new(),
+            away: Away::default(),
         })
+    }
+
+    /// Says whether a circuit breaker tries with what is taken from now on.
+    pub(crate) fn set_narrow(&mut self, is_narrow: bool) {
+        self.is_narrow = is_narrow;
     }
 
     /// Answers `delivery` if it may go at once; else it waits here, or goes back if too many do.
@@ -87,22 +119,25 @@ impl<D: Delivery> WaitingRoom<D> {
         let Some(key) = delivery.envelope().key.as_deref().map(Arc::<str>::from) else {
             return Some(delivery);
         };
+        self.drop_lost_before(&key);
         let is_first = !self.lines.contains_key(&key);
         let wait = match is_first.then(|| self.go(&key)) {
             Some(Ok(turn)) => return Some(delivery.with_turn(turn)),
-            Some(Err(wait)) => Some(wait),
-            None => None,
+            Some(Err(wait)) => wait,
+            None => Wait::Turn,
         };
-        if self.room.is_some_and(|room| self.waiting >= room) {
+        if self.is_too_much(&delivery, &key) {
             self.send_away(delivery, &key, wait);
             return None;
         }
-        if let Some(Wait::Until(then)) = wait {
+        if let Wait::Until(then) = wait {
             self.due.insert((then, key.clone()));
         }
-        let back_at = Timestamp::from_micros(i64::MIN);
-        let line = || Line { waiting: VecDeque::new(), back_at };
-        self.lines.entry(key).or_insert_with(line).waiting.push_back(delivery);
+        let until = self.patience.map(|patience| self.shared.now().after(patience));
+        if let Some(until) = until.filter(|_| is_first) {
+            self.weary.insert((until, key.clone()));
+        }
+        self.lines.entry(key).or_default().push_back(Waiting { delivery, until });
         self.waiting += 1;
         None
     }
@@ -111,6 +146,13 @@ impl<D: Delivery> WaitingRoom<D> {
     pub(crate) fn next_ready(&mut self) -> Option<Placed<D>> {
         self.look();
         while let Some(key) = self.up.pop_front() {
+            self.drop_lost_before(&key);
+            if self.is_weary(&key) {
+                if let Some(delivery) = self.pop(&key) {
+                    self.send_away(delivery, &key, Wait::Turn);
+                }
+                continue;
+            }
             if !self.lines.contains_key(&key) {
                 continue;
             }
@@ -122,9 +164,7 @@ impl<D: Delivery> WaitingRoom<D> {
                     continue;
                 }
             };
-            let Some(delivery) = self.pop(&key) else { continue };
-            // One that is lost is let go of here.
-            if delivery.lost().now_or_never().is_none() {
+            if let Some(delivery) = self.pop(&key) {
                 return Some(delivery.with_turn(turn));
             }
         }
@@ -139,10 +179,12 @@ impl<D: Delivery> WaitingRoom<D> {
                 None => std::future::pending().await,
             }
         };
+        let firsts = self.due.first().into_iter().chain(self.weary.first());
+        let first = firsts.map(|(then, _)| *then).min();
         let due = async {
-            match self.due.first() {
-                Some((then, _)) => {
-                    self.shared.surroundings.composer.clock.sleep_until(*then).await;
+            match first {
+                Some(then) => {
+                    self.shared.surroundings.composer.clock.sleep_at_most_until(then).await;
                 }
                 None => std::future::pending().await,
             }
@@ -154,23 +196,24 @@ impl<D: Delivery> WaitingRoom<D> {
         }
     }
 
-    /// Everybody who waits, those of one key in order.
+    /// Everybody who waits, those of one key in order; but for those in lanes, which stand there again.
     pub(crate) fn empty(&mut self) -> Vec<Placed<D>> {
-        (self.waiting, self.up, self.due) = (0, VecDeque::new(), BTreeSet::new());
-        let lines = std::mem::take(&mut self.lines);
-        lines.into_values().flat_map(|line| line.waiting).collect()
+        (self.waiting, self.up) = (0, VecDeque::new());
+        (self.due, self.weary) = (BTreeSet::new(), BTreeSet::new());
+        let waiting = std::mem::take(&mut self.lines).into_values().flatten();
+        waiting.filter_map(|waiting| waiting.delivery.stand_again()).collect()
     }
 
     /// Finds the keys whose turn it may be.
     fn look(&mut self) {
         self.up.extend(self.turns.iter().flat_map(|turns| turns.freed()));
-        if self.due.is_empty() {
+        if self.due.is_empty() && self.weary.is_empty() {
             return;
         }
         let now = self.shared.now();
-        while self.due.first().is_some_and(|(then, _)| *then <= now) {
-            self.up.extend(self.due.pop_first().map(|(_, key)| key));
-        }
+        let period = self.pace.as_ref().map(Pace::period).unwrap_or_default();
+        take_due(&mut self.due, now, period, &mut self.up);
+        take_due(&mut self.weary, now, self.patience.unwrap_or_default(), &mut self.up);
     }
 
     /// One of `key` goes now.
@@ -188,20 +231,87 @@ impl<D: Delivery> WaitingRoom<D> {
 
     fn pop(&mut self, key: &Arc<str>) -> Option<Placed<D>> {
         let line = self.lines.get_mut(key)?;
-        let first = line.waiting.pop_front()?;
+        let first = line.pop_front()?;
         self.waiting -= 1;
-        if line.waiting.is_empty() {
-            self.lines.remove(key);
-        } else {
-            // The next one may have a turn, too.
+        if let Some(until) = first.until {
+            self.weary.remove(&(until, key.clone()));
+        }
+        match line.front() {
+            Some(next) => {
+                self.weary.extend(next.until.map(|until| (until, key.clone())));
+                // It may have a turn, too.
+                self.up.push_back(key.clone());
+            }
+            None => drop(self.lines.remove(key)),
+        }
+        Some(first.delivery)
+    }
+
+    /// Lets go of those that are lost before the first of `key` that is not: they take nobody's turn.
+    fn drop_lost_before(&mut self, key: &Arc<str>) {
+        while self.lines.get(key).and_then(VecDeque::front).is_some_and(Waiting::is_lost) {
+            drop(self.pop(key));
+        }
+    }
+
+    fn drop_lost(&mut self) {
+        self.weary.clear();
+        self.lines.retain(|key, line| {
+            line.retain(|waiting| !waiting.is_lost());
+            let until = line.front().and_then(|first| first.until);
+            self.weary.extend(until.map(|until| (until, key.clone())));
+            !line.is_empty()
+        });
+        self.waiting = self.lines.values().map(VecDeque::len).sum();
+    }
+
+    /// Whether one of `key` is not to wait here.
+    fn is_too_much(&mut self, delivery: &Placed<D>, key: &Arc<str>) -> bool {
+        let Some(Room { most, most_suspects }) = self.room else { return false };
+        if self.is_narrow || self.would_weary(key) {
+            return true;
+        }
+        let may_kill = delivery.deliveries().is_some_and(|deliveries| deliveries > 1)
+            || delivery.marks().trials > 0;
+        let most = if may_kill { most_suspects.max(most) } else { most };
+        if self.waiting >= most {
+            self.drop_lost();
+            // Those before it may have been lost.
             self.up.push_back(key.clone());
         }
-        Some(first)
+        self.waiting >= most
+    }
+
+    /// Whether one that lines up now is sure to wait for too long.
+    fn would_weary(&self, key: &Arc<str>) -> bool {
+        let (Some(patience), Some(pace)) = (self.patience, &self.pace) else { return false };
+        let line = self.lines.get(key).map_or(0, VecDeque::len);
+        pace.period().saturating_mul(u32::try_from(line + 1).unwrap_or(u32::MAX)) > patience
+    }
+
+    /// Whether the first of `key` has waited for too long.
+    fn is_weary(&self, key: &Arc<str>) -> bool {
+        let first = self.lines.get(key).and_then(VecDeque::front);
+        let (Some(until), Some(patience)) = (first.and_then(|first| first.until), self.patience)
+        else {
+            return false;
+        };
+        is_due(until, self.shared.now(), patience)
     }
 
     /// Back to the queue, uncharged, until it may be its turn.
-    fn send_away(&mut self, delivery: Placed<D>, key: &Arc<str>, wait: Option<Wait>) {
-        let after = self.away(key, wait).min(AWAY_MAX);
+    fn send_away(&mut self, delivery: Placed<D>, key: &Arc<str>, wait: Wait) {
+        let now = self.shared.now();
+        let after = match (&self.pace, wait) {
+            (None, _) => self.away.for_a_turn(key, now),
+            (Some(pace), Wait::Until(then)) => self.away.until(key, then, pace.period(), now),
+            (Some(pace), Wait::Turn) => {
+                let line = self.lines.get(key).map_or(0, VecDeque::len) + 1;
+                let line = u32::try_from(line).unwrap_or(u32::MAX);
+                let then = now.after(pace.period().saturating_mul(line));
+                self.away.until(key, then, pace.period(), now)
+            }
+        };
         let delay_max = self.shared.capabilities.delay.and_then(|delay| delay.max);
         let after = delay_max.map_or(after, |max| after.min(max));
         let (failures, marks) = (delivery.failures(), delivery.marks());
@@ -212,19 +322,30 @@ impl<D: Delivery> WaitingRoom<D> {
             settle(&shared, delivery, Action::Settle(back)).await;
         });
     }
+}
 
-    /// For how long. At a rate each has a turn of its own, so that they do not all come again at once.
-    fn away(&mut self, key: &Arc<str>, wait: Option<Wait>) -> Duration {
-        let now = self.shared.now();
-        match (&self.pace, self.lines.get_mut(key), wait) {
-            (Some(pace), Some(line), _) => {
-                let waiting = u32::try_from(line.waiting.len()).unwrap_or(u32::MAX);
-                let last = now.after(pace.period().saturating_mul(waiting));
-                line.back_at = line.back_at.max(last).after(pace.period());
-                line.back_at.since(now)
-            }
-            (_, _, Some(Wait::Until(then))) => then.since(now),
-            _ => AWAY,
-        }
+impl<D: Delivery> Waiting<D> {
+    fn is_lost(&self) -> bool {
+        self.delivery.lost().now_or_never().is_some()
+    }
+}
+
+/// Whether a time has come that was at most `longest` away. Is it further away now, the clock was set back.
+fn is_due(then: Timestamp, now: Timestamp, longest: Duration) -> bool {
+    then <= now || then.since(now) > longest.saturating_add(Duration::from_micros(1))
+}
+
+/// Moves from `times` to `keys` what [is due](is_due).
+fn take_due(
+    times: &mut BTreeSet<(Timestamp, Arc<str>)>,
+    now: Timestamp,
+    longest: Duration,
+    keys: &mut VecDeque<Arc<str>>,
+) {
+    while times.first().is_some_and(|(then, _)| is_due(*then, now, longest)) {
+        keys.extend(times.pop_first().map(|(_, key)| key));
+    }
+    while times.last().is_some_and(|(then, _)| is_due(*then, now, longest)) {
+        keys.extend(times.pop_last().map(|(_, key)| key));
     }
 }

@@ -1,5 +1,6 @@
 //! What handlers, extractors and layers can know about the message at hand.
 
+use crate::breaker::Permit;
 use crate::events::Raised;
 use crate::pipeline::{Buffer, Incoming, Loan, Surroundings, Trial};
 use crate::{Failure, MessageId};
@@ -32,6 +33,10 @@ pub struct Context {
     pub(crate) disposition: Disposition,
     /// It may kill the process, and is handled alone.
     pub(crate) trial: Option<Trial>,
+    /// A circuit breaker tries with it.
+    pub(crate) permit: Option<Box<Permit>>,
+    /// If it comes again, it stays away for so long at least.
+    pub(crate) pause_min: Duration,
     /// A domain event is at work, and not a message.
     pub(crate) event: Option<Raised>,
     slots: HashMap<TypeId, Box<dyn Any + Send>>,
@@ -71,6 +76,8 @@ impl Context {
             is_reported: false,
             disposition: Disposition::Open,
             trial: None,
+            permit: None,
+            pause_min: Duration::ZERO,
             event: None,
             slots: HashMap::new(),
         }

@@ -1,11 +1,13 @@
 //! Everything that can be checked before anything is declared.
 
-use super::{BusBuilder, StartError};
+use super::{BusBuilder, StartError, prefetch};
+use crate::breaker::CircuitBreaker;
 use crate::bus::Bus;
 use crate::endpoint::{Endpoint, RateLimit};
 use crate::events;
 use crate::handler::Requirements;
 use crate::pipeline::States;
+use crate::retry::Retry;
 use crate::temporary::name_temporary;
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
@@ -316,20 +318,39 @@ fn check_hold(
     transport: &str,
     problems: &mut Vec<String>,
 ) {
-    let Some(hold_max) = can.hold_max else { return };
     let behaviour = &endpoint.behaviour;
     let is_held = spec.ordering != Ordering::None && !can.key_lock.is_native();
-    let rate = behaviour.protection.per_key.rate.filter(|_| is_held);
-    if let Some(period) = rate.map(RateLimit::period).filter(|period| *period > hold_max) {
+    let protection = &behaviour.protection;
+    let period = protection.per_key.rate.filter(|_| is_held).map(RateLimit::period);
+    let open_for = protection.breaker.as_ref().map(CircuitBreaker::open_for);
+    if let (Some(period), Some(open_for)) = (period, open_for)
+        && period > open_for
+    {
         problems.push(format!(
-            "its rate for each key makes a message of its ordered queue wait for {period:?}, and {transport} \
-             lets one stay unsettled for at most {hold_max:?} (capability `hold_max`)"
+            "a message with which its circuit breaker tries may wait {period:?} for the rate of its key, and keeps \
+             its ordered queue waiting: stay open for as long, by `.open_for(…)`, or leave one of them out"
+        ));
+    }
+    let Some(hold_max) = can.hold_max else { return };
+    // All that this process has taken may be of one key.
+    let prefetch = prefetch_max(endpoint);
+    let last = period.map(|period| period.saturating_mul(prefetch));
+    if let Some(last) = last.filter(|last| *last > hold_max) {
+        problems.push(format!(
+            "its rate for each key makes the last of {prefetch} messages of its ordered queue wait for {last:?}, \
+             and {transport} lets one stay unsettled for at most {hold_max:?} (capability `hold_max`): lower \
+             `.prefetch(…)`"
         ));
     }
     if !is_held || behaviour.held_too_long.is_some() {
         return;
     }
-    let pauses = behaviour.retries.all().map(|retry| retry.pauses_total());
+    let probes = |retry: &Retry| match &behaviour.protection.breaker {
+        Some(_) => behaviour.protection.probes_total(retry.pauses_max()),
+        None => Duration::ZERO,
+    };
+    let pauses = |retry: &Retry| retry.pauses_total().saturating_add(probes(retry));
+    let pauses = behaviour.retries.all().map(pauses);
     let pauses = pauses.max().unwrap_or_default().max(behaviour.unhandled.limit);
     if pauses > hold_max {
         problems.push(format!(
@@ -338,6 +359,14 @@ fn check_hold(
              `.retry(…)` or `.unhandled_after(…)`, or say `.when_held_too_long(…)`"
         ));
     }
+}
+
+/// How many messages `endpoint` may hold unsettled.
+fn prefetch_max(endpoint: &Endpoint) -> u32 {
+    let behaviour = &endpoint.behaviour;
+    let batch = matches!(endpoint.body, crate::endpoint::Body::Batch { .. });
+    let batch_size = if batch { behaviour.gathering.size_max } else { 1 };
+    prefetch(behaviour.prefetch, behaviour.concurrency, batch_size).1
 }
 
 /// A message that is still being retried must still be known.

@@ -380,5 +380,10 @@ async fn a_rate_that_holds_a_key_for_longer_than_the_broker_allows_is_refused() 
     let endpoint = endpoint.rate_limit_per_key(RateLimit::per_hour(1)).handle(note);
     let bus = world.bus_on(rigged).state(Times::of(&world)).endpoint(endpoint);
     let said = bus.start().await.unwrap_err().to_string();
-    assert!(said.contains("its rate for each key makes a message"), "{said}");
+    assert!(
+        said.contains(
+            "its rate for each key makes the last of 2000 messages of its ordered queue wait"
+        ),
+        "{said}"
+    );
 }

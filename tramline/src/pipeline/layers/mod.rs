@@ -11,7 +11,7 @@ mod time_limit;
 mod trace;
 mod transaction;
 
-pub(crate) use breaking::Breaking;
+pub(crate) use breaking::{Breaking, FREE_PROBES};
 pub(crate) use clean_slate::CleanSlate;
 pub(crate) use metrics::Metrics;
 pub(crate) use panic::CatchPanic;

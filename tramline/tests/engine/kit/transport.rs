@@ -72,6 +72,8 @@ pub(crate) struct Rig {
     pub(crate) exchanges: Log,
     /// It says that it applies no filters.
     pub(crate) filters_nothing: AtomicBool,
+    /// So many returns are carried out when they are released.
+    pub(crate) hanging_returns: AtomicU32,
     /// So many returns fail.
     pub(crate) failing_returns: AtomicU32,
     /// Cancelled, everything that is asked of it is refused, because a newer program was here.
@@ -335,6 +337,9 @@ impl Delivery for RiggedDelivery {
             // As if the process was cut off: nobody else gets it before the lease ends.
             std::mem::forget(self.inner);
             return Err(Error::new(ErrorKind::Unavailable, "ack"));
+        }
+        if word == "return" && counted_down(&self.rig.hanging_returns) {
+            self.rig.release.notified().await;
         }
         if word == "return" && counted_down(&self.rig.failing_returns) {
             // As if the connection was gone: nobody else gets it before the lease ends.
