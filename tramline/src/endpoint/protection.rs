@@ -73,8 +73,8 @@ impl Endpoint {
     /// as there are slots if not said. Messages without a key are not limited.
     ///
     /// Those that wait for their turn wait as for [`rate_limit_per_key`](Self::rate_limit_per_key); what goes
-    /// back comes again after a second, or later if there are many. For one at a time and in order, in all processes, say
-    /// [`ordering`](Self::ordering): where the broker locks keys, that costs less.
+    /// back comes again after a second, or later if there are many. For one at a time and in order, in all
+    /// processes, say [`ordering`](Self::ordering): where the broker locks keys, that costs less.
     pub fn concurrency_per_key(mut self, handlers: usize) -> Self {
         self.behaviour.protection.per_key.concurrency = Some(handlers);
         self

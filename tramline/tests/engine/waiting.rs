@@ -253,7 +253,7 @@ async fn who_waits_goes_back_if_the_breaker_opens_while_there_is_no_receiver() {
 /// Writes down what it begins with; 0 and 40 wait for the gate.
 async fn pass(ping: Ping, State(log): State<Log>, State(gate): State<Arc<Semaphore>>) {
     log.add(ping.n.to_string());
-    if ping.n % 40 == 0 {
+    if ping.n.is_multiple_of(40) {
         gate.acquire().await.unwrap().forget();
     }
 }
@@ -278,7 +278,8 @@ async fn what_was_fetched_behind_a_broken_lane_goes_back_though_another_key_has_
     idle().await;
     assert_eq!(bench.log.lines(), ["10", "0", "40"]);
     let rig = &bench.rigged.rig;
-    (rig.failing_acks.store(1, SeqCst), rig.hanging_returns.store(1, SeqCst));
+    rig.failing_acks.store(1, SeqCst);
+    rig.hanging_returns.store(1, SeqCst);
     bench.gate.add_permits(1);
     bench.wind(1).await;
     assert!(!bench.log.lines().contains(&"2".to_owned()), "{:?}", bench.log);
