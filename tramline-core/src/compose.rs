@@ -12,6 +12,7 @@ use crate::id::MessageId;
 use crate::message::Message;
 use crate::name::{QueueName, QueueRef, TopicName};
 use crate::transport::{Destination, Outgoing};
+use std::time::Duration;
 use std::{fmt, sync::Arc};
 
 /// Header names that begin so are the bus's own.
@@ -124,7 +125,8 @@ impl Scope {
     /// which the handler's messages finally stand.
     ///
     /// # Errors
-    /// A permanent failure: the body cannot be encoded, or a name, header or key is not allowed.
+    /// A permanent failure: the body cannot be encoded, a name, header or key is not allowed, or it was due
+    /// more than a minute ago.
     pub fn compose<'a>(
         &self,
         draft: impl IntoDraft<'a>,
@@ -138,6 +140,7 @@ impl Scope {
             Due::After(delay) => now.after(delay),
             Due::At(moment) => moment,
         });
+        check_due(due, now)?;
         let to = destination(message, &options, target)?;
         let body = self.composer.encoding.encode(message)?;
         let envelope = self.envelope(message, options, &to, body, now, due)?;
@@ -224,6 +227,17 @@ fn destination<M: Message>(
         Target::Foreign { exchange, routing_key } => Destination::Foreign { exchange, routing_key },
         Target::Address(address) => Destination::Address(address),
     })
+}
+
+/// By how much the clocks of machines may differ: what was due so long ago is due at once.
+const PAST_MAX: Duration = Duration::from_secs(60);
+
+fn check_due(due: Option<Timestamp>, now: Timestamp) -> Result<(), Failure> {
+    let late = due.map_or(Duration::ZERO, |due| now.since(due));
+    if late <= PAST_MAX {
+        return Ok(());
+    }
+    Err(Failure::permanent(format!("failed to plan a message: its time is {late:?} in the past")))
 }
 
 fn check_headers(options: &Options) -> Result<(), Failure> {

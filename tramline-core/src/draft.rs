@@ -104,7 +104,8 @@ impl<'a, M, Via> Draft<'a, M, Via> {
         self
     }
 
-    /// The message arrives at a moment. Needs the capability `delay`.
+    /// The message arrives at a moment. Needs the capability `delay`. A moment that is more than a minute in the
+    /// past is refused when the message is sent; by less, clocks may differ, and it arrives at once.
     pub fn at(mut self, due: Timestamp) -> Self {
         self.options().due = Some(Due::At(due));
         self

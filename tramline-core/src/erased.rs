@@ -13,7 +13,7 @@ use crate::name::QueueName;
 use crate::operate::Operate;
 use crate::settlement::{Marks, Settled, Settlement};
 use crate::store::{
-    CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Sighting, Store,
+    CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Schedules, Sighting, Store,
 };
 use crate::topology::{QueueSpec, Topology};
 use crate::transport::{Delivery, Outgoing, Receiver, Sender, Sent, Source, Ticket, Transport};
@@ -300,6 +300,8 @@ pub trait DynStore: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<u64>>;
     /// [`Store::outbox`].
     fn outbox_dyn(&self) -> &dyn Outbox;
+    /// [`Store::schedules`].
+    fn schedules_dyn(&self) -> Option<&dyn Schedules>;
     /// [`Store::is_away`].
     fn is_away_dyn(&self, failure: &Failure) -> bool;
 }
@@ -345,6 +347,9 @@ impl<S: Store> DynStore for S {
     }
     fn outbox_dyn(&self) -> &dyn Outbox {
         self.outbox()
+    }
+    fn schedules_dyn(&self) -> Option<&dyn Schedules> {
+        self.schedules()
     }
     fn is_away_dyn(&self, failure: &Failure) -> bool {
         self.is_away(failure)

@@ -28,6 +28,14 @@ impl MessageId {
         Self(Form::Uuid(stamp(now.as_millis() as u64, random, 7)))
     }
 
+    /// The id of the message of a schedule: of `name`, which was given `token`, for the moment `due`. It sorts by
+    /// that moment.
+    pub fn scheduled(name: &str, token: i64, due: Timestamp) -> Self {
+        let name = format!("schedule\n{token}\n{}\n{name}", due.as_micros());
+        let hash = Uuid::new_v5(&NAMESPACE, name.as_bytes());
+        Self(Form::Uuid(stamp(due.as_millis() as u64, hash.as_u128(), 8)))
+    }
+
     /// The id of the message that `endpoint` publishes as its `ordinal`-th while it handles
     /// `parent`.
     ///
@@ -35,7 +43,6 @@ impl MessageId {
     /// messages. The time of a UUIDv7 parent is kept in front (as UUIDv8, RFC 9562 §5.8), so that
     /// derived ids, too, sort by time.
     pub fn derive(parent: &Self, endpoint: &str, ordinal: u32) -> Self {
-        const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_3bd2_8f5c_4e0b_9a53_7472_616d_6c65);
         let name = format!("{parent}\n{endpoint}\n{ordinal}");
         let hash = Uuid::new_v5(&NAMESPACE, name.as_bytes());
         match &parent.0 {
@@ -55,6 +62,8 @@ impl MessageId {
         }
     }
 }
+
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_3bd2_8f5c_4e0b_9a53_7472_616d_6c65);
 
 /// A UUID with `millis` in its first 48 bits, `version`, and the rest from `random`.
 fn stamp(millis: u64, random: u128, version: u128) -> Uuid {

@@ -47,6 +47,8 @@ pub(crate) struct Rings {
     others: Vec<(Arc<Bell>, Ring)>,
     /// Rows were appended to the outbox.
     pub(crate) appended: bool,
+    /// A schedule may be due earlier.
+    pub(crate) scheduled: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tramline_core::clock::Timestamp;
 use tramline_core::store::DatabaseId;
 use tramline_core::transport::Outgoing;
@@ -19,6 +19,8 @@ pub(crate) struct Shared {
     handles_ever: AtomicU64,
     /// Rung when rows were appended to the outbox.
     pub(crate) appended: Notify,
+    /// How often a schedule may have become due earlier.
+    pub(crate) scheduled: watch::Sender<u64>,
     /// Replaced as a whole, so that filters are evaluated on a snapshot and outside of any lock.
     /// Taken before the state's lock, never under it.
     routes: RwLock<Arc<Routes>>,
@@ -37,6 +39,7 @@ impl Shared {
             options,
             handles_ever: AtomicU64::new(0),
             appended: Notify::new(),
+            scheduled: watch::Sender::new(0),
             routes: RwLock::default(),
             state,
         }
@@ -77,6 +80,9 @@ impl Shared {
             let answer = work(&mut state);
             (answer, std::mem::take(&mut state.rings))
         };
+        if rings.scheduled {
+            self.scheduled.send_modify(|changes| *changes += 1);
+        }
         rings.ring(&self.appended);
         answer
     }

@@ -7,7 +7,7 @@ use crate::posting::Post;
 use crate::queue::{Eviction, Holder, Manner, Next, Queue};
 use crate::routes::QueueNumber;
 use crate::row::Row;
-use crate::store::{Inbox, OutboxRows, Tables};
+use crate::store::{Inbox, OutboxRows, ScheduleRows, Tables};
 use tramline_core::Result;
 use tramline_core::clock::{Clock, Timestamp};
 use tramline_core::dead::Reason;
@@ -22,6 +22,7 @@ pub(crate) struct State {
     pub(crate) tables: Tables,
     pub(crate) inbox: Inbox,
     pub(crate) outbox: OutboxRows,
+    pub(crate) schedules: ScheduleRows,
     /// Who is to be woken once the lock is free.
     pub(crate) rings: Rings,
 }

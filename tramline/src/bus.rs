@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tramline_core::clock::Deadline;
 use tramline_core::compose::{Composer, Publishing, Scope};
-use tramline_core::erased::{DynSender, DynTransport};
+use tramline_core::erased::{DynSender, DynStore, DynTransport};
 use tramline_core::health::Health;
 use tramline_core::name::QueueName;
 use tramline_core::operate::Operate;
@@ -37,6 +37,8 @@ pub(crate) struct Running {
     pub(crate) send_limit: Duration,
     /// The databases whose outboxes this bus relays.
     pub(crate) relayed: Vec<DatabaseId>,
+    /// The store that keeps the schedules.
+    pub(crate) schedules: Option<Arc<dyn DynStore>>,
     pub(crate) unrouted: Arc<Unrouted>,
     pub(crate) stopping: Stopping,
     pub(crate) killed: CancellationToken,

@@ -21,7 +21,8 @@
 //! What an endpoint depends on is spared by [`breaker`]s, rates and limits for each key (`endpoint/protection`).
 //!
 //! Around it: requests that are answered ([`request`]), domain events inside this process ([`events`]), queues
-//! inside it ([`background`]), and what starts and stops all of a program ([`host`]).
+//! inside it ([`background`]), messages that leave later unless they are cancelled, and again and
+//! again ([`schedules`]), and what starts and stops all of a program ([`host`]).
 //!
 //! What was not handled is in the dead-letter queue: [`dead_letters`]. How often something is
 //! tried says [`Retry`].
@@ -30,6 +31,8 @@ pub mod background;
 pub mod breaker;
 mod bus;
 mod caught;
+#[cfg(feature = "cron")]
+mod cron;
 pub mod dead_letters;
 #[cfg(any(feature = "memory", feature = "postgres", feature = "rabbitmq", feature = "sqlite"))]
 mod drivers;
@@ -43,6 +46,7 @@ pub mod publish;
 mod relay;
 pub mod request;
 mod retry;
+pub mod schedules;
 mod start;
 mod stopping;
 mod temporary;
@@ -61,6 +65,7 @@ pub use outbox::Outbox;
 pub use publish::Receipt;
 pub use relay::{Unsent, UnsentDepth};
 pub use retry::Retry;
+pub use schedules::{CatchUp, Planner, Recurring};
 pub use start::{BusBuilder, StartError};
 pub use unit_of_work::UnitOfWork;
 

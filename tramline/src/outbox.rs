@@ -3,6 +3,8 @@
 use crate::Failure;
 use crate::handler::{FromContext, Requirements};
 use crate::pipeline::{Context, Page};
+use std::time::Duration;
+use tramline_core::clock::Timestamp;
 use tramline_core::compose::{Parent, Publishing, Scope, Target};
 use tramline_core::draft::IntoDraft;
 use tramline_core::name::QueueName;
@@ -50,6 +52,56 @@ impl Outbox {
     pub fn send<'a>(&self, queue: &str, draft: impl IntoDraft<'a>) -> Result<(), Failure> {
         let queue = QueueName::new(queue).map_err(Failure::permanent)?;
         self.page.push(self.scope.compose(draft, Target::Queue(queue))?)
+    }
+
+    /// Publishes an event that arrives at a moment, as [`Draft::at`](crate::Draft::at).
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and for a moment that is more than a minute in the past.
+    pub fn publish_at<'a>(
+        &self,
+        moment: Timestamp,
+        draft: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        self.publish(draft.into_draft().at(moment))
+    }
+
+    /// Publishes an event that arrives after a time.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_after<'a>(
+        &self,
+        delay: Duration,
+        draft: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        self.publish(draft.into_draft().delay(delay))
+    }
+
+    /// Sends a command that arrives at a moment.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and for a moment that is more than a minute in the past.
+    pub fn send_at<'a>(
+        &self,
+        moment: Timestamp,
+        queue: &str,
+        draft: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        self.send(queue, draft.into_draft().at(moment))
+    }
+
+    /// Sends a command that arrives after a time.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_after<'a>(
+        &self,
+        delay: Duration,
+        queue: &str,
+        draft: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        self.send(queue, draft.into_draft().delay(delay))
     }
 
     /// Publishes to an exchange that this bus does not own, as

@@ -2,6 +2,8 @@
 
 use crate::bus::Bus;
 use crate::{BoxFuture, Failure, Message, MessageId};
+use std::time::Duration;
+use tramline_core::clock::Timestamp;
 use tramline_core::compose::Target;
 use tramline_core::draft::{Dispatch, Draft, IntoDraft};
 use tramline_core::name::{BadName, QueueName};
@@ -70,6 +72,59 @@ impl Bus {
         command: &'a M,
     ) -> Draft<'a, M, ThroughBus<'a>> {
         Draft::of(command).through(ThroughBus { bus: self, to: To::Queue(QueueName::new(queue)) })
+    }
+
+    /// Publishes an event that arrives at a moment: [`publish`](Self::publish) with [`Draft::at`], which says what is
+    /// refused. It cannot be taken back; [`Bus::schedule`] can. Needs the capability `delay`.
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")]
+    /// # async fn publish() -> Result<(), tramline::core::BoxError> {
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tramline::{Bus, Message};
+    /// # #[derive(Serialize, Deserialize)] struct Remind { order: u64 }
+    /// # impl Message for Remind { const NAME: &'static str = "orders.remind"; }
+    /// # let bus = Bus::connect("memory:").await?.start().await?;
+    /// let tomorrow = std::time::SystemTime::now() + std::time::Duration::from_secs(24 * 60 * 60);
+    /// bus.publish_at(tomorrow.into(), &Remind { order: 42 }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn publish_at<'a, M: Message>(
+        &'a self,
+        moment: Timestamp,
+        event: &'a M,
+    ) -> Draft<'a, M, ThroughBus<'a>> {
+        self.publish(event).at(moment)
+    }
+
+    /// Publishes an event that arrives after a time, as [`publish_at`](Self::publish_at).
+    pub fn publish_after<'a, M: Message>(
+        &'a self,
+        delay: Duration,
+        event: &'a M,
+    ) -> Draft<'a, M, ThroughBus<'a>> {
+        self.publish(event).delay(delay)
+    }
+
+    /// Sends a command that arrives at a moment, as [`publish_at`](Self::publish_at).
+    pub fn send_at<'a, M: Message>(
+        &'a self,
+        moment: Timestamp,
+        queue: &str,
+        command: &'a M,
+    ) -> Draft<'a, M, ThroughBus<'a>> {
+        self.send(queue, command).at(moment)
+    }
+
+    /// Sends a command that arrives after a time, as [`publish_at`](Self::publish_at).
+    pub fn send_after<'a, M: Message>(
+        &'a self,
+        delay: Duration,
+        queue: &str,
+        command: &'a M,
+    ) -> Draft<'a, M, ThroughBus<'a>> {
+        self.send(queue, command).delay(delay)
     }
 
     /// Publishes to an exchange that this bus does not own, on brokers that have exchanges: for a

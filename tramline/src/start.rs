@@ -4,6 +4,7 @@
 mod check;
 mod error;
 mod keeping;
+mod scheduling;
 
 pub(crate) use check::{Around, unmet};
 pub use error::StartError;
@@ -18,6 +19,7 @@ use crate::pipeline::layers::{
     Breaking, CatchPanic, CleanSlate, Metrics, RetryInPlace, TimeLimit, Trace, Transaction,
 };
 use crate::pipeline::{Pipeline, PoisonLane, Stack, States, Surroundings};
+use crate::schedules::{Declared as RecurringDeclared, Recurring};
 use crate::stopping::Stopping;
 use crate::unrouted::Unrouted;
 use check::Checked;
@@ -64,6 +66,8 @@ pub struct BusBuilder<T = Box<dyn DynTransport>> {
     states: States,
     events: Vec<Declared>,
     stores: Vec<Arc<dyn DynStore>>,
+    schedules: Option<Arc<dyn DynStore>>,
+    recurring: Vec<RecurringDeclared>,
     published: Vec<&'static str>,
     /// What is wrong and can be said already.
     problems: Vec<String>,
@@ -85,6 +89,8 @@ impl<T: Transport> BusBuilder<T> {
             states: States::default(),
             events: Vec::new(),
             stores: Vec::new(),
+            schedules: None,
+            recurring: Vec::new(),
             published: Vec::new(),
             problems: Vec::new(),
             encoding: Encoding::Json,
@@ -133,6 +139,52 @@ impl<T: Transport> BusBuilder<T> {
     /// database than the transport, a relay sends what is published in its transactions.
     pub fn store<S: tramline_core::store::Store>(mut self, store: S) -> Self {
         self.stores.push(Arc::new(store));
+        self
+    }
+
+    /// Has `store` keep the schedules ([`crate::schedules`]), and this bus fire them: whatever is due there, whoever
+    /// has scheduled it. Works with every transport. It may be one of the bus's other stores, or not.
+    pub fn schedules<S: tramline_core::store::Store + Clone>(mut self, store: &S) -> Self {
+        self.schedules = Some(Arc::new(store.clone()));
+        self
+    }
+
+    /// Sends `message` again and again: one for each moment, however many instances declare it under this name on
+    /// one store. Needs [`schedules`](Self::schedules).
+    ///
+    /// A rhythm that is another than the store has for the name counts from now on; then only instances that
+    /// declare it so send anything, until none of them is left. What nobody declares any more is silent.
+    ///
+    /// The id of a message is made of the name and its moment, which is also in its header
+    /// [`SCHEDULED_FOR`](crate::schedules::SCHEDULED_FOR).
+    ///
+    /// ```
+    /// # use tramline::core::BoxError;
+    /// # #[cfg(all(feature = "memory", feature = "cron"))]
+    /// # async fn start() -> Result<(), BoxError> {
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tramline::{Bus, Memory, Message};
+    /// # #[derive(Serialize, Deserialize)] struct MakeReport;
+    /// # impl Message for MakeReport { const NAME: &'static str = "reports.make"; }
+    /// use tramline::{CatchUp, Recurring};
+    ///
+    /// let store = Memory::new();
+    /// let nightly = Recurring::cron("0 3 * * *", "Europe/Berlin")?.after_downtime(CatchUp::Once);
+    /// let bus = Bus::builder(store.clone())
+    ///     .schedules(&store)
+    ///     .recurring("nightly-report", nightly, MakeReport)
+    ///     .start()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn recurring<M: Message>(
+        mut self,
+        name: impl Into<String>,
+        recurring: Recurring,
+        message: M,
+    ) -> Self {
+        self.recurring.push(RecurringDeclared::of(name.into(), recurring, message));
         self
     }
 
@@ -240,6 +292,12 @@ impl<T: Transport> BusBuilder<T> {
             clock: self.clock,
             entropy: self.entropy,
         });
+        if let Some(store) = &self.schedules {
+            let is_same = |other: &Arc<dyn DynStore>| other.database_dyn() == store.database_dyn();
+            if !self.stores.iter().any(is_same) {
+                self.stores.push(store.clone());
+            }
+        }
         let bus = Bus::running(Running {
             scope: Scope::outside(composer.clone(), Publishing::Queues),
             composer,
@@ -247,6 +305,7 @@ impl<T: Transport> BusBuilder<T> {
             sender,
             send_limit: self.send_limit,
             relayed: self.stores.iter().map(|store| store.database_dyn()).collect(),
+            schedules: self.schedules,
             unrouted: Arc::new(Unrouted::new(self.subscribers_required)),
             stopping: Stopping::default(),
             killed: CancellationToken::new(),
@@ -280,6 +339,7 @@ impl<T: Transport> BusBuilder<T> {
         for (reception, receiver) in receptions {
             bus.inner().loops.spawn(receive(reception, transport.clone(), receiver));
         }
+        keeping::fire_schedules(&bus, self.recurring).await.map_err(failed)?;
         keeping::warn_of_orphans(&*transport, &endpoints).await;
         keeping::keep(&bus, self.stores, &endpoints, self.inbox_retention);
         Ok(bus)

@@ -3,14 +3,17 @@
 use crate::Failure;
 use crate::bus::{Bus, publishing};
 use crate::handler::Tx;
-use crate::pipeline::Buffer;
+use crate::pipeline::{Buffer, Published};
+use crate::schedules::{ScheduleName, When, cancellation, plan};
 use crate::stopping::Stopping;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+use tramline_core::clock::Timestamp;
 use tramline_core::compose::{Scope, Target};
 use tramline_core::draft::IntoDraft;
 use tramline_core::name::QueueName;
-use tramline_core::store::{CommitError, Committed, Store};
+use tramline_core::store::{CommitError, Committed, Condition, Plan, Store};
 
 /// A transaction outside of handlers: what is written in it, what is published by it, and what the handlers of
 /// [`Events::publish_in`](crate::Events::publish_in) do, is there together or not at all. Begun by
@@ -21,6 +24,7 @@ pub struct UnitOfWork<'s, S: Store> {
     tx: Tx<S>,
     scope: Scope,
     buffer: Buffer,
+    keeps_schedules: bool,
     stopping: Stopping,
 }
 
@@ -64,8 +68,11 @@ impl Bus {
         let tx = running.stopping.heard(store.begin(scope.clone()).await)?;
         let mut buffer = Buffer::default();
         let page = buffer.page();
+        let schedules = running.schedules.as_ref();
+        let keeps_schedules =
+            schedules.is_some_and(|keeper| keeper.database_dyn() == store.database());
         let stopping = running.stopping.clone();
-        Ok(UnitOfWork { store, tx: Tx::of(tx, page), scope, buffer, stopping })
+        Ok(UnitOfWork { store, tx: Tx::of(tx, page), scope, buffer, keeps_schedules, stopping })
     }
 }
 
@@ -86,6 +93,103 @@ impl<S: Store> UnitOfWork<'_, S> {
         self.push(draft, Target::Queue(QueueName::new(queue).map_err(Failure::permanent)?))
     }
 
+    /// Publishes an event that arrives at a moment, as [`Draft::at`](crate::Draft::at).
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and for a moment that is more than a minute in the past.
+    pub fn publish_at<'a>(
+        &self,
+        moment: Timestamp,
+        draft: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        self.publish(draft.into_draft().at(moment))
+    }
+
+    /// Publishes an event that arrives after a time.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_after<'a>(
+        &self,
+        delay: Duration,
+        draft: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        self.publish(draft.into_draft().delay(delay))
+    }
+
+    /// Sends a command that arrives at a moment.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and for a moment that is more than a minute in the past.
+    pub fn send_at<'a>(
+        &self,
+        moment: Timestamp,
+        queue: &str,
+        draft: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        self.send(queue, draft.into_draft().at(moment))
+    }
+
+    /// Sends a command that arrives after a time.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_after<'a>(
+        &self,
+        delay: Duration,
+        queue: &str,
+        draft: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        self.send(queue, draft.into_draft().delay(delay))
+    }
+
+    /// As [`Bus::schedule`], decided with the commit: there is no answer then.
+    ///
+    /// # Errors
+    /// A permanent failure: the message, its time or the name is refused, or this store does not keep the schedules.
+    pub fn schedule<'a>(
+        &self,
+        name: impl Into<ScheduleName>,
+        when: impl Into<When>,
+        event: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        self.plan(plan(&self.scope, name, when, event, Target::Subscribers)?)
+    }
+
+    /// As [`Bus::schedule_to`], decided with the commit.
+    ///
+    /// # Errors
+    /// As [`schedule`](Self::schedule), and for a bad queue name.
+    pub fn schedule_to<'a>(
+        &self,
+        queue: &str,
+        name: impl Into<ScheduleName>,
+        when: impl Into<When>,
+        command: impl IntoDraft<'a>,
+    ) -> Result<(), Failure> {
+        let target = Target::Queue(QueueName::new(queue).map_err(Failure::permanent)?);
+        self.plan(plan(&self.scope, name, when, command, target)?)
+    }
+
+    /// As [`Bus::cancel`], decided with the commit.
+    ///
+    /// # Errors
+    /// As [`schedule`](Self::schedule).
+    pub fn cancel(&self, name: &str) -> Result<(), Failure> {
+        self.plan(cancellation(&self.scope, name)?)
+    }
+
+    fn plan(&self, plan: Plan) -> Result<(), Failure> {
+        if !self.keeps_schedules {
+            let database = self.store.database();
+            return Err(Failure::permanent(format!(
+                "failed to plan the schedule {}: {database} does not keep this bus's schedules",
+                plan.name
+            )));
+        }
+        self.tx.page().map_or(Ok(()), |page| page.plan(plan))
+    }
+
     fn push<'a>(&self, draft: impl IntoDraft<'a>, target: Target) -> Result<(), Failure> {
         let outgoing = self.scope.compose(draft, target)?;
         self.tx.page().map_or(Ok(()), |page| page.push(outgoing))
@@ -97,9 +201,10 @@ impl<S: Store> UnitOfWork<'_, S> {
     /// Nothing of it is in: a write failed, or an event in it has failed before. Rarely, the answer was lost and
     /// it may be in: then the text says so.
     pub async fn commit(mut self) -> Result<(), Failure> {
-        let messages = self.buffer.close();
+        let Published { messages, plans } = self.buffer.close_with_plans();
+        let plans = plans.into_iter().map(Condition::Plan).collect();
         let committed = match self.tx.close() {
-            Ok(tx) => self.store.commit(tx, Vec::new(), messages).await,
+            Ok(tx) => self.store.commit(tx, plans, messages).await,
             Err(failure) => Err(CommitError::Handler(failure)),
         };
         unconditional(committed).inspect_err(|failure| {

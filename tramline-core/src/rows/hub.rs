@@ -9,6 +9,9 @@ use tokio::sync::Notify;
 /// The outbox rings as the queue that cannot be.
 pub const OUTBOX: i64 = 0;
 
+/// And the schedules as another one.
+pub const SCHEDULES: i64 = -1;
+
 /// A bell for each queue that is read in this process, and one for the outbox.
 #[derive(Default)]
 pub struct Hub {

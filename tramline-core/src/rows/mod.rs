@@ -16,7 +16,7 @@ mod unrouted;
 pub use address::{read_destination, write_destination};
 pub use arrival::{arriving, forget_via, read_envelope, unreadable, write_envelope};
 #[cfg(feature = "system")]
-pub use hub::{Bell, Hub, OUTBOX};
+pub use hub::{Bell, Hub, OUTBOX, SCHEDULES};
 #[cfg(feature = "system")]
 pub use pace::Pace;
 pub use recorded::{Charge, Recorded, read_history, write_history};

@@ -2,6 +2,7 @@
 
 use super::inbox::{InboxKey, Sighting};
 use super::outbox::Outbox;
+use super::schedules::{Plan, RecurringRow, ScheduleKey, Schedules};
 use crate::clock::Timestamp;
 use crate::compose::Scope;
 use crate::transport::{Outgoing, Ticket};
@@ -76,6 +77,11 @@ pub trait Store: Send + Sync + 'static {
     /// The outbox, for a relay.
     fn outbox(&self) -> &dyn Outbox;
 
+    /// The schedules, if this store keeps any.
+    fn schedules(&self) -> Option<&dyn Schedules> {
+        None
+    }
+
     /// Whether a handler has failed only because this store could not be reached or did not answer. Its
     /// message comes back uncharged then. Stores that hand out connections of a library know that
     /// library's errors, too.
@@ -91,6 +97,22 @@ pub enum Condition {
     Ack(Ticket),
     /// The message is seen for the first time; an inbox row says so from now on.
     Admit(Sighting),
+    /// The schedule still waits; it has fired from now on.
+    Due {
+        /// Which one.
+        key: ScheduleKey,
+        /// The moment from which it is remembered.
+        now: Timestamp,
+    },
+    /// What recurs is as it was read; `next` is its next moment from now on.
+    Tick {
+        /// As it was read.
+        row: RecurringRow,
+        /// Its next moment.
+        next: Timestamp,
+    },
+    /// Always holds: a schedule is changed with the rest. Its answer is not told.
+    Plan(Plan),
 }
 
 /// How a transaction ended.
@@ -113,6 +135,8 @@ pub enum Refusal {
     Busy,
     /// The lease ended: somebody else has it or will get it.
     LeaseLost,
+    /// The schedule is not as it was: it was fired by somebody else, replaced or cancelled.
+    Changed,
 }
 
 /// Why a transaction did not commit.

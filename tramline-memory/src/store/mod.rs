@@ -20,6 +20,7 @@
 mod db;
 mod inbox;
 mod outbox;
+mod schedules;
 #[expect(clippy::module_inception, reason = "the contract itself, beside its parts")]
 mod store;
 mod tables;
@@ -33,4 +34,5 @@ pub use writer::MemoryWriter;
 
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::OutboxRows;
+pub(crate) use schedules::ScheduleRows;
 pub(crate) use tables::Tables;

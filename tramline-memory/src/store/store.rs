@@ -14,7 +14,8 @@ use tramline_core::clock::Timestamp;
 use tramline_core::compose::Scope;
 use tramline_core::settlement::Settlement;
 use tramline_core::store::{
-    CommitError, Committed, Condition, DatabaseId, InboxKey, Outbox, Refusal, Sighting, Store,
+    CommitError, Committed, Condition, DatabaseId, InboxKey, Outbox, Refusal, Schedules, Sighting,
+    Store,
 };
 use tramline_core::transport::{Outgoing, Ticket};
 use tramline_core::{Error, ErrorKind, Result};
@@ -73,6 +74,10 @@ impl Store for Memory {
     fn outbox(&self) -> &dyn Outbox {
         self
     }
+
+    fn schedules(&self) -> Option<&dyn Schedules> {
+        Some(self)
+    }
 }
 
 impl Memory {
@@ -98,6 +103,12 @@ impl Memory {
                 state.settle(&claim(&ticket), Settlement::Ack, clock);
             }
             Condition::Admit(sighting) => state.inbox.admit(sighting, now),
+            Condition::Due { key, now } => state.schedules.fire(&key, now),
+            Condition::Tick { row, next } => state.schedules.advance(&row, next),
+            Condition::Plan(plan) => {
+                state.schedules.plan(plan);
+                state.rings.scheduled = true;
+            }
         }
     }
 }
@@ -109,6 +120,7 @@ impl Memory {
 fn refusals<'a>(state: &mut State, conditions: &'a [Condition]) -> Vec<(usize, Refusal)> {
     let mut acked: HashSet<i64> = HashSet::new();
     let mut admitted: HashMap<&'a InboxKey, &'a Sighting> = HashMap::new();
+    let mut fired: HashSet<&'a str> = HashSet::new();
     let mut decide = |condition: &'a Condition| match condition {
         Condition::Ack(ticket) => {
             let is_ours = state.is_leased(&claim(ticket)) && acked.insert(ticket.row);
@@ -124,6 +136,12 @@ fn refusals<'a>(state: &mut State, conditions: &'a [Condition]) -> Vec<(usize, R
                 state.inbox.refusal(sighting)
             }
         },
+        Condition::Due { key, .. } => {
+            let waits = state.schedules.waits(key) && fired.insert(&key.name);
+            (!waits).then_some(Refusal::Changed)
+        }
+        Condition::Tick { row, .. } => (!state.schedules.recurs(row)).then_some(Refusal::Changed),
+        Condition::Plan(_) => None,
     };
     let decided = conditions.iter().map(&mut decide).enumerate();
     decided.filter_map(|(index, refusal)| Some((index, refusal?))).collect()
@@ -133,7 +151,7 @@ fn refusals<'a>(state: &mut State, conditions: &'a [Condition]) -> Vec<(usize, R
 fn acked(conditions: &[Condition]) -> Vec<QueueNumber> {
     let acked = conditions.iter().filter_map(|condition| match condition {
         Condition::Ack(ticket) => Some(claim(ticket).queue),
-        Condition::Admit(_) => None,
+        _ => None,
     });
     acked.collect()
 }

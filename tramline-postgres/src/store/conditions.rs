@@ -51,6 +51,9 @@ impl<'c> Asked<'c> {
                     asked.sightings.add(sighting);
                     asked.sighting_indices.push(index);
                 }
+                Condition::Due { .. } | Condition::Tick { .. } | Condition::Plan(_) => {
+                    return Err(Error::unsupported("schedules", "postgres"));
+                }
             }
         }
         Ok(asked)

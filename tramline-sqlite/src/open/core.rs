@@ -14,8 +14,8 @@ use parking_lot::RwLock;
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 use tramline_core::rows::{Hub, Unrouted};
 use tramline_core::store::DatabaseId;
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) member: Member,
     pub(crate) hub: Hub,
+    /// Set once others know that schedules are fired here.
+    pub(crate) schedules: OnceLock<()>,
     pub(crate) neighbours: Neighbours,
     pub(crate) routes: RwLock<Arc<Routes>>,
     pub(crate) returned: Returned,
@@ -98,6 +100,7 @@ impl Shared {
             settings,
             member,
             hub: Hub::default(),
+            schedules: OnceLock::new(),
             neighbours,
             routes: RwLock::new(Arc::new(routes)),
             returned: Returned::default(),

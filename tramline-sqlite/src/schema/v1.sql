@@ -243,3 +243,28 @@ CREATE TABLE tramline_outbox_aside (
 );
 CREATE INDEX tramline_outbox_aside_key ON tramline_outbox_aside (key, id);
 CREATE INDEX tramline_outbox_parked ON tramline_outbox_aside (id) WHERE parked = 1;
+
+-- Messages that leave at a moment. `state`: 0 waits, 1 has fired, 2 was cancelled, 3 was cancelled before
+-- anybody knew it. `at`: when it is looked at, which is `due` unless it could not leave then; of those that do
+-- not wait, until when the name is remembered.
+CREATE TABLE tramline_schedule (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    token INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    due INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    destination TEXT,
+    envelope TEXT,
+    body BLOB
+);
+CREATE INDEX tramline_schedule_at ON tramline_schedule (state, at);
+
+-- What recurs, and when next.
+CREATE TABLE tramline_recurring (
+    name TEXT PRIMARY KEY,
+    token INTEGER NOT NULL,
+    rhythm TEXT NOT NULL,
+    due INTEGER NOT NULL,
+    paused INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -1,4 +1,4 @@
-//! Transactions of handlers: their writes, inbox, outbox and ack.
+//! Transactions of handlers: their writes, inbox, outbox and ack; and schedules.
 
 #[cfg(feature = "sqlx")]
 mod appending;
@@ -7,6 +7,7 @@ mod failure;
 mod inbox;
 pub(crate) mod outbox;
 pub(crate) mod readers;
+mod schedules;
 mod snapshot;
 mod statements;
 #[expect(clippy::module_inception, reason = "the contract itself, beside its parts")]

@@ -11,7 +11,7 @@ use tramline_core::Result;
 use tramline_core::clock::Timestamp;
 use tramline_core::compose::Scope;
 use tramline_core::store::{
-    CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Sighting, Store,
+    CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Schedules, Sighting, Store,
 };
 use tramline_core::transport::Outgoing;
 
@@ -70,5 +70,9 @@ impl Store for Sqlite {
 
     fn outbox(&self) -> &dyn Outbox {
         self
+    }
+
+    fn schedules(&self) -> Option<&dyn Schedules> {
+        Some(self)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::db::Db;
 use super::failure::{classify, panicked};
-use super::inbox;
+use super::{inbox, schedules};
 use crate::deliver::settle::{self, Place};
 use crate::error::failed;
 use crate::operate::Line;
@@ -95,11 +95,19 @@ impl Unit {
                     Settled::LeaseLost => Some(Refusal::LeaseLost),
                 },
                 Condition::Admit(sighting) => inbox::admit(work, sighting)?,
+                Condition::Due { key, now } => unless(schedules::fire(work, key, *now)?),
+                Condition::Tick { row, next } => unless(schedules::advance(work, row, *next)?),
+                Condition::Plan(plan) => schedules::carry_out(work, plan).map(|_| None)?,
             };
             refused.extend(refusal.map(|refusal| (index, refusal)));
         }
         if refused.is_empty() { Ok(()) } else { Err(No::Refused(refused)) }
     }
+}
+
+/// A schedule is not as it was, unless this holds.
+fn unless(holds: bool) -> Option<Refusal> {
+    (!holds).then_some(Refusal::Changed)
 }
 
 impl Unit {

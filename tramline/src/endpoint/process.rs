@@ -394,7 +394,8 @@ pub(crate) fn refused(refusal: Refusal) -> Ending {
     match refusal {
         Refusal::Duplicate => Ending::Duplicate,
         Refusal::KeyReused => Ending::KeyReused,
-        Refusal::Busy => Ending::Busy,
+        // No condition of a message is about a schedule.
+        Refusal::Busy | Refusal::Changed => Ending::Busy,
         Refusal::LeaseLost => Ending::LeaseLost,
     }
 }

@@ -125,7 +125,7 @@ pub(crate) fn check(
                 &format!("handler {handler}"),
                 requirements,
                 states,
-                Around { bus: has_bus, events: true },
+                Around { bus: has_bus, events: true, plans: false },
             ));
             for (tx, name) in &requirements.transactions {
                 let matching = stores.iter().filter(|store| store.tx_type() == *tx).count();

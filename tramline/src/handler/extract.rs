@@ -20,7 +20,7 @@ use std::any::TypeId;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a handler's argument",
     note = "the first argument is the message; the others implement `FromContext`: `State<T>`, \
-            `Scoped<T>`, `Tx<S>`, `Outbox`, `Events`, `MessageId`, `Attempt`, `Headers`, `Cancel`, or a type of \
+            `Scoped<T>`, `Tx<S>`, `Outbox`, `Planner`, `Events`, `MessageId`, `Attempt`, `Headers`, `Cancel`, or a type of \
             yours"
 )]
 pub trait FromContext: Sized + Send {
@@ -47,6 +47,8 @@ pub struct Requirements {
     pub(crate) publishes: bool,
     /// It publishes domain events.
     pub(crate) events: bool,
+    /// It changes schedules.
+    pub(crate) plans: bool,
 }
 
 impl Requirements {
@@ -73,6 +75,11 @@ impl Requirements {
     /// Domain events must be declared.
     pub(crate) fn events(&mut self) {
         self.events = true;
+    }
+
+    /// There must be a transaction of the store that keeps the schedules.
+    pub(crate) fn plans(&mut self) {
+        self.plans = true;
     }
 
     /// `what` belongs to one message, so a batch handler cannot ask for it.

@@ -25,8 +25,6 @@
 //! # }
 //! ```
 
-#[cfg(feature = "cron")]
-mod cron;
 mod error;
 mod handle;
 #[expect(clippy::module_inception, reason = "the host itself, beside what it runs")]

@@ -25,7 +25,7 @@ pub(super) enum Schedule {
     /// `anchor`, and so on, this far apart.
     Every { anchor: Timestamp, interval: Duration },
     #[cfg(feature = "cron")]
-    Cron(super::cron::Cron),
+    Cron(crate::cron::Cron),
 }
 
 impl Schedule {

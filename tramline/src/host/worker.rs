@@ -37,7 +37,7 @@ pub struct WorkerBuilder {
 enum Timing {
     Every(Duration),
     #[cfg(feature = "cron")]
-    Cron(super::cron::Cron),
+    Cron(crate::cron::Cron),
 }
 
 impl Worker {
@@ -61,7 +61,7 @@ impl Worker {
     #[cfg(feature = "cron")]
     pub fn cron(expression: &str, zone: &str) -> Result<WorkerBuilder> {
         let now = tramline_core::clock::SystemClock.now();
-        let cron = super::cron::Cron::parse(expression, zone, now)?;
+        let cron = crate::cron::Cron::parse(expression, zone, now)?;
         Ok(WorkerBuilder::of(Timing::Cron(cron)))
     }
 

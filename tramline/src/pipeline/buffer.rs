@@ -3,6 +3,7 @@
 use crate::Failure;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use tramline_core::store::Plan;
 use tramline_core::transport::Outgoing;
 
 /// The messages of one run.
@@ -17,14 +18,22 @@ pub(crate) enum Buffer {
 
 /// Where a run's messages are put; `None` once it has ended. Clones are the same page.
 #[derive(Clone, Debug)]
-pub(crate) struct Page(Arc<Mutex<Option<Vec<Outgoing>>>>);
+pub(crate) struct Page(Arc<Mutex<Option<Published>>>);
+
+/// What a run leaves behind if it succeeds.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    pub(crate) messages: Vec<Outgoing>,
+    /// What becomes of schedules; only in transactions.
+    pub(crate) plans: Vec<Plan>,
+}
 
 impl Buffer {
     /// For somebody who is going to publish.
     pub(crate) fn page(&mut self) -> Page {
         match self {
             Self::Empty => {
-                let page = Page(Arc::new(Mutex::new(Some(Vec::new()))));
+                let page = Page(Arc::new(Mutex::new(Some(Published::default()))));
                 *self = Self::Open(page.clone());
                 page
             }
@@ -35,9 +44,14 @@ impl Buffer {
 
     /// Ends the run: what it has published, and nothing more from now on.
     pub(crate) fn close(&mut self) -> Vec<Outgoing> {
+        self.close_with_plans().messages
+    }
+
+    /// The same where there is a transaction.
+    pub(crate) fn close_with_plans(&mut self) -> Published {
         match std::mem::replace(self, Self::Closed) {
-            Self::Open(Page(messages)) => messages.lock().take().unwrap_or_default(),
-            Self::Empty | Self::Closed => Vec::new(),
+            Self::Open(Page(published)) => published.lock().take().unwrap_or_default(),
+            Self::Empty | Self::Closed => Published::default(),
         }
     }
 
@@ -53,9 +67,22 @@ impl Page {
     /// The run has ended: what came now would never leave.
     pub(crate) fn push(&self, outgoing: Outgoing) -> Result<(), Failure> {
         match &mut *self.0.lock() {
-            Some(messages) => messages.push(outgoing),
+            Some(published) => published.messages.push(outgoing),
             None => {
                 let text = format!("failed to publish to {}: the run has ended", outgoing.to);
+                return Err(Failure::permanent(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// The run has ended.
+    pub(crate) fn plan(&self, plan: Plan) -> Result<(), Failure> {
+        match &mut *self.0.lock() {
+            Some(published) => published.plans.push(plan),
+            None => {
+                let text = format!("failed to plan the schedule {}: the run has ended", plan.name);
                 return Err(Failure::permanent(text));
             }
         }

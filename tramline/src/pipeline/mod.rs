@@ -10,7 +10,7 @@ mod states;
 mod step;
 mod surroundings;
 
-pub(crate) use buffer::{Buffer, Page};
+pub(crate) use buffer::{Buffer, Page, Published};
 pub use context::Context;
 pub(crate) use context::Disposition;
 pub(crate) use incoming::Incoming;

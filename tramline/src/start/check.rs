@@ -1,5 +1,6 @@
 //! Everything that can be checked before anything is declared.
 
+use super::scheduling::{check_planners, check_schedules};
 use super::{BusBuilder, StartError, prefetch};
 use crate::breaker::CircuitBreaker;
 use crate::bus::Bus;
@@ -71,6 +72,7 @@ pub(super) fn check<T: Transport>(bus: &BusBuilder<T>) -> Result<CheckedBus, Sta
             endpoints.push(checked);
         }
     }
+    check_schedules(bus, &mut problems);
     events::check(&bus.events, &bus.states, &bus.stores, true, &mut problems);
     if problems.is_empty() {
         Ok(CheckedBus { topology, endpoints })
@@ -101,10 +103,11 @@ fn check_endpoint<T: Transport>(
     let rules = rules(endpoint, problems);
     for (message, requirements) in &endpoint.requirements {
         let who = format!("handler for {message}");
-        let around = Around { bus: true, events: !bus.events.is_empty() };
+        let around = Around { bus: true, events: !bus.events.is_empty(), plans: true };
         problems.extend(unmet(&who, requirements, &bus.states, around));
     }
     let store = store(bus, endpoint, problems);
+    check_planners(bus, endpoint, store.as_ref(), problems);
     check_batch(endpoint, problems);
     problems.extend(endpoint.behaviour.protection.problems());
     if endpoint.behaviour.time_limit.is_some_and(|limit| limit.is_zero()) {
@@ -175,6 +178,8 @@ fn rules(endpoint: &Endpoint, problems: &mut Vec<String>) -> Rules {
 pub(crate) struct Around {
     pub(crate) bus: bool,
     pub(crate) events: bool,
+    /// There may be a transaction that schedules.
+    pub(crate) plans: bool,
 }
 
 /// What a handler asks for that is not among `states`, and its domain events if there are none.
@@ -200,6 +205,11 @@ pub(crate) fn unmet(
                 "the {who} asks for Scoped<{name}>, which nothing makes: add `.scoped(…)`"
             ));
         }
+    }
+    if requirements.plans && !around.plans {
+        problems.push(format!(
+            "the {who} asks for Planner, which is for handlers of messages in transactional endpoints"
+        ));
     }
     if requirements.events && !around.events {
         problems.push(format!(

@@ -3,11 +3,12 @@
 use crate::bus::{Bus, publishing};
 use crate::endpoint::Shared;
 use crate::relay::{Relay, relay};
+use crate::schedules::{Declared, Scheduler, schedule};
 use crate::stopping::Stopping;
 use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::ErrorKind;
-use tramline_core::compose::{Composer, Publishing};
+use tramline_core::compose::{Composer, Publishing, Scope};
 use tramline_core::erased::DynStore;
 use tramline_core::topology::Subscription;
 use tramline_core::transport::Transport;
@@ -31,6 +32,28 @@ pub(super) fn keep(
             start_relay(bus, store);
         }
     }
+}
+
+/// Begins to fire what is due in the store that keeps the schedules, and `recurring`.
+pub(super) async fn fire_schedules(
+    bus: &Bus,
+    recurring: Vec<Declared>,
+) -> tramline_core::Result<()> {
+    let running = bus.inner();
+    let Some(store) = &running.schedules else { return Ok(()) };
+    let publishing = publishing(&*running.transport, &store.database_dyn());
+    let scheduler = Scheduler {
+        store: store.clone(),
+        scope: Scope::outside(running.composer.clone(), publishing),
+        stopping: running.stopping.clone(),
+        recurring,
+        prune_due: running.composer.clock.now(),
+    };
+    scheduler.declare().await?;
+    let killed = running.killed.clone();
+    let firing = schedule(scheduler);
+    running.loops.spawn(async move { killed.run_until_cancelled_owned(firing).await });
+    Ok(())
 }
 
 /// Names the subscriptions of these endpoints' queues that nobody asked for any more. They still

@@ -29,10 +29,11 @@ impl Layer for Transaction {
             return Err(not_given_back());
         };
         loan.as_ref().map_or(Ok(()), Loan::sound)?;
-        let (conditions, owners) = self.conditions(cx);
+        let (mut conditions, owners) = self.conditions(cx);
         let acks = conditions.iter().any(|condition| matches!(condition, Condition::Ack(_)));
-        let buffered = cx.buffer.close();
-        match self.store.commit_dyn(tx, conditions, buffered).await {
+        let published = cx.buffer.close_with_plans();
+        conditions.extend(published.plans.into_iter().map(Condition::Plan));
+        match self.store.commit_dyn(tx, conditions, published.messages).await {
             Ok(Committed::Done) => {
                 if acks {
                     cx.disposition = Disposition::SettledByStore;

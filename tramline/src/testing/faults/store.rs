@@ -6,7 +6,7 @@ use super::faulty::Faulty;
 use tramline_core::clock::Timestamp;
 use tramline_core::compose::Scope;
 use tramline_core::store::{
-    CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Sighting, Store,
+    CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Schedules, Sighting, Store,
 };
 use tramline_core::transport::Outgoing;
 use tramline_core::{Failure, Result};
@@ -59,6 +59,10 @@ impl<S: Store> Store for Faulty<S> {
 
     fn outbox(&self) -> &dyn Outbox {
         self
+    }
+
+    fn schedules(&self) -> Option<&dyn Schedules> {
+        self.inner.schedules()
     }
 
     fn is_away(&self, failure: &Failure) -> bool {

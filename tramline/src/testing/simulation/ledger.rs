@@ -116,6 +116,7 @@ impl Ledger {
                         books.handled.insert((queue, sighting.id.clone()));
                     }
                 }
+                Condition::Due { .. } | Condition::Tick { .. } | Condition::Plan(_) => {}
             }
         }
     }

@@ -15,7 +15,7 @@ use tramline_core::{Error, ErrorKind, Result};
 /// directly behind the gap; times that come twice count the first time. One with a `*` among them is about time
 /// that passes, and goes on in it.
 #[derive(Clone, Debug)]
-pub(super) struct Cron {
+pub(crate) struct Cron {
     // Large, and held beside what is small.
     pattern: Arc<croner::Cron>,
     zone: TimeZone,
@@ -30,7 +30,7 @@ impl Cron {
     ///
     /// # Errors
     /// [`ErrorKind::Misconfigured`]: one is wrong, or the moment never comes.
-    pub(super) fn parse(expression: &str, zone: &str, now: Timestamp) -> Result<Self> {
+    pub(crate) fn parse(expression: &str, zone: &str, now: Timestamp) -> Result<Self> {
         let wrong =
             |what: String, why: String| Error::new(ErrorKind::Misconfigured, what).because(why);
         let pattern = croner::Cron::from_str(expression).map_err(|error| {
@@ -47,7 +47,7 @@ impl Cron {
     }
 
     /// The first moment behind `moment`, if there is one.
-    pub(super) fn after(&self, moment: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn after(&self, moment: Timestamp) -> Option<Timestamp> {
         let moment = jiff::Timestamp::from_microsecond(moment.as_micros()).ok()?;
         let next = if self.names_times { self.named(moment) } else { self.passing(moment) };
         Some(Timestamp::from_micros(next?.as_microsecond()))
