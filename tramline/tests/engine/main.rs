@@ -28,6 +28,8 @@ mod receiving;
 mod relaying;
 mod requests;
 mod retrying;
+mod scheduling;
+mod scheduling_again;
 mod set_back;
 mod starting;
 mod stopping;
