@@ -239,6 +239,18 @@ macro_rules! store_suite {
                 rival_relays_never_claim_the_same_row,
                 a_crash_between_commit_and_send_loses_nothing,
             }
+            store::schedules::{
+                schedules_are_found_when_they_are_due_the_earliest_first,
+                a_schedule_is_replaced_by_another_of_its_name,
+                a_schedule_fires_with_a_commit_and_once,
+                a_cancellation_says_what_it_found_and_is_remembered_for_a_day,
+                names_are_forgotten_when_their_time_is_over,
+                a_postponed_schedule_waits_unless_it_was_replaced,
+                what_recurs_keeps_its_next_moment_until_its_rhythm_changes,
+                plans_in_a_transaction_hold_if_it_is_committed,
+                of_rivals_one_fires_each_schedule,
+                an_earlier_schedule_wakes_whoever_fires_in_another_handle,
+            }
         }
     };
 }

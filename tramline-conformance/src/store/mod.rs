@@ -8,4 +8,5 @@ pub mod inbox;
 pub mod limits;
 pub mod outbox;
 pub mod publishing;
+pub mod schedules;
 pub mod writing;
