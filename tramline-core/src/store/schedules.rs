@@ -12,8 +12,8 @@ pub const NAME_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where schedules are kept. Used as an object only.
 ///
 /// Nobody claims anything here: whoever finds a schedule due commits its message together with
-/// [`Condition::Due`](super::Condition::Due) or [`Condition::Tick`](super::Condition::Tick), and of several who try, one commits. So nobody's death delays
-/// a schedule.
+/// [`Condition::Due`](super::Condition::Due) or [`Condition::Tick`](super::Condition::Tick), and of several who
+/// try, one commits. So nobody's death delays a schedule.
 pub trait Schedules: Send + Sync {
     /// Carries out `plans`, all or none, in their order; an answer for each. Dropped, they may be carried out
     /// nevertheless.

@@ -20,8 +20,8 @@ use std::any::TypeId;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a handler's argument",
     note = "the first argument is the message; the others implement `FromContext`: `State<T>`, \
-            `Scoped<T>`, `Tx<S>`, `Outbox`, `Planner`, `Events`, `MessageId`, `Attempt`, `Headers`, `Cancel`, or a type of \
-            yours"
+            `Scoped<T>`, `Tx<S>`, `Outbox`, `Planner`, `Events`, `MessageId`, `Attempt`, `Headers`, `Cancel`, \
+            or a type of yours"
 )]
 pub trait FromContext: Sized + Send {
     /// The value for the message at hand.

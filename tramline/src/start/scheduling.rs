@@ -51,7 +51,8 @@ pub(super) fn check_planners<T>(
     let Some((message, _)) = planner else { return };
     let Some(schedules) = &bus.schedules else {
         problems.push(format!(
-            "the handler for {message} asks for Planner, and no store keeps schedules: add `.schedules(&store)` to the bus"
+            "the handler for {message} asks for Planner, and no store keeps schedules: add \
+             `.schedules(&store)` to the bus"
         ));
         return;
     };
