@@ -1,6 +1,6 @@
 //! What is measured of the patterns.
 
-use super::{background, events, requests};
+use super::{background, events, requests, schedules};
 use crate::round::{Amount, Case, RATE};
 use std::time::Duration;
 
@@ -36,6 +36,27 @@ pub(crate) fn cases() -> Vec<Case> {
             figures: RATE,
             amount: Amount::FullSpeed { first: 2_000, max: 500_000 },
             ours: Box::new(requests::sqlite),
+            twin: None,
+        },
+        Case {
+            name: "a million schedules put on SQLite (at least 100,000/s)".to_owned(),
+            figures: RATE,
+            amount: Amount::Fixed(1_000_000),
+            ours: Box::new(schedules::put),
+            twin: Some(Box::new(schedules::put_by_hand)),
+        },
+        Case {
+            name: "schedules that are due on SQLite (at most 50 ms late)".to_owned(),
+            figures: schedules::LATE,
+            amount: Amount::Fixed(2_000),
+            ours: Box::new(schedules::leave),
+            twin: None,
+        },
+        Case {
+            name: "idle, 100,000 schedules on SQLite".to_owned(),
+            figures: schedules::SHARE,
+            amount: Amount::Fixed(1),
+            ours: Box::new(schedules::idle),
             twin: None,
         },
     ]

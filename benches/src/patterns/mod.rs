@@ -4,5 +4,6 @@ mod background;
 mod cases;
 mod events;
 mod requests;
+mod schedules;
 
 pub(crate) use cases::cases;

@@ -5,6 +5,7 @@ use super::poison::{self, Taster};
 use super::processes::Round;
 use super::producer::Producer;
 use super::round::{self, Figures};
+use super::schedules::{self, Planner};
 use super::soak::{self, Soak};
 use crate::servers::{failed, log, new_folder, runtime, seed};
 use clap::Subcommand;
@@ -26,10 +27,13 @@ pub(crate) struct Arguments {
     /// Rounds of another kind: 1,000 messages taken ahead, 25 kills, and one message that kills
     #[arg(long)]
     poison: bool,
+    /// Rounds of another kind: processes that schedule, cancel and fire, and 25 kills
+    #[arg(long, conflicts_with = "poison")]
+    schedules: bool,
     /// Instead of rounds: one file for so long (90s, 60m, 1h) under an even load, with calm between
     /// kills and stops, and a line each minute. Ends with an error if something grows without end or
     /// stands still, which is judged from two minutes on
-    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["rounds", "poison"])]
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["rounds", "poison", "schedules"])]
     soak: Option<Duration>,
     /// Of a soak: messages a second of all producers
     #[arg(long, default_value_t = 100, requires = "soak")]
@@ -50,6 +54,8 @@ enum Role {
     Consume(Consumer),
     #[command(hide = true)]
     Taste(Taster),
+    #[command(hide = true)]
+    Plan(Planner),
 }
 
 impl Role {
@@ -58,6 +64,7 @@ impl Role {
             Self::Produce(producer) => &producer.round,
             Self::Consume(consumer) => &consumer.round,
             Self::Taste(taster) => &taster.round,
+            Self::Plan(planner) => &planner.round,
         }
     }
 }
@@ -77,6 +84,7 @@ fn play(role: &Role) -> Result<(), String> {
         Role::Produce(producer) => runtime.block_on(producer.run()),
         Role::Consume(consumer) => runtime.block_on(consumer.run()),
         Role::Taste(taster) => runtime.block_on(taster.run()),
+        Role::Plan(planner) => runtime.block_on(planner.run()),
     }
 }
 
@@ -108,6 +116,9 @@ fn rounds(arguments: &Arguments, first: u64) -> Result<ExitCode, String> {
         if arguments.poison {
             return poison::run(folder, seed).map(|figures| figures.to_string());
         }
+        if arguments.schedules {
+            return schedules::run(folder, seed).map(|figures| figures.to_string());
+        }
         let figures = round::run(folder, seed)?;
         all.add(&figures);
         Ok(figures.to_string())
@@ -120,16 +131,27 @@ fn rounds(arguments: &Arguments, first: u64) -> Result<ExitCode, String> {
                 println!("seed {seed}: {figures}, {:.1} s", round_begun.elapsed().as_secs_f64());
             }
             Err(faults) => {
-                let poison = if arguments.poison { "--poison " } else { "" };
-                let again = format!("sqlite {poison}--rounds 1 --seed {seed}");
+                let kind = arguments.kind();
+                let again = format!("sqlite {kind}--rounds 1 --seed {seed}");
                 return Ok(failed(folder, &faults, &again));
             }
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let sum = if arguments.poison { String::new() } else { format!(": {all}") };
+    let sum = if !arguments.kind().is_empty() { String::new() } else { format!(": {all}") };
     println!("{} rounds in {seconds:.0} s, all sound{sum}", arguments.rounds);
     Ok(ExitCode::SUCCESS)
+}
+
+impl Arguments {
+    /// What rounds of another kind are asked for by.
+    fn kind(&self) -> &'static str {
+        match (self.poison, self.schedules) {
+            (true, _) => "--poison ",
+            (_, true) => "--schedules ",
+            _ => "",
+        }
+    }
 }
 
 /// A number of seconds, minutes or hours: `90s`, `60m`, `1h`.

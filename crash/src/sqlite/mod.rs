@@ -7,7 +7,8 @@
 //! 3. `plan`: what is done to whom and when, drawn from the seed; `processes`: doing it
 //! 4. `message`: what is sent; `producer`, `consumer` with `elsewhere`: the processes; they write
 //!    down what they know to be accepted in [`crate::journal`]
-//! 5. `poison`: another kind of round, with one message that kills
+//! 5. `poison`: another kind of round, with one message that kills;
+//!    `schedules`: and another, of processes that schedule, cancel and fire
 //! 6. `soak`: a round of an hour
 //! 7. `evidence`: what is found afterwards; `judge`: what must hold of it
 
@@ -22,6 +23,7 @@ mod poison;
 mod processes;
 mod producer;
 mod round;
+mod schedules;
 mod soak;
 
 pub(crate) use command::{Arguments, run};

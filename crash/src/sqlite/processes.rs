@@ -16,6 +16,8 @@ pub(crate) enum Role {
     Consumer,
     /// Of the poison case.
     Taster,
+    /// Of the case of schedules.
+    Planner,
 }
 
 /// One process, in all of its lives.
@@ -85,13 +87,14 @@ impl Process {
             Role::Producer => "produce",
             Role::Consumer => "consume",
             Role::Taster => "taste",
+            Role::Planner => "plan",
         });
         command.arg(folder);
         command.args(["--seed", &seed.to_string(), "--driver", &driver.to_string()]);
         if let Some(rate) = rate {
             command.args(["--rate", &rate.to_string()]);
         }
-        if self.role == Role::Producer {
+        if matches!(self.role, Role::Producer | Role::Planner) {
             command.args([self.index.to_string(), self.lives.to_string()]);
         }
         let log = File::options().create(true).append(true).open(self.log())?;

@@ -54,6 +54,10 @@ impl Rhythm {
 
     /// The last of them.
     fn latest(&self, due: Timestamp, now: Timestamp) -> Timestamp {
+        #[cfg_attr(
+            not(feature = "cron"),
+            expect(irrefutable_let_patterns, reason = "there is no other")
+        )]
         if let Self::Every(interval) = self {
             let passed = now.since(due).as_micros() / interval.as_micros().max(1);
             let micros = passed.saturating_mul(interval.as_micros());
