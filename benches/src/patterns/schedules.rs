@@ -103,9 +103,10 @@ pub(super) fn leave(schedules: u64) -> Result<Run> {
         let (first_due, spread) = (SystemClock.now().after(SETTLING), Duration::from_secs(10));
         let due = |number: u64| first_due.after(spread.mul_f64(number as f64 / schedules as f64));
         let orders: Vec<OrderPlaced> = (0..schedules)
-            .map(|number| OrderPlaced {
-                placed_at: due(number).as_micros(),
-                ..OrderPlaced::new(number)
+            .map(|number| {
+                let mut order = OrderPlaced::new(number);
+                order.placed_at = due(number).as_micros();
+                order
             })
             .collect();
         let named = orders.iter().map(|order| {
