@@ -361,7 +361,9 @@ impl Plan<'_> {
         let pipeline: EndpointPipeline = Stack::new(Trace, Stack::new(metrics, pipeline));
         let gathering = batch.then_some(behaviour.gathering);
         let batch_size = gathering.map_or(1, |gathering| gathering.size_max);
-        let (prefetch, prefetch_max) = prefetch(behaviour.prefetch, concurrency, batch_size);
+        let held_max = protection.held_max(shared.capabilities.hold_max);
+        let [prefetch, prefetch_max] =
+            prefetch(behaviour.prefetch, concurrency, batch_size).map(|most| most.min(held_max));
         Reception {
             source: Source {
                 spec: checked.spec.clone(),
@@ -383,16 +385,16 @@ impl Plan<'_> {
 const HOOKS_MAX: usize = 256;
 
 /// How many messages an endpoint may hold unsettled, and how many while they are handled quickly.
-fn prefetch(said: Option<u32>, concurrency: usize, batch_size: usize) -> (u32, u32) {
+fn prefetch(said: Option<u32>, concurrency: usize, batch_size: usize) -> [u32; 2] {
     const MIN: usize = 100;
     const MAX: usize = 10_000;
     const QUICK: u32 = 2000;
     if let Some(said) = said {
-        return (said, said);
+        return [said, said];
     }
     let twice = concurrency.saturating_mul(batch_size).saturating_mul(2).clamp(MIN, MAX);
     let prefetch = u32::try_from(twice).unwrap_or(u32::MAX);
-    (prefetch, prefetch.max(QUICK))
+    [prefetch, prefetch.max(QUICK)]
 }
 
 /// The handlers inside of the user's layers, the first layer outermost.

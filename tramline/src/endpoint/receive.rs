@@ -84,22 +84,40 @@ async fn receive_all<T: Transport>(
         match taken {
             Ok(Taken::UntilStopped) => return,
             Ok(Taken::UntilShut) => {}
-            Err(error) if reception.shared.surroundings.stopping.heed(&error) => return,
+            Err(error) if reception.shared.surroundings.stopping.heed(&error) => break,
             Err(error) => {
                 broken = u32::saturating_add(broken, 1);
                 let endpoint = &*reception.shared.surroundings.name;
                 tracing::error!(endpoint, %error, "receiving failed; beginning again after a pause");
             }
         }
-        let next =
-            begin_again(reception, transport, lanes, &mut waiting, &mut gate, &mut broken).await;
-        match next {
+        let can_take = CanTake { slots: &slots, pace: pace.as_deref() };
+        let (waiting, gate, broken) = (&mut waiting, &mut gate, &mut broken);
+        match begin_again(reception, transport, lanes, waiting, can_take, gate, broken).await {
             Some(next) => receiver = next,
-            None => {
-                let left = waiting.as_mut().map(WaitingRoom::empty).unwrap_or_default();
-                return return_all(left, &reception.shared.surroundings.stopping).await;
-            }
+            None => break,
         }
+    }
+    let left = waiting.as_mut().map(WaitingRoom::empty).unwrap_or_default();
+    return_all(left, &reception.shared.surroundings.stopping).await;
+}
+
+/// What there must be before anything can be taken.
+#[derive(Clone, Copy)]
+struct CanTake<'a> {
+    slots: &'a Semaphore,
+    pace: Option<&'a EndpointPace>,
+}
+
+impl CanTake<'_> {
+    /// Ends when there is a slot, and the rate lets one more be taken. Answers how many slots there are. Nobody
+    /// but the one receive loop takes any, so that they stay.
+    async fn wait(self, at_once: u32) -> u32 {
+        drop(self.slots.acquire().await);
+        if let Some(pace) = self.pace {
+            pace.wait().await;
+        }
+        at_once.min(u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX))
     }
 }
 
@@ -136,6 +154,7 @@ async fn begin_again<T: Transport>(
     transport: &T,
     lanes: Option<&Arc<Lanes<<T::Receiver as Receiver>::Delivery>>>,
     waiting: &mut Option<WaitingRoom<<T::Receiver as Receiver>::Delivery>>,
+    can_take: CanTake<'_>,
     gate: &mut Option<Gate>,
     broken: &mut u32,
 ) -> Option<T::Receiver> {
@@ -148,7 +167,7 @@ async fn begin_again<T: Transport>(
             tokio::select! {
                 biased;
                 () = shared.surroundings.stopping.begun() => return None,
-                () = clock.sleep_until(clock.now().after(pause)) => {}
+                () = clock.sleep_at_most_until(clock.now().after(pause)) => {}
             }
         }
         let mut source = reception.source.clone();
@@ -157,7 +176,8 @@ async fn begin_again<T: Transport>(
                 // The receiver may have failed, and the breaker has opened since.
                 return_all(waiting.empty(), &shared.surroundings.stopping).await;
             }
-            gate.reopen(reception.at_once(), lanes, &shared.surroundings.stopping).await?;
+            let can_take = can_take.wait(reception.at_once());
+            gate.reopen(can_take, lanes, &shared.surroundings.stopping).await?;
             gate.narrow(&mut source);
         }
         let receiver = tokio::select! {

@@ -119,6 +119,8 @@ fn check_endpoint<T: Transport>(
         problems.push(format!("{} does not offer {unmet}", bus.transport.name()));
     }
     check_hold(endpoint, &spec, &capabilities, bus.transport.name(), problems);
+    let protection = &endpoint.behaviour.protection;
+    problems.extend(protection.unfit(&spec, &capabilities, bus.transport.name()));
     check_retention(bus, endpoint, problems);
     check_delay(endpoint, &capabilities, bus.transport.name(), problems);
     warn_of_filters_at_the_endpoint(endpoint, &capabilities, bus.transport.name());
@@ -366,7 +368,8 @@ fn prefetch_max(endpoint: &Endpoint) -> u32 {
     let behaviour = &endpoint.behaviour;
     let batch = matches!(endpoint.body, crate::endpoint::Body::Batch { .. });
     let batch_size = if batch { behaviour.gathering.size_max } else { 1 };
-    prefetch(behaviour.prefetch, behaviour.concurrency, batch_size).1
+    let [_, most] = prefetch(behaviour.prefetch, behaviour.concurrency, batch_size);
+    most
 }
 
 /// A message that is still being retried must still be known.

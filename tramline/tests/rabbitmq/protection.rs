@@ -175,3 +175,18 @@ async fn a_hot_key_has_its_rate_and_one_handler_at_once_and_holds_up_nobody() {
     assert_eq!(dead(&bus).await, 0);
     let _drained = bus.drain(PATIENCE).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_queue_that_the_broker_removes_when_nobody_reads_it_has_no_breaker() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let expires = Endpoint::new("expires").argument("x-expires", "60000");
+    for endpoint in [Endpoint::new("temporary").temporary(), expires] {
+        let bus = Bus::connect(vhost.url.as_str()).await.unwrap().state(Arc::<Gateway>::default());
+        let bus = bus.endpoint(endpoint.circuit_breaker(&breaker()).handle(charge));
+        let said = bus.start().await.unwrap_err().to_string();
+        assert!(
+            said.contains("may remove a queue like this, temporary or with `x-expires`"),
+            "{said}"
+        );
+    }
+}
