@@ -56,7 +56,7 @@ pub use breaker::CircuitBreaker;
 pub use bus::{Bus, Drained};
 pub use endpoint::{Endpoint, HeldTooLong, RateLimit};
 pub use events::Events;
-pub use handler::{Attempt, Cancel, Item, Scoped, State, Tx};
+pub use handler::{Attempt, BatchOutcome, Cancel, Item, Scoped, State, Tx};
 pub use outbox::Outbox;
 pub use publish::Receipt;
 pub use relay::{Unsent, UnsentDepth};

@@ -300,6 +300,7 @@ impl Plan<'_> {
         let Endpoint { name, body, behaviour, layers, versions, .. } = endpoint;
         let running = self.bus.inner();
         let batch = matches!(body, Body::Batch { .. });
+        let gathering = batch.then_some(behaviour.gathering());
         let router = match &body {
             Body::Single(router) | Body::Batch { router, .. } => router.clone(),
         };
@@ -359,7 +360,6 @@ impl Plan<'_> {
         let pipeline = Stack::new(self.poison_lane.clone(), pipeline);
         let pipeline = Stack::new(retry_in_place, pipeline);
         let pipeline: EndpointPipeline = Stack::new(Trace, Stack::new(metrics, pipeline));
-        let gathering = batch.then_some(behaviour.gathering);
         let batch_size = gathering.map_or(1, |gathering| gathering.size_max);
         let (prefetch, prefetch_max) = prefetch(behaviour.prefetch, concurrency, batch_size);
         Reception {

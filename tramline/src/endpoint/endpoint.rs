@@ -70,7 +70,9 @@ pub(crate) struct Behaviour {
     pub(crate) unhandled: UnhandledPolicy,
     pub(crate) held_too_long: Option<HeldTooLong>,
     pub(crate) idempotency_key: Option<KeyOf>,
-    pub(crate) gathering: Gathering,
+    /// How large batches are and how long they wait, as it was said.
+    pub(crate) batch: Option<(usize, Duration)>,
+    pub(crate) batch_per_key: bool,
     pub(crate) protection: Protection,
     pub(crate) hooks: Hooks,
 }
@@ -101,7 +103,8 @@ impl Endpoint {
                 unhandled: UnhandledPolicy::default(),
                 held_too_long: None,
                 idempotency_key: None,
-                gathering: Gathering { size_max: BATCH_SIZE_DEFAULT, wait: Duration::ZERO },
+                batch: None,
+                batch_per_key: false,
                 protection: Protection::default(),
                 hooks: Hooks::default(),
             },
@@ -278,9 +281,18 @@ impl Endpoint {
     }
 
     /// How large batches are, 100 if not said, and how long one waits for more when it is not
-    /// full, not at all if not said.
+    /// full, not at all if not said. For endpoints with a batch handler; no batch is of 0 messages.
     pub fn batch(mut self, size_max: usize, wait: Duration) -> Self {
-        self.behaviour.gathering = Gathering { size_max: size_max.max(1), wait };
+        self.behaviour.batch = Some((size_max, wait));
+        self
+    }
+
+    /// A batch holds messages of one key only, or messages that have none, in the order in which they came.
+    /// Batches of several keys grow at once; what grows is unsettled, so the prefetch bounds it.
+    ///
+    /// In a queue with an order a key is locked by the message that is out: a batch is of one message there.
+    pub fn batch_per_key(mut self) -> Self {
+        self.behaviour.batch_per_key = true;
         self
     }
 
@@ -426,6 +438,13 @@ impl Endpoint {
 
 fn mixed(name: &str) -> String {
     format!("a batch handler is the endpoint's only handler, and {name} is one more")
+}
+
+impl Behaviour {
+    pub(crate) fn gathering(&self) -> Gathering {
+        let (size_max, wait) = self.batch.unwrap_or((BATCH_SIZE_DEFAULT, Duration::ZERO));
+        Gathering { size_max: size_max.max(1), wait, per_key: self.batch_per_key }
+    }
 }
 
 impl fmt::Debug for Endpoint {

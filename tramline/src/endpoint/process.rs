@@ -418,6 +418,8 @@ async fn ending(shared: &Shared, cx: &mut Context, outcome: Outcome) -> Ending {
             Disposition::SettledByStore => Ending::SettledByStore,
             Disposition::Unknown => Ending::Unanswered,
             Disposition::Expired => Ending::Expired,
+            // Only of batches.
+            Disposition::RolledBack => Ending::Busy,
             Disposition::Shut => Ending::Shut,
             Disposition::ProbeFailed(after) => Ending::ProbeFailed(after),
             Disposition::Refused(refusals) => match refusals.first() {

@@ -5,7 +5,7 @@ use crate::events::Raised;
 use crate::pipeline::{Buffer, Incoming, Loan, Surroundings, Trial};
 use crate::{Failure, MessageId};
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,8 @@ pub struct Context {
     /// The error callback knows of this run's failure.
     is_reported: bool,
     pub(crate) disposition: Disposition,
+    /// Of a batch: the messages, by index, that have failed in a run that has not.
+    pub(crate) item_failures: BTreeMap<usize, Failure>,
     /// It may kill the process, and is handled alone.
     pub(crate) trial: Option<Trial>,
     /// A circuit breaker tries with it.
@@ -52,6 +54,8 @@ pub(crate) enum Disposition {
     SettledByStore,
     /// These messages, by index, were refused, and nothing was committed.
     Refused(Vec<(usize, tramline_core::store::Refusal)>),
+    /// Some messages of the batch have failed, so nothing was committed: the others run again without them.
+    RolledBack,
     /// The store was away: nothing was committed, or nobody knows whether it was.
     Unknown,
     /// No handler has begun: some of the messages have expired while they waited for their turn.
@@ -75,6 +79,7 @@ impl Context {
             cancel: None,
             is_reported: false,
             disposition: Disposition::Open,
+            item_failures: BTreeMap::new(),
             trial: None,
             permit: None,
             pause_min: Duration::ZERO,

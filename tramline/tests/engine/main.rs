@@ -4,7 +4,10 @@ mod kit;
 
 mod away;
 mod background;
+mod batch_duplicates;
+mod batch_outcomes;
 mod batches;
+mod batches_per_key;
 mod breaking;
 mod breaking_in_order;
 mod by_bus;

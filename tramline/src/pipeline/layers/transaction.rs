@@ -25,6 +25,12 @@ impl Layer for Transaction {
         }
         cx.opens = None;
         let loan = cx.tx.take();
+        if !cx.item_failures.is_empty() {
+            // Nobody can tell whose writes are whose, so none of them is kept. The transaction is over here.
+            cx.end_run();
+            cx.disposition = Disposition::RolledBack;
+            return Ok(());
+        }
         let Some(tx) = loan.as_ref().and_then(Loan::borrow) else {
             return Err(not_given_back());
         };
