@@ -26,6 +26,7 @@
 //! What was not handled is in the dead-letter queue: [`dead_letters`]. How often something is
 //! tried says [`Retry`].
 
+mod at_work;
 pub mod background;
 pub mod breaker;
 mod bus;

@@ -250,6 +250,7 @@ impl<T: Transport> BusBuilder<T> {
             unrouted: Arc::new(Unrouted::new(self.subscribers_required)),
             stopping: Stopping::default(),
             killed: CancellationToken::new(),
+            handlers: Default::default(),
             loops: TaskTracker::new(),
             at_work: TaskTracker::new(),
             events: Mutex::default(),
@@ -318,6 +319,7 @@ impl Plan<'_> {
             hooks: self.hooks.and(&behaviour.hooks),
             stopping: running.stopping.clone(),
             killed: running.killed.clone(),
+            handlers: running.handlers.clone(),
         });
         let protection = behaviour.protection;
         let breaker = protection.breaker.clone();

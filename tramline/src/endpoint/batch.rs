@@ -1,6 +1,7 @@
 //! The work on a batch: run as one, halved when it fails, and parted where its handler says how each has ended.
 
 use crate::Failure;
+use crate::at_work::{Watch, cancelled};
 use crate::caught::caught;
 use crate::endpoint::in_flight::Passage;
 use crate::endpoint::placed::Placed;
@@ -209,6 +210,8 @@ async fn run<D: Delivery>(
     let mut cx = Context::of_batch(shared.surroundings.clone(), first, messages.collect());
     cx.trial = group.iter().find_map(|member| member.trial.clone());
     cx.permit = group.iter_mut().find_map(|member| member.delivery.take_permit());
+    let ids = || group.iter().filter_map(|member| member.incoming.envelope.id.clone()).collect();
+    let watch = Watch::over(&shared.surroundings, ids);
     let outcome = if shared.surroundings.begins_nothing() {
         None
     } else {
@@ -217,7 +220,12 @@ async fn run<D: Delivery>(
             biased;
             outcome = run => Some(outcome),
             () = shared.surroundings.killed.cancelled() => None,
+            () = watch.grace_is_over() => Some(Err(cancelled())),
         }
+    };
+    let cancelled_ids = watch.end();
+    let is_cancelled = |member: &Member<D>| {
+        member.incoming.envelope.id.as_ref().is_some_and(|id| cancelled_ids.contains(id))
     };
     let Some(outcome) = outcome else {
         cx.end_run();
@@ -230,6 +238,10 @@ async fn run<D: Delivery>(
             cx.report(&failure);
             settle_all(shared, group, || Ending::Abandoned).await;
             return Vec::new();
+        }
+        if !cancelled_ids.is_empty() {
+            // It may have failed for that: those that are not cancelled begin anew.
+            return vec![part(shared, group, BTreeMap::new(), is_cancelled).await];
         }
         if group.len() > 1 {
             let rest = group.split_off(group.len() / 2);
@@ -245,10 +257,12 @@ async fn run<D: Delivery>(
     let failures = std::mem::take(&mut cx.item_failures);
     match std::mem::take(&mut cx.disposition) {
         Disposition::Open if !failures.is_empty() => {
-            let handled = part(shared, group, failures).await;
+            let handled = part(shared, group, failures, |_| false).await;
             settle_all(shared, handled, || Ending::Handled).await;
         }
-        Disposition::RolledBack => return vec![part(shared, group, failures).await],
+        Disposition::RolledBack => {
+            return vec![part(shared, group, failures, is_cancelled).await];
+        }
         Disposition::Open => settle_all(shared, group, || Ending::Handled).await,
         Disposition::SettledByStore => settle_all(shared, group, || Ending::SettledByStore).await,
         Disposition::Unknown => settle_all(shared, group, || Ending::Unanswered).await,
@@ -276,16 +290,18 @@ async fn run_and_publish(
     if cx.disposition == Disposition::Open { publish_buffered(shared, cx).await } else { Ok(()) }
 }
 
-/// Settles those that have failed by what their handler has answered, each as if it had been alone; answers the
-/// others.
+/// Settles those that have failed by what their handler has answered, each as if it had been alone, and those that are
+/// cancelled; answers the others.
 async fn part<D: Delivery>(
     shared: &Shared,
     group: Group<D>,
     mut failures: BTreeMap<usize, Failure>,
+    is_cancelled: impl Fn(&Member<D>) -> bool,
 ) -> Group<D> {
     let (mut rest, mut failed) = (Vec::with_capacity(group.len()), Vec::new());
     for (index, member) in group.into_iter().enumerate() {
-        match failures.remove(&index) {
+        let failure = failures.remove(&index);
+        match if is_cancelled(&member) { Some(cancelled()) } else { failure } {
             Some(failure) => {
                 shared.surroundings.report(&member.incoming, &failure);
                 failed.push((member, Ending::Failed(failure)));

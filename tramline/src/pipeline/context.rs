@@ -1,5 +1,6 @@
 //! What handlers, extractors and layers can know about the message at hand.
 
+use crate::at_work::Known;
 use crate::breaker::Permit;
 use crate::events::Raised;
 use crate::pipeline::{Buffer, Incoming, Loan, Surroundings, Trial};
@@ -27,7 +28,7 @@ pub struct Context {
     /// The handlers have run since the transaction was opened.
     pub(crate) has_run: bool,
     /// Made when a handler asks for it: most do not.
-    cancel: Option<CancellationToken>,
+    cancel: Option<(CancellationToken, Known)>,
     /// The error callback knows of this run's failure.
     is_reported: bool,
     pub(crate) disposition: Disposition,
@@ -142,7 +143,15 @@ impl Context {
 
     /// What tells a handler that its work is in vain.
     pub(crate) fn cancel_token(&mut self) -> CancellationToken {
-        self.cancel.get_or_insert_with(|| self.surroundings.killed.child_token()).clone()
+        if let Some((token, _)) = &self.cancel {
+            return token.clone();
+        }
+        let token = self.surroundings.killed.child_token();
+        let ids = self.messages().map(|message| message.id.clone()).collect();
+        let Surroundings { handlers, identity, .. } = &*self.surroundings;
+        let known = handlers.enter(identity, ids, token.clone());
+        self.cancel = Some((token.clone(), known));
+        token
     }
 
     /// The work has succeeded: what it has spawned is not in vain.
@@ -152,7 +161,7 @@ impl Context {
 
     /// The work is in vain.
     pub(crate) fn cancel(&mut self) {
-        if let Some(token) = self.cancel.take() {
+        if let Some((token, _)) = self.cancel.take() {
             token.cancel();
         }
     }

@@ -3,7 +3,7 @@
 use crate::kit::{Log, Ping, SECOND, World, at_once, idle};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
-use tramline::{Bus, Draft, Drained, Endpoint, Item, Ordering, State};
+use tramline::{Bus, CircuitBreaker, Draft, Drained, Endpoint, Failure, Item, Ordering, State};
 
 async fn keep(items: Vec<Item<Ping>>, State(log): State<Log>) {
     let numbers: Vec<_> = items.iter().map(|item| item.message.n.to_string()).collect();
@@ -90,6 +90,20 @@ async fn a_receiver_that_fails_while_they_grow_leaves_none_behind() {
     idle().await;
     let handled = log.take().join(" ");
     assert!(["101 201 202", "101 201"].contains(&&*handled), "{handled}");
+}
+
+#[tokio::test]
+async fn a_breaker_that_opens_sends_back_what_grows() {
+    let (world, log) = (World::new(), Log::default());
+    let breaker = CircuitBreaker::named("gateway").calls_min(1).build();
+    let bus = start(&world, &log, per_key(3, 60 * SECOND).circuit_breaker(&breaker)).await;
+    send(&bus, &[101, 201, 102, 301]).await;
+    idle().await;
+    assert_eq!(world.depth("q").await, [0, 4, 0, 0]);
+    let failing = async { Err::<(), _>(Failure::retryable("down")) };
+    assert!(breaker.call(failing).await.is_err());
+    idle().await;
+    assert_eq!((log.len(), world.depth("q").await), (0, [4, 0, 0, 0]));
 }
 
 #[tokio::test]

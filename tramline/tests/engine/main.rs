@@ -11,6 +11,7 @@ mod batches_per_key;
 mod breaking;
 mod breaking_in_order;
 mod by_bus;
+mod cancelling;
 mod dead_letters;
 mod elsewhere;
 mod events;
