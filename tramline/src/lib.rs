@@ -29,6 +29,7 @@
 mod at_work;
 pub mod background;
 pub mod breaker;
+mod bridge;
 mod bus;
 mod caught;
 pub mod dead_letters;
@@ -54,6 +55,7 @@ mod unrouted;
 
 pub use background::BackgroundQueue;
 pub use breaker::CircuitBreaker;
+pub use bridge::Bridge;
 pub use bus::{Bus, Drained};
 pub use endpoint::{Endpoint, HeldTooLong, RateLimit};
 pub use events::Events;

@@ -1,5 +1,6 @@
 //! What an application says about an endpoint. Faults are collected, and reported by `start()`.
 
+use crate::bridge::{Bridge, Forward};
 use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
 use crate::endpoint::gather::Gathering;
 use crate::endpoint::protection::Protection;
@@ -12,6 +13,7 @@ use crate::pipeline::{BoxedLayer, Layer, Pipeline, Stack};
 use crate::request::{RespondStep, Responder};
 use crate::retry::{Retries, Retry};
 use crate::{Failure, Message};
+use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -342,6 +344,11 @@ impl Endpoint {
 
     fn route(mut self, name: &'static str, route: Route) -> Self {
         match &mut self.body {
+            Body::Single(router) if router.takes_all() => {
+                self.problems.push(format!(
+                    "a bridge is the endpoint's only handler, and {name} is one more"
+                ));
+            }
             Body::Single(router) => {
                 if router.add(name, route) {
                     self.problems.push(format!("two handlers for message {name}"));
@@ -373,6 +380,26 @@ impl Endpoint {
         let takes = Target::of::<H::Message>();
         router.add(name, Route { step: step.clone(), takes, responds: false });
         self.body = Body::Batch { router, step };
+        self
+    }
+
+    /// Forwards every message of the queue to another bus, whatever its type, as [`Bridge`] says. It is then the
+    /// endpoint's only handler.
+    pub fn bridge(mut self, bridge: Bridge) -> Self {
+        if !self.router().is_empty() {
+            self.problems
+                .push("a bridge is the endpoint's only handler, and there is another".to_owned());
+        }
+        match bridge.forward() {
+            Ok(forward) => {
+                let takes =
+                    Target { name: "all", version: u32::MAX, type_id: TypeId::of::<Forward>() };
+                // Who has asked is told that a request does not cross.
+                let route = Route { step: Arc::new(forward), takes, responds: true };
+                self.body = Body::Single(Router::of_all(route));
+            }
+            Err(bad) => self.problems.push(bad.to_string()),
+        }
         self
     }
 

@@ -10,6 +10,7 @@ mod batches;
 mod batches_per_key;
 mod breaking;
 mod breaking_in_order;
+mod bridging;
 mod by_bus;
 mod cancelling;
 mod dead_letters;
