@@ -270,6 +270,10 @@ async fn run<D: Delivery>(
         Disposition::ProbeFailed(after) => {
             settle_all(shared, group, || Ending::ProbeFailed(after)).await;
         }
+        Disposition::Refused(_) | Disposition::Expired if !cancelled_ids.is_empty() => {
+            // Nothing is in. What else is wrong is found again.
+            return vec![part(shared, group, BTreeMap::new(), is_cancelled).await];
+        }
         Disposition::Refused(refusals) => return drop_refused(shared, group, &refusals).await,
         Disposition::Expired => return drop_expired(shared, group).await,
     }

@@ -131,6 +131,24 @@ async fn another_bus_that_is_away_or_full_charges_nobody_and_one_that_refuses_do
 }
 
 #[tokio::test]
+async fn a_bridge_in_a_transactional_endpoint_acks_nothing_that_has_not_crossed() {
+    let sides = Sides::new();
+    let rigged = crate::kit::Rigged::on(sides.far_memory.clone());
+    let far = sides.world.bus_on(rigged.clone());
+    let far = far.endpoint(Endpoint::new("in").handle(|_: Ping| async {})).start().await.unwrap();
+    let store = Watched::on(sides.world.memory.clone());
+    let out = Endpoint::new("out").transactional().bridge(Bridge::to_queue(&far, "in"));
+    let near = sides.world.bus().store(store.clone()).endpoint(out).start().await.unwrap();
+    rigged.rig.answers.lock().push_back(Answer::Unavailable);
+    near.send("out", &Ping { n: 1 }).await.unwrap();
+    idle().await;
+    assert_eq!((sides.world.depth("out").await, store.open.load(SeqCst)), ([0, 0, 1, 0], 0));
+    sides.world.wind(SECOND).await;
+    assert_eq!(sides.world.depth("out").await, [0; 4]);
+    assert_eq!(rigged.rig.log.lines().iter().filter(|line| line.starts_with("send")).count(), 2);
+}
+
+#[tokio::test]
 async fn what_can_never_be_read_here_goes_on_and_a_request_does_not() {
     let sides = Sides::new();
     let far = sides.world.bus_on(sides.far_memory.clone());

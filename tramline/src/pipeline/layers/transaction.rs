@@ -27,8 +27,11 @@ impl Layer for Transaction {
         let loan = cx.tx.take();
         if !cx.item_failures.is_empty() {
             // Nobody can tell whose writes are whose, so none of them is kept. The transaction is over here.
-            cx.end_run();
             cx.disposition = Disposition::RolledBack;
+        }
+        if cx.disposition != Disposition::Open {
+            // Whoever runs inside has said that the message comes again: its ack must not be committed.
+            cx.end_run();
             return Ok(());
         }
         let Some(tx) = loan.as_ref().and_then(Loan::borrow) else {
