@@ -250,6 +250,7 @@ impl<T: Transport> BusBuilder<T> {
             unrouted: Arc::new(Unrouted::new(self.subscribers_required)),
             stopping: Stopping::default(),
             killed: CancellationToken::new(),
+            handlers: Default::default(),
             loops: TaskTracker::new(),
             at_work: TaskTracker::new(),
             events: Mutex::default(),
@@ -300,6 +301,7 @@ impl Plan<'_> {
         let Endpoint { name, body, behaviour, layers, versions, .. } = endpoint;
         let running = self.bus.inner();
         let batch = matches!(body, Body::Batch { .. });
+        let gathering = batch.then_some(behaviour.gathering());
         let router = match &body {
             Body::Single(router) | Body::Batch { router, .. } => router.clone(),
         };
@@ -317,6 +319,7 @@ impl Plan<'_> {
             hooks: self.hooks.and(&behaviour.hooks),
             stopping: running.stopping.clone(),
             killed: running.killed.clone(),
+            handlers: running.handlers.clone(),
         });
         let protection = behaviour.protection;
         let breaker = protection.breaker.clone();
@@ -359,7 +362,6 @@ impl Plan<'_> {
         let pipeline = Stack::new(self.poison_lane.clone(), pipeline);
         let pipeline = Stack::new(retry_in_place, pipeline);
         let pipeline: EndpointPipeline = Stack::new(Trace, Stack::new(metrics, pipeline));
-        let gathering = batch.then_some(behaviour.gathering);
         let batch_size = gathering.map_or(1, |gathering| gathering.size_max);
         let held_max = protection.held_max(shared.capabilities.hold_max);
         let [prefetch, prefetch_max] =
