@@ -24,6 +24,8 @@ pub enum Reason {
     Expired,
     /// The sender's idempotency key came again with another body.
     KeyReused,
+    /// Somebody cancelled its handler.
+    Cancelled,
     /// The broker killed it, or a handler gave a reason of its own.
     Other(String),
 }
@@ -39,6 +41,7 @@ impl Reason {
             Self::Poison => "poison",
             Self::Expired => "expired",
             Self::KeyReused => "key reused",
+            Self::Cancelled => "cancelled",
             Self::Other(reason) => reason,
         }
     }
@@ -54,6 +57,7 @@ impl From<String> for Reason {
             Self::Poison,
             Self::Expired,
             Self::KeyReused,
+            Self::Cancelled,
         ];
         known.into_iter().find(|reason| reason.as_str() == word).unwrap_or(Self::Other(word))
     }
@@ -173,7 +177,7 @@ mod tests {
 
     #[test]
     fn reasons_survive_the_wire() {
-        for word in ["permanent", "key reused", "unhandled", "maxlen"] {
+        for word in ["permanent", "key reused", "cancelled", "unhandled", "maxlen"] {
             assert_eq!(String::from(Reason::from(word.to_owned())), word);
         }
         assert_eq!(Reason::from("poison".to_owned()), Reason::Poison);

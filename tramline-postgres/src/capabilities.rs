@@ -28,7 +28,7 @@ pub(crate) fn capabilities() -> Capabilities {
         shared_transaction: native,
         random_access: native,
         peek: native,
-        temporary_queues: TemporaryQueues::No,
+        temporary_queues: TemporaryQueues::ByName,
         body_bytes_max: Some(BODY_BYTES_MAX),
         header_bytes_max: Some(HEADER_BYTES_MAX),
         hold_max: None,

@@ -36,8 +36,16 @@ impl Transport for Postgres {
         self.refuse_when_closed()?;
         let line = Line::new(self.core.target.clone(), "declare", &self.core.settings);
         let connected = line.try_connected().await?;
-        declare(&connected, topology).await?;
-        self.core.reload(&connected).await.map(|_| ())
+        // Before it is written: what a cancelled call leaves behind goes with the session, too.
+        self.session.declared(topology);
+        declare(&connected, topology, &self.core).await?;
+        self.core.reload(&connected).await?;
+        if topology.queues.iter().any(|spec| spec.temporary) {
+            self.core.temporary.declared(topology, &self.core);
+            // Nothing else says that this process lives until it takes something.
+            self.core.attend();
+        }
+        Ok(())
     }
 
     async fn sender(&self) -> Result<PostgresSender> {
@@ -66,8 +74,9 @@ impl Transport for Postgres {
         Ok(PostgresReceiver::new(core, session, queue.id, &queue.spec, source))
     }
 
-    fn address(&self, _queue: &QueueName) -> Option<String> {
-        None
+    fn address(&self, queue: &QueueName) -> Option<String> {
+        let is_there = self.core.routes().queue(queue.as_str()).is_some();
+        (is_there && self.session.has_declared(queue)).then(|| queue.to_string())
     }
 
     fn health(&self) -> Health {
@@ -85,13 +94,18 @@ impl Transport for Postgres {
     }
 
     /// Ends the senders and receivers that came from this opening of the database and gives back what
-    /// they hold. A store on the same database goes on.
+    /// they hold; temporary queues are removed. A store on the same database goes on.
     async fn close(&self, deadline: Deadline) -> Result<()> {
         self.session.close();
-        let given_back = self.core.give_back_all(&self.session);
+        let queues = self.session.forget_temporary();
+        let given_back = async {
+            self.core.give_back_all(&self.session).await;
+            self.core.temporary.forget(&queues);
+            self.core.remove_temporary(&queues).await
+        };
         tokio::select! {
             biased;
-            () = given_back => Ok(()),
+            removed = given_back => removed,
             () = self.core.settings.clock.sleep_until(deadline.0) => {
                 let doing = format!("close {}", self.core.target);
                 Err(Error::new(ErrorKind::TimedOut, doing))

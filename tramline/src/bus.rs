@@ -1,5 +1,6 @@
 //! A running bus: publish, send, operate, stop.
 
+use crate::at_work::AtWork;
 use crate::dead_letters::DeadLetters;
 use crate::events::Core;
 use crate::relay::Unsent;
@@ -42,6 +43,8 @@ pub(crate) struct Running {
     pub(crate) unrouted: Arc<Unrouted>,
     pub(crate) stopping: Stopping,
     pub(crate) killed: CancellationToken,
+    /// Handlers at work, so that one can be cancelled.
+    pub(crate) handlers: AtWork,
     /// Receivers and relays.
     pub(crate) loops: TaskTracker,
     /// Messages at work.

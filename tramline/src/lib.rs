@@ -27,8 +27,10 @@
 //! What was not handled is in the dead-letter queue: [`dead_letters`]. How often something is
 //! tried says [`Retry`].
 
+mod at_work;
 pub mod background;
 pub mod breaker;
+mod bridge;
 mod bus;
 mod caught;
 #[cfg(feature = "cron")]
@@ -57,10 +59,11 @@ mod unrouted;
 
 pub use background::BackgroundQueue;
 pub use breaker::CircuitBreaker;
+pub use bridge::Bridge;
 pub use bus::{Bus, Drained};
 pub use endpoint::{Endpoint, HeldTooLong, RateLimit};
 pub use events::Events;
-pub use handler::{Attempt, Cancel, Item, Scoped, State, Tx};
+pub use handler::{Attempt, BatchOutcome, Cancel, Item, Scoped, State, Tx};
 pub use outbox::Outbox;
 pub use publish::Receipt;
 pub use relay::{Unsent, UnsentDepth};

@@ -210,6 +210,15 @@ impl Bus {
         sent.map(drop).map_err(Failure::retryable)
     }
 
+    /// Sends one message that was composed already.
+    ///
+    /// # Errors
+    /// It was not sent, or nobody knows.
+    pub(crate) async fn send_outgoing(&self, message: Outgoing) -> Result<()> {
+        let answer = self.send_batch(vec![message]).await.into_iter().next();
+        answer.unwrap_or_else(|| Err(Error::closed("the bus"))).map(drop)
+    }
+
     async fn send_batch(&self, batch: Vec<Outgoing>) -> Vec<Result<Receipt>> {
         if batch.is_empty() {
             return Vec::new();

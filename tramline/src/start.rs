@@ -309,6 +309,7 @@ impl<T: Transport> BusBuilder<T> {
             unrouted: Arc::new(Unrouted::new(self.subscribers_required)),
             stopping: Stopping::default(),
             killed: CancellationToken::new(),
+            handlers: Default::default(),
             loops: TaskTracker::new(),
             at_work: TaskTracker::new(),
             events: Mutex::default(),
@@ -360,6 +361,7 @@ impl Plan<'_> {
         let Endpoint { name, body, behaviour, layers, versions, .. } = endpoint;
         let running = self.bus.inner();
         let batch = matches!(body, Body::Batch { .. });
+        let gathering = batch.then_some(behaviour.gathering());
         let router = match &body {
             Body::Single(router) | Body::Batch { router, .. } => router.clone(),
         };
@@ -377,6 +379,7 @@ impl Plan<'_> {
             hooks: self.hooks.and(&behaviour.hooks),
             stopping: running.stopping.clone(),
             killed: running.killed.clone(),
+            handlers: running.handlers.clone(),
         });
         let protection = behaviour.protection;
         let breaker = protection.breaker.clone();
@@ -419,9 +422,10 @@ impl Plan<'_> {
         let pipeline = Stack::new(self.poison_lane.clone(), pipeline);
         let pipeline = Stack::new(retry_in_place, pipeline);
         let pipeline: EndpointPipeline = Stack::new(Trace, Stack::new(metrics, pipeline));
-        let gathering = batch.then_some(behaviour.gathering);
         let batch_size = gathering.map_or(1, |gathering| gathering.size_max);
-        let (prefetch, prefetch_max) = prefetch(behaviour.prefetch, concurrency, batch_size);
+        let held_max = protection.held_max(shared.capabilities.hold_max);
+        let [prefetch, prefetch_max] =
+            prefetch(behaviour.prefetch, concurrency, batch_size).map(|most| most.min(held_max));
         Reception {
             source: Source {
                 spec: checked.spec.clone(),
@@ -443,16 +447,16 @@ impl Plan<'_> {
 const HOOKS_MAX: usize = 256;
 
 /// How many messages an endpoint may hold unsettled, and how many while they are handled quickly.
-fn prefetch(said: Option<u32>, concurrency: usize, batch_size: usize) -> (u32, u32) {
+fn prefetch(said: Option<u32>, concurrency: usize, batch_size: usize) -> [u32; 2] {
     const MIN: usize = 100;
     const MAX: usize = 10_000;
     const QUICK: u32 = 2000;
     if let Some(said) = said {
-        return (said, said);
+        return [said, said];
     }
     let twice = concurrency.saturating_mul(batch_size).saturating_mul(2).clamp(MIN, MAX);
     let prefetch = u32::try_from(twice).unwrap_or(u32::MAX);
-    (prefetch, prefetch.max(QUICK))
+    [prefetch, prefetch.max(QUICK)]
 }
 
 /// The handlers inside of the user's layers, the first layer outermost.

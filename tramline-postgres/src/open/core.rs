@@ -7,7 +7,7 @@ use crate::error::failed;
 use crate::link::{Backoff, Connected, Down, Line, Target};
 use crate::options::Settings;
 use crate::processes::{Announced, Leases, Sleepers, Waker, keep, listen};
-use crate::queue::Routes;
+use crate::queue::{Routes, Temporary};
 use crate::schema;
 use crate::send::Sending;
 use crate::store::{Grouping, Pool, Rest, Unknown, Watch};
@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tramline_core::clock::Timestamp;
+use tramline_core::name::QueueName;
 use tramline_core::rows::{Hub, Unrouted};
 use tramline_core::store::DatabaseId;
 use tramline_core::{Error, ErrorKind, Result};
@@ -35,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) hub: Hub,
     /// Queues and subscriptions as they were at one version.
     routes: RwLock<Arc<Routes>>,
+    /// The temporary queues that it has declared.
+    pub(crate) temporary: Temporary,
     /// What this process has taken.
     pub(crate) leases: Leases,
     /// The queues at which somebody here waits to be woken.
@@ -104,6 +107,7 @@ impl Core {
             process,
             hub: Hub::default(),
             routes: RwLock::new(Arc::new(routes)),
+            temporary: Temporary::default(),
             leases: Leases::default(),
             sleepers: Sleepers::default(),
             announced: Arc::default(),
@@ -224,6 +228,18 @@ impl Core {
             self.settling.submit(self, Job::GiveBack(token));
         }
         self.settling.flushed(self).await;
+    }
+
+    /// Removes temporary queues of this process.
+    pub(crate) async fn remove_temporary(&self, queues: &[QueueName]) -> Result<()> {
+        const REMOVE: &str = "SELECT tramline.remove_temporary($1, $2)";
+        if queues.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = queues.iter().map(QueueName::as_str).collect();
+        let connected = self.operating.connected().await?;
+        let removed = connected.query_one(REMOVE, &[&self.process, &names]).await;
+        removed.map(drop).map_err(|error| failed("remove temporary queues", &error))
     }
 
     /// The server's clock shows so much, in microseconds since 1970, at this moment.

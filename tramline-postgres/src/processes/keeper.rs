@@ -68,6 +68,7 @@ async fn tend(core: &Arc<Core>, vacuum: &Vacuum) -> Result<bool> {
              pg_stat_get_dead_tuples('tramline.message'::regclass),
              pg_stat_get_dead_tuples('tramline.outbox'::regclass)
          FROM tramline.schema s, tramline.tend($1, $2, $3, $4, $5, $6, $7, $8) t";
+    core.temporary.restore(core).await?;
     let connected = core.operating.connected().await?;
     let (tokens, resting) = (core.leases.tokens(), core.sleepers.all());
     let (backend, judges) = core.announced.shown(Instant::now());

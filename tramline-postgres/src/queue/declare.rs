@@ -2,7 +2,8 @@
 
 use super::routes::Routes;
 use crate::error::failed;
-use crate::link::Connected;
+use crate::link::{Connected, Params};
+use crate::open::Core;
 use tramline_core::capabilities::Ordering;
 use tramline_core::topology::{CompiledRules, QueueSpec, Subscription, Topology};
 use tramline_core::{Error, ErrorKind, Result};
@@ -13,10 +14,10 @@ const DOING: &str = "declare a topology";
 ///
 /// # Errors
 /// Everything that speaks against it, told at once.
-pub(crate) async fn declare(connected: &Connected, topology: &Topology) -> Result<()> {
+pub(crate) async fn declare(connected: &Connected, topology: &Topology, core: &Core) -> Result<()> {
     check(topology)?;
     run(connected, "BEGIN").await?;
-    let declared = in_transaction(connected, topology).await;
+    let declared = in_transaction(connected, topology, core).await;
     let ended = run(connected, if declared.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
     // The first error is the one to tell; a failed roll back ends with the connection.
     declared?;
@@ -27,10 +28,11 @@ async fn run(connected: &Connected, sql: &str) -> Result<()> {
     connected.run(sql).await.map_err(|error| failed(DOING, &error))
 }
 
-async fn in_transaction(connected: &Connected, topology: &Topology) -> Result<()> {
+async fn in_transaction(connected: &Connected, topology: &Topology, core: &Core) -> Result<()> {
     run(connected, "LOCK TABLE tramline.topology IN EXCLUSIVE MODE").await?;
     compare(&Routes::load(connected).await?, topology)?;
-    if write(connected, topology).await? > 0 {
+    refuse_those_of_others(connected, topology, core).await?;
+    if write(connected, topology, core).await? > 0 {
         run(connected, "SELECT tramline.new_topology()").await?;
     }
     Ok(())
@@ -60,7 +62,6 @@ fn faulty_rules(subscription: &Subscription) -> Option<String> {
 
 fn refused_wishes(spec: &QueueSpec) -> Vec<String> {
     let asked = [
-        (spec.temporary, "a temporary queue"),
         (spec.delivery_limit.is_some(), "a delivery limit"),
         (!spec.arguments.is_empty(), "arguments of another broker"),
     ];
@@ -101,7 +102,7 @@ fn difference(routes: &Routes, asked: &QueueSpec) -> Option<String> {
 }
 
 /// Answers how many rows it changed.
-async fn write(connected: &Connected, topology: &Topology) -> Result<u64> {
+async fn write(connected: &Connected, topology: &Topology, core: &Core) -> Result<u64> {
     const QUEUE: &str = "WITH made AS (
              INSERT INTO tramline.queue (name, spec, ordering, priority_max, length_max, dedup_window,
                  keep_completed, keep_dead, is_particular)
@@ -118,36 +119,35 @@ async fn write(connected: &Connected, topology: &Topology) -> Result<u64> {
              WHERE NOT orphaned AND queue = (SELECT id FROM tramline.queue WHERE name = $1)
                  AND NOT topic = ANY ($2) RETURNING 1)
          SELECT count(*) FROM orphaned";
+    const OWN: &str = "SELECT tramline.own($1, $2, $3, $4, $5)";
     let told = |error: tokio_postgres::Error| failed(DOING, &error);
     let mut changed: i64 = 0;
     for spec in &topology.queues {
-        let ordering = match spec.ordering {
-            Ordering::None => 0_i16,
-            Ordering::PerKey => 1,
-            Ordering::PerQueue => 2,
-        };
-        let micros = |time: Option<std::time::Duration>| {
-            time.map(|time| i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 2))
-        };
-        let is_particular =
-            ordering != 0 || spec.length_max.is_some() || spec.keep_completed.is_some();
+        let columns = Columns::of(spec)?;
         let row = connected
             .query_one(
                 QUEUE,
                 &[
                     &spec.name.as_str(),
-                    &json(spec)?,
-                    &ordering,
-                    &i16::from(spec.priority_max.unwrap_or(0)),
-                    &spec.length_max.map(|max| i64::try_from(max).unwrap_or(i64::MAX)),
-                    &micros(spec.dedup_window),
-                    &micros(spec.keep_completed),
-                    &micros(spec.keep_dead),
-                    &is_particular,
+                    &columns.spec,
+                    &columns.ordering,
+                    &columns.priority_max,
+                    &columns.length_max,
+                    &columns.dedup_window,
+                    &columns.keep_completed,
+                    &columns.keep_dead,
+                    &columns.is_particular,
                 ],
             )
             .await;
-        changed += row.map_err(told)?.get::<_, i64>(0);
+        let made = row.map_err(told)?.get::<_, i64>(0);
+        if made > 0 && spec.temporary {
+            let (lease, now) = (core.lease_micros(), core.now());
+            let params: &Params<'_> =
+                &[&spec.name.as_str(), &core.process, &core.label, &lease, &now];
+            connected.query_one(OWN, params).await.map_err(told)?;
+        }
+        changed += made;
     }
     for Subscription { queue, topic, rules } in &topology.subscriptions {
         let row = connected
@@ -164,7 +164,64 @@ async fn write(connected: &Connected, topology: &Topology) -> Result<u64> {
     Ok(changed.unsigned_abs())
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String> {
+/// Under one name a temporary queue is one process's.
+async fn refuse_those_of_others(
+    connected: &Connected,
+    topology: &Topology,
+    core: &Core,
+) -> Result<()> {
+    const OTHERS: &str = "SELECT array_agg(q.name) FROM tramline.temporary t
+         JOIN tramline.queue q ON q.id = t.queue WHERE q.name = ANY ($1) AND t.process <> $2";
+    let asked = topology.queues.iter().filter(|spec| spec.temporary);
+    let asked: Vec<&str> = asked.map(|spec| spec.name.as_str()).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let row = connected.query_one(OTHERS, &[&asked, &core.process]).await;
+    let row = row.map_err(|error| failed(DOING, &error))?;
+    let Some(taken) = row.get::<_, Option<Vec<String>>>(0) else { return Ok(()) };
+    let why = format!("{} is the temporary queue of another process", taken.join(", "));
+    Err(Error::new(ErrorKind::Conflict, DOING).because(why))
+}
+
+/// What functions have to know of a queue.
+pub(super) struct Columns {
+    pub(super) spec: String,
+    pub(super) ordering: i16,
+    pub(super) priority_max: i16,
+    pub(super) length_max: Option<i64>,
+    pub(super) dedup_window: Option<i64>,
+    pub(super) keep_completed: Option<i64>,
+    pub(super) keep_dead: Option<i64>,
+    pub(super) is_particular: bool,
+}
+
+impl Columns {
+    pub(super) fn of(spec: &QueueSpec) -> Result<Self> {
+        let ordering = match spec.ordering {
+            Ordering::None => 0_i16,
+            Ordering::PerKey => 1,
+            Ordering::PerQueue => 2,
+        };
+        let micros = |time: Option<std::time::Duration>| {
+            time.map(|time| i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 2))
+        };
+        Ok(Self {
+            spec: json(spec)?,
+            ordering,
+            priority_max: i16::from(spec.priority_max.unwrap_or(0)),
+            length_max: spec.length_max.map(|max| i64::try_from(max).unwrap_or(i64::MAX)),
+            dedup_window: micros(spec.dedup_window),
+            keep_completed: micros(spec.keep_completed),
+            keep_dead: micros(spec.keep_dead),
+            is_particular: ordering != 0
+                || spec.length_max.is_some()
+                || spec.keep_completed.is_some(),
+        })
+    }
+}
+
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value)
         .map_err(|error| Error::new(ErrorKind::Refused, DOING).because(error))
 }

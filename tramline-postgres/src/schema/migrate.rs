@@ -17,6 +17,8 @@ const STEPS: &[&str] = &[concat!(
     "\n",
     include_str!("v1/processes.sql"),
     "\n",
+    include_str!("v1/temporary.sql"),
+    "\n",
     include_str!("v1/inbox.sql"),
     "\n",
     include_str!("v1/outbox.sql"),

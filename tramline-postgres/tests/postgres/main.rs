@@ -21,6 +21,7 @@ mod relaying;
 mod scheduled;
 mod several;
 mod taking;
+mod temporary;
 mod tls;
 mod trouble;
 mod unheard;

@@ -1,5 +1,6 @@
 //! What an application says about an endpoint. Faults are collected, and reported by `start()`.
 
+use crate::bridge::{Bridge, Forward};
 use crate::dead_letters::{DeadLetterReport, FailureReport, Hooks};
 use crate::endpoint::gather::Gathering;
 use crate::endpoint::protection::Protection;
@@ -12,6 +13,7 @@ use crate::pipeline::{BoxedLayer, Layer, Pipeline, Stack};
 use crate::request::{RespondStep, Responder};
 use crate::retry::{Retries, Retry};
 use crate::{Failure, Message};
+use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +72,9 @@ pub(crate) struct Behaviour {
     pub(crate) unhandled: UnhandledPolicy,
     pub(crate) held_too_long: Option<HeldTooLong>,
     pub(crate) idempotency_key: Option<KeyOf>,
-    pub(crate) gathering: Gathering,
+    /// How large batches are and how long they wait, as it was said.
+    pub(crate) batch: Option<(usize, Duration)>,
+    pub(crate) batch_per_key: bool,
     pub(crate) protection: Protection,
     pub(crate) hooks: Hooks,
 }
@@ -101,7 +105,8 @@ impl Endpoint {
                 unhandled: UnhandledPolicy::default(),
                 held_too_long: None,
                 idempotency_key: None,
-                gathering: Gathering { size_max: BATCH_SIZE_DEFAULT, wait: Duration::ZERO },
+                batch: None,
+                batch_per_key: false,
                 protection: Protection::default(),
                 hooks: Hooks::default(),
             },
@@ -278,9 +283,18 @@ impl Endpoint {
     }
 
     /// How large batches are, 100 if not said, and how long one waits for more when it is not
-    /// full, not at all if not said.
+    /// full, not at all if not said. For endpoints with a batch handler; no batch is of 0 messages.
     pub fn batch(mut self, size_max: usize, wait: Duration) -> Self {
-        self.behaviour.gathering = Gathering { size_max: size_max.max(1), wait };
+        self.behaviour.batch = Some((size_max, wait));
+        self
+    }
+
+    /// A batch holds messages of one key only, or messages that have none, in the order in which they came.
+    /// Batches of several keys grow at once; what grows is unsettled, so the prefetch bounds it.
+    ///
+    /// In a queue with an order a key is locked by the message that is out: a batch is of one message there.
+    pub fn batch_per_key(mut self) -> Self {
+        self.behaviour.batch_per_key = true;
         self
     }
 
@@ -330,6 +344,11 @@ impl Endpoint {
 
     fn route(mut self, name: &'static str, route: Route) -> Self {
         match &mut self.body {
+            Body::Single(router) if router.takes_all() => {
+                self.problems.push(format!(
+                    "a bridge is the endpoint's only handler, and {name} is one more"
+                ));
+            }
             Body::Single(router) => {
                 if router.add(name, route) {
                     self.problems.push(format!("two handlers for message {name}"));
@@ -361,6 +380,26 @@ impl Endpoint {
         let takes = Target::of::<H::Message>();
         router.add(name, Route { step: step.clone(), takes, responds: false });
         self.body = Body::Batch { router, step };
+        self
+    }
+
+    /// Forwards every message of the queue to another bus, whatever its type, as [`Bridge`] says. It is then the
+    /// endpoint's only handler.
+    pub fn bridge(mut self, bridge: Bridge) -> Self {
+        if !self.router().is_empty() {
+            self.problems
+                .push("a bridge is the endpoint's only handler, and there is another".to_owned());
+        }
+        match bridge.forward() {
+            Ok(forward) => {
+                let takes =
+                    Target { name: "all", version: u32::MAX, type_id: TypeId::of::<Forward>() };
+                // Who has asked is told that a request does not cross.
+                let route = Route { step: Arc::new(forward), takes, responds: true };
+                self.body = Body::Single(Router::of_all(route));
+            }
+            Err(bad) => self.problems.push(bad.to_string()),
+        }
         self
     }
 
@@ -426,6 +465,13 @@ impl Endpoint {
 
 fn mixed(name: &str) -> String {
     format!("a batch handler is the endpoint's only handler, and {name} is one more")
+}
+
+impl Behaviour {
+    pub(crate) fn gathering(&self) -> Gathering {
+        let (size_max, wait) = self.batch.unwrap_or((BATCH_SIZE_DEFAULT, Duration::ZERO));
+        Gathering { size_max: size_max.max(1), wait, per_key: self.batch_per_key }
+    }
 }
 
 impl fmt::Debug for Endpoint {

@@ -1,317 +1,149 @@
-//! Batches: gathered, run as one, halved when they fail.
+//! Batches are gathered: of all that comes, or each of what comes of one key.
 
-use crate::caught::caught;
-use crate::endpoint::in_flight::Passage;
 use crate::endpoint::pausing::{Gate, shut};
 use crate::endpoint::placed::Placed;
-use crate::endpoint::process::{
-    EndpointPipeline, Past, enter, finish, known_already, publish_buffered, refused, worth_asking,
-};
-use crate::endpoint::settlement::Ending;
 use crate::endpoint::shared::Shared;
-use crate::endpoint::suspects::{begin_trial, is_suspect};
-use crate::pipeline::{Context, Disposition, Incoming, Outcome, Step, Trial};
 use futures_util::FutureExt;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
-use tramline_core::store::Refusal;
+use tramline_core::clock::Timestamp;
 use tramline_core::transport::{Delivery, Receiver};
 use tramline_core::{Error, Result};
 
-/// How large a batch may be, and how long it waits for more when it is not full.
+/// How large a batch may be, how long it waits for more when it is not full, and of what it is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gathering {
     pub(crate) size_max: usize,
     pub(crate) wait: Duration,
+    /// A batch holds messages of one key, or those that have none.
+    pub(crate) per_key: bool,
 }
 
 /// What was gathered.
-pub(crate) struct Gathered<D> {
-    pub(crate) batch: Vec<D>,
+pub(crate) struct Gathered<D: Delivery> {
+    pub(crate) batch: Vec<Placed<D>>,
     /// The receiver is of no use any more; what it delivered is.
     pub(crate) error: Option<Error>,
 }
 
-/// A batch that begins with `first`: what is there at once, and what comes within the wait.
-pub(crate) async fn gather<R: Receiver>(
-    shared: &Shared,
-    receiver: &mut R,
-    first: R::Delivery,
+/// The batches that grow: taken, unsettled, and together at most what the receivers may hold.
+pub(crate) struct Gatherer<D: Delivery> {
     gathering: Gathering,
-    gate: &Option<Gate>,
-) -> Gathered<R::Delivery> {
-    let mut batch = vec![first];
-    // One message, while its endpoint's circuit breaker tries: a bad one keeps no others from being tried.
-    let is_narrow = gate.as_ref().is_some_and(Gate::is_narrow);
-    let size_max = if is_narrow { 1 } else { gathering.size_max };
-    let clock = &shared.surroundings.composer.clock;
-    let mut late = clock.sleep_until(clock.now().after(gathering.wait));
-    while batch.len() < size_max {
-        // Unconstrained: else a full queue would seem empty when the task's budget is spent. The
-        // batch is bounded, and its task yields when it is full.
-        let at_once = tokio::task::coop::unconstrained(receiver.next()).now_or_never();
-        let next: Result<Option<R::Delivery>> = match at_once {
-            Some(next) => next,
-            None if gathering.wait.is_zero() => break,
-            None => tokio::select! {
-                biased;
-                next = receiver.next() => next,
-                () = &mut late => break,
-                () = shared.surroundings.stopping.begun() => break,
-                () = shut(gate) => break,
-            },
-        };
-        match next {
-            Ok(Some(delivery)) => batch.push(delivery),
-            Ok(None) => break,
-            Err(error) => return Gathered { batch, error: Some(error) },
-        }
-    }
-    Gathered { batch, error: None }
+    /// By the order of their first messages.
+    growing: BTreeMap<u64, Growing<D>>,
+    by_key: HashMap<Option<String>, u64>,
+    began: u64,
 }
 
-/// Works on a batch from admission to settlement. Who may kill the process is a batch of its own,
-/// after the others.
-pub(crate) async fn process_batch<D: Delivery>(
-    shared: Arc<Shared>,
-    pipeline: Arc<EndpointPipeline>,
+struct Growing<D: Delivery> {
+    key: Option<String>,
     batch: Vec<Placed<D>>,
-    slot: OwnedSemaphorePermit,
-) {
-    let mut entered = Vec::with_capacity(batch.len());
-    let mut turned_away = Vec::new();
-    let mut suspects = Vec::new();
-    for delivery in batch {
-        match enter(&shared, &delivery) {
-            Ok(incoming) if is_suspect(&shared, &delivery) => suspects.push((delivery, incoming)),
-            Ok(incoming) => {
-                entered.push(Member { delivery, incoming, trial: None, pause_min: Duration::ZERO })
+    /// It waits for more until then.
+    until: Timestamp,
+}
+
+impl<D: Delivery> Gatherer<D> {
+    pub(crate) fn new(gathering: Gathering) -> Self {
+        Self { gathering, growing: BTreeMap::new(), by_key: HashMap::new(), began: 0 }
+    }
+
+    /// Whether nothing waits to be a batch.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.growing.is_empty()
+    }
+
+    /// The next batch: what is full first, else what began first, with what is there at once and what comes within
+    /// its wait. `None` if there is nothing that it could begin with.
+    pub(crate) async fn gather<R: Receiver<Delivery = Placed<D>>>(
+        &mut self,
+        shared: &Shared,
+        receiver: &mut R,
+        first: Option<Placed<D>>,
+        gate: &Option<Gate>,
+    ) -> Option<Gathered<D>> {
+        let clock = &shared.surroundings.composer.clock;
+        let Gathering { size_max, wait, per_key } = self.gathering;
+        let until = || clock.now().after(wait);
+        // One message, while its endpoint's circuit breaker tries: a bad one keeps no others from being tried.
+        let is_narrow = gate.as_ref().is_some_and(Gate::is_narrow);
+        let size_max = if is_narrow { 1 } else { size_max };
+        if let Some(batch) = first.and_then(|first| self.put(first, until, size_max)) {
+            return Some(Gathered { batch, error: None });
+        }
+        let oldest = self.growing.first_key_value()?.1.until;
+        let mut late = clock.sleep_until(oldest);
+        loop {
+            // Unconstrained: else a full queue would seem empty when the task's budget is spent. What is
+            // taken is bounded, and its task yields when a batch is full.
+            let at_once = tokio::task::coop::unconstrained(receiver.next()).now_or_never();
+            let next: Result<Option<Placed<D>>> = match at_once {
+                Some(next) => next,
+                None if wait.is_zero() => break,
+                None => tokio::select! {
+                    biased;
+                    next = receiver.next() => next,
+                    () = &mut late => break,
+                    () = shared.surroundings.stopping.begun() => break,
+                    () = shut(gate) => break,
+                },
+            };
+            let error = match next {
+                Ok(Some(delivery)) => {
+                    if let Some(batch) = self.put(delivery, until, size_max) {
+                        return Some(Gathered { batch, error: None });
+                    }
+                    // It is not kept by a stream of other keys.
+                    if per_key && !wait.is_zero() && oldest <= clock.now() {
+                        break;
+                    }
+                    continue;
+                }
+                Ok(None) => None,
+                Err(error) => Some(error),
+            };
+            return self.take_oldest().map(|batch| Gathered { batch, error });
+        }
+        self.take_oldest().map(|batch| Gathered { batch, error: None })
+    }
+
+    /// Answers the batch that is full now.
+    fn put(
+        &mut self,
+        delivery: Placed<D>,
+        until: impl FnOnce() -> Timestamp,
+        size_max: usize,
+    ) -> Option<Vec<Placed<D>>> {
+        let key = self.gathering.per_key.then(|| delivery.envelope().key.clone()).flatten();
+        let number = match self.by_key.get(&key) {
+            Some(number) => *number,
+            None => {
+                self.began += 1;
+                self.by_key.insert(key.clone(), self.began);
+                self.growing.insert(self.began, Growing { key, batch: Vec::new(), until: until() });
+                self.began
             }
-            Err(ending) => turned_away.push((delivery, ending)),
-        }
+        };
+        let growing = self.growing.get_mut(&number)?;
+        growing.batch.push(delivery);
+        if growing.batch.len() < size_max { None } else { self.take(number) }
     }
-    let passages = admit_group(&shared, &mut entered, &mut turned_away).await;
-    finish_all(
-        &shared,
-        turned_away.into_iter().map(|(delivery, ending)| {
-            let past = Past::of(&delivery);
-            (delivery, past, ending)
-        }),
-    )
-    .await;
-    run_all(&shared, &pipeline, entered).await;
-    drop(passages);
-    for (delivery, incoming) in suspects {
-        try_alone(&shared, &pipeline, delivery, incoming).await;
+
+    /// The batch that began first.
+    pub(crate) fn take_oldest(&mut self) -> Option<Vec<Placed<D>>> {
+        let (number, _) = self.growing.first_key_value()?;
+        self.take(*number)
     }
-    drop(slot);
-}
 
-/// Leaves in `group` what nobody else is at work on and no inbox knows; the rest is turned away.
-async fn admit_group<D: Delivery>(
-    shared: &Shared,
-    group: &mut Group<D>,
-    turned_away: &mut Vec<(Placed<D>, Ending)>,
-) -> Vec<Passage> {
-    let mut passages = Vec::new();
-    let mut free = Vec::with_capacity(group.len());
-    for member in group.drain(..) {
-        // Batches do not wait for each other's keys: two of them could wait for ever.
-        let sighting = member.incoming.sighting.as_ref();
-        match sighting.map(|sighting| shared.in_flight.try_enter(&sighting.key)) {
-            Some(Err(_busy)) => turned_away.push((member.delivery, Ending::Busy)),
-            Some(Ok(passage)) => {
-                passages.push(passage);
-                free.push(member);
-            }
-            None => free.push(member),
-        }
+    fn take(&mut self, number: u64) -> Option<Vec<Placed<D>>> {
+        let Growing { key, batch, .. } = self.growing.remove(&number)?;
+        self.by_key.remove(&key);
+        Some(batch)
     }
-    let asked = |member: &Member<D>| {
-        let sighting = member.incoming.sighting.as_ref();
-        sighting.filter(|sighting| worth_asking(shared, &member.delivery, sighting)).cloned()
-    };
-    let sightings: Vec<_> = free.iter().filter_map(asked).collect();
-    let mut known = known_already(shared, &sightings).await.into_iter();
-    for member in free {
-        let ending = asked(&member).and_then(|_| known.next().flatten());
-        match ending {
-            Some(ending) => turned_away.push((member.delivery, ending)),
-            None => group.push(member),
-        }
+
+    /// Lets go of everything that grows: what has a place in a lane stands there again, and the rest, which is
+    /// answered, is to be returned.
+    pub(crate) fn let_go(&mut self) -> Vec<Placed<D>> {
+        let batches = std::iter::from_fn(|| self.take_oldest());
+        batches.flatten().filter_map(Placed::stand_again).collect()
     }
-    passages
-}
-
-/// Runs `group`, and what becomes of it when it is halved.
-async fn run_all<D: Delivery>(shared: &Arc<Shared>, pipeline: &EndpointPipeline, group: Group<D>) {
-    let mut groups = vec![group];
-    while let Some(group) = groups.pop() {
-        if !group.is_empty() {
-            groups.extend(run(shared, pipeline, group).await);
-        }
-    }
-}
-
-/// A batch of one, while nothing else runs in this process.
-async fn try_alone<D: Delivery>(
-    shared: &Arc<Shared>,
-    pipeline: &EndpointPipeline,
-    mut delivery: Placed<D>,
-    incoming: Incoming,
-) {
-    match begin_trial(shared, &mut delivery, &incoming).await {
-        Ok((_passage, trial)) => {
-            let pause_min = Duration::ZERO;
-            let member = Member { delivery, incoming, trial: Some(trial), pause_min };
-            run_all(shared, pipeline, vec![member]).await;
-        }
-        Err(ending) => {
-            let past = Past::of(&delivery);
-            finish_all(shared, [(delivery, past, ending)]).await;
-        }
-    }
-}
-
-/// One message of a batch.
-struct Member<D: Delivery> {
-    delivery: Placed<D>,
-    incoming: Incoming,
-    /// Set if it is handled alone.
-    trial: Option<Trial>,
-    /// It stays away for so long at least.
-    pause_min: Duration,
-}
-
-type Group<D> = Vec<Member<D>>;
-
-/// Runs one group; answers the groups that are still to be run.
-async fn run<D: Delivery>(
-    shared: &Arc<Shared>,
-    pipeline: &EndpointPipeline,
-    mut group: Group<D>,
-) -> Vec<Group<D>> {
-    let mut messages = group.iter().map(|member| member.incoming.clone());
-    let Some(first) = messages.next() else { return Vec::new() };
-    let mut cx = Context::of_batch(shared.surroundings.clone(), first, messages.collect());
-    cx.trial = group.iter().find_map(|member| member.trial.clone());
-    cx.permit = group.iter_mut().find_map(|member| member.delivery.take_permit());
-    let outcome = if shared.surroundings.begins_nothing() {
-        None
-    } else {
-        let run = run_and_publish(shared, pipeline, &mut cx);
-        tokio::select! {
-            biased;
-            outcome = run => Some(outcome),
-            () = shared.surroundings.killed.cancelled() => None,
-        }
-    };
-    let Some(outcome) = outcome else {
-        cx.end_run();
-        settle_all(shared, group, || Ending::Abandoned).await;
-        return Vec::new();
-    };
-    if let Err(failure) = outcome {
-        cx.end_run();
-        if shared.surroundings.stopping.heed_failure(&failure) {
-            cx.report(&failure);
-            settle_all(shared, group, || Ending::Abandoned).await;
-            return Vec::new();
-        }
-        if group.len() > 1 {
-            let rest = group.split_off(group.len() / 2);
-            return vec![rest, group];
-        }
-        cx.report(&failure);
-        group.iter_mut().for_each(|member| member.pause_min = cx.pause_min);
-        let mut failure = Some(failure);
-        settle_all(shared, group, || failure.take().map_or(Ending::Abandoned, Ending::Failed))
-            .await;
-        return Vec::new();
-    }
-    match std::mem::take(&mut cx.disposition) {
-        Disposition::Open => settle_all(shared, group, || Ending::Handled).await,
-        Disposition::SettledByStore => settle_all(shared, group, || Ending::SettledByStore).await,
-        Disposition::Unknown => settle_all(shared, group, || Ending::Unanswered).await,
-        Disposition::Shut => settle_all(shared, group, || Ending::Shut).await,
-        Disposition::ProbeFailed(after) => {
-            settle_all(shared, group, || Ending::ProbeFailed(after)).await;
-        }
-        Disposition::Refused(refusals) => return drop_refused(shared, group, &refusals).await,
-        Disposition::Expired => return drop_expired(shared, group).await,
-    }
-    Vec::new()
-}
-
-async fn run_and_publish(
-    shared: &Shared,
-    pipeline: &EndpointPipeline,
-    cx: &mut Context,
-) -> Outcome {
-    caught(pipeline.run(cx)).await?;
-    if cx.disposition == Disposition::Open { publish_buffered(shared, cx).await } else { Ok(()) }
-}
-
-/// A refused condition drops only its item; the others run again. Where the store does not say
-/// which it was, all come back: to run the same again would never end.
-async fn drop_refused<D: Delivery>(
-    shared: &Shared,
-    group: Group<D>,
-    refusals: &[(usize, Refusal)],
-) -> Vec<Group<D>> {
-    if !refusals.iter().any(|(index, _)| *index < group.len()) {
-        settle_all(shared, group, || Ending::Busy).await;
-        return Vec::new();
-    }
-    let (mut rest, mut dropped) = (Vec::with_capacity(group.len()), Vec::new());
-    for (index, member) in group.into_iter().enumerate() {
-        match refusals.iter().find(|(refused, _)| *refused == index) {
-            Some((_, refusal)) => dropped.push((member, refused(*refusal))),
-            None => rest.push(member),
-        }
-    }
-    finish_members(shared, dropped).await;
-    vec![rest]
-}
-
-/// What has expired while the batch was gathered, or waited for its turn, drops out; the others run.
-async fn drop_expired<D: Delivery>(shared: &Shared, group: Group<D>) -> Vec<Group<D>> {
-    let now = shared.now();
-    let is_late = |member: &Member<D>| member.incoming.envelope.is_expired(now);
-    let (late, rest): (Group<D>, Group<D>) = group.into_iter().partition(is_late);
-    finish_members(shared, late.into_iter().map(|member| (member, Ending::Expired))).await;
-    vec![rest]
-}
-
-/// Settles every item of a group alike.
-async fn settle_all<D: Delivery>(
-    shared: &Shared,
-    group: Group<D>,
-    mut ending: impl FnMut() -> Ending,
-) {
-    finish_members(shared, group.into_iter().map(|member| (member, ending()))).await;
-}
-
-async fn finish_members<D: Delivery>(
-    shared: &Shared,
-    ended: impl IntoIterator<Item = (Member<D>, Ending)>,
-) {
-    let ended = ended.into_iter().map(|(member, ending)| {
-        let past = Past::of(&member.delivery).with(member.trial, member.pause_min);
-        (member.delivery, past, ending)
-    });
-    finish_all(shared, ended).await;
-}
-
-/// Settles each as it has ended; the answers are awaited together, so that they can share a
-/// commit. Batches do not retry in place, so failures are those that are recorded.
-async fn finish_all<D: Delivery>(
-    shared: &Shared,
-    ended: impl IntoIterator<Item = (Placed<D>, Past, Ending)>,
-) {
-    let settlements = ended.into_iter().map(|(delivery, past, ending)| async move {
-        finish(shared, delivery, &ending, past, None).await;
-    });
-    futures_util::future::join_all(settlements).await;
 }

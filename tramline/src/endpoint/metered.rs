@@ -27,7 +27,7 @@ pub(crate) struct EndpointPace {
 
 impl EndpointPace {
     /// Ends when one more message may be taken. Cancel-safe; that changes nothing.
-    async fn wait(&self) {
+    pub(crate) async fn wait(&self) {
         while let Err(then) = self.pace.look(&self.all) {
             self.clock.sleep_at_most_until(then).await;
         }
@@ -38,11 +38,9 @@ impl<R: Receiver> Receiver for Metered<R> {
     type Delivery = Placed<R::Delivery>;
 
     async fn next(&mut self) -> Result<Option<Self::Delivery>> {
-        let Some(pace) = &self.pace else { return self.next_of_key().await };
-        let pace = pace.clone();
-        pace.wait().await;
+        self.paced().await;
         let next = self.next_of_key().await?;
-        if next.is_some() {
+        if let (Some(_), Some(pace)) = (&next, &self.pace) {
             // Nobody else takes, so it is as free as it was.
             let _ = pace.pace.take(&pace.all);
         }
@@ -55,6 +53,13 @@ impl<R: Receiver> Receiver for Metered<R> {
 }
 
 impl<R: Receiver> Metered<R> {
+    /// Ends when the rate of the endpoint lets one more be taken. Cancel-safe.
+    pub(crate) async fn paced(&mut self) {
+        if let Some(pace) = &self.pace {
+            pace.wait().await;
+        }
+    }
+
     /// The next one that its key lets go.
     async fn next_of_key(&mut self) -> Result<Option<Placed<R::Delivery>>> {
         let Some(waiting) = &mut self.waiting else { return self.intake.next().await };

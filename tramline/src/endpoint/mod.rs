@@ -1,7 +1,7 @@
 //! Where messages are handled: a queue, its subscriptions, its handlers and its policies.
 //!
 //! The way of a message through an endpoint: `receive` takes it, `admit` decides whether it is
-//! for us, `gather` makes batches, `process` runs the pipeline, `settlement` decides what becomes
+//! for us, `gather` makes batches, `process` (for these `batch`) runs the pipeline, `settlement` decides what becomes
 //! of it, and `settle` does that. What may kill the process goes through `suspects`; where the bus
 //! keeps the order of a queue, `intake` takes from `lanes`, in which each is `placed`. What `protection` asks
 //! for beside a circuit breaker is in `metered`: a `rate`, and for each key a rate and `turns`, for which
@@ -10,6 +10,7 @@
 mod admit;
 mod answer;
 mod away;
+mod batch;
 #[expect(clippy::module_inception, reason = "the builder itself, beside what it builds")]
 mod endpoint;
 mod gather;

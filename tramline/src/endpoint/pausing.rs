@@ -2,18 +2,21 @@
 
 use crate::breaker::{Admits, CircuitBreaker, Seat};
 use crate::endpoint::lanes::Lanes;
+use crate::endpoint::metered::Metered;
 use crate::endpoint::placed::Placed;
 use crate::stopping::Stopping;
 use parking_lot::Mutex;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 use tramline_core::Result;
 use tramline_core::clock::Clock;
 use tramline_core::transport::{Delivery, Receiver, Source};
 
-/// For how long a receiver may sit where nothing comes, before another has its turn.
-const IDLE_MAX: Duration = Duration::from_secs(1);
+/// For how long a receiver may sit where nothing comes, before another has its turn; twice as long each time, up to
+/// the second, so that at night no channels come and go all the time.
+const IDLE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(16)];
 
 /// Lets messages through to a receiver's endpoint as long as the breaker is as it was when that was made.
 pub(crate) struct Gate {
@@ -23,12 +26,15 @@ pub(crate) struct Gate {
     is_narrow: bool,
     /// One for each message that a narrow one may take now; those of messages at work are with these.
     seats: Mutex<Vec<Seat>>,
+    /// How often in a row it has sat in vain.
+    in_vain: AtomicU32,
 }
 
 impl Gate {
     /// For a receiver that takes all it may.
     pub(crate) fn of_all(breaker: CircuitBreaker, clock: Arc<dyn Clock>) -> Self {
-        Self { breaker, clock, is_narrow: false, seats: Mutex::default() }
+        let (seats, in_vain) = (Mutex::default(), AtomicU32::new(0));
+        Self { breaker, clock, is_narrow: false, seats, in_vain }
     }
 
     pub(crate) fn is_narrow(&self) -> bool {
@@ -40,18 +46,19 @@ impl Gate {
         self.breaker.is_closed()
     }
 
-    /// Waits until the breaker lets anything through, and, while it tries, for seats: at most `most`. Meanwhile
-    /// what ends in a lane lets go of what is behind it: this goes back, in order, so that others may have it.
-    /// `None` if the bus stops first.
+    /// Waits until the breaker lets anything through, and, while it tries, for seats: at most as many as
+    /// `can_take` answers, which ends when anything can be taken. Who could not take must not sit: what a broker
+    /// sends him would only go back. Meanwhile what ends in a lane lets go of what is behind it: this goes back, in
+    /// order, so that others may have it. `None` if the bus stops first.
     pub(crate) async fn reopen<D: Delivery>(
         &mut self,
-        most: u32,
+        can_take: impl Future<Output = u32>,
         lanes: Option<&Arc<Lanes<D>>>,
         stopping: &Stopping,
     ) -> Option<()> {
         self.seats.get_mut().clear();
         let seats = {
-            let mut entered = pin!(self.enter(most));
+            let mut entered = pin!(async { self.enter(can_take.await).await });
             loop {
                 if let Some(lanes) = lanes {
                     lanes.give_back_unbegun().await;
@@ -124,7 +131,10 @@ impl Gate {
     /// kept from running.
     fn admit<D: Delivery>(&self, delivery: Placed<D>) -> Placed<D> {
         match self.breaker.begin() {
-            Some(permit) => delivery.with_permit(permit.with_seat(self.seats.lock().pop())),
+            Some(permit) => {
+                self.in_vain.store(0, Relaxed);
+                delivery.with_permit(permit.with_seat(self.seats.lock().pop()))
+            }
             None => delivery,
         }
     }
@@ -145,9 +155,13 @@ pub(crate) async fn in_vain(gate: &Option<Gate>) {
     };
     loop {
         gate.breaker.seats().awaited().await;
-        gate.clock.sleep_at_most_until(gate.clock.now().after(IDLE_MAX)).await;
+        let [first, longest] = IDLE;
+        let times = 1_u32.checked_shl(gate.in_vain.load(Relaxed)).unwrap_or(u32::MAX);
+        let idle = first.saturating_mul(times).min(longest);
+        gate.clock.sleep_at_most_until(gate.clock.now().after(idle)).await;
         let sits = !gate.seats.lock().is_empty();
         if sits && gate.breaker.seats().are_awaited() {
+            gate.in_vain.fetch_add(1, Relaxed);
             return;
         }
     }
@@ -155,13 +169,15 @@ pub(crate) async fn in_vain(gate: &Option<Gate>) {
 
 /// The next message, when the breaker lets it through: where that is another's turn, nothing is taken.
 /// Cancel-safe.
-pub(crate) async fn next<D: Delivery, R: Receiver<Delivery = Placed<D>>>(
-    receiver: &mut R,
+pub(crate) async fn next<R: Receiver>(
+    receiver: &mut Metered<R>,
     gate: &Option<Gate>,
-) -> Result<Option<Placed<D>>> {
+) -> Result<Option<Placed<R::Delivery>>> {
     let Some(gate) = gate.as_ref().filter(|gate| gate.is_narrow) else {
         return receiver.next().await;
     };
+    // Before it asks for a seat, where it could not take anything.
+    receiver.paced().await;
     gate.may_take().await;
     Ok(receiver.next().await?.map(|delivery| gate.admit(delivery)))
 }

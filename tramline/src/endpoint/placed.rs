@@ -176,7 +176,7 @@ impl<D: Delivery> Placed<D> {
         let (place, mut course) = *in_lane;
         let surroundings = place.lanes.surroundings.clone();
         let clock = &surroundings.composer.clock;
-        let over = clock.sleep_until(clock.now().after(hold.after));
+        let over = clock.sleep_at_most_until(clock.now().after(hold.after));
         course.charge(hold);
         place.lanes.at_work.clone().spawn(async move {
             tokio::select! {

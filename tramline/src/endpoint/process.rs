@@ -1,5 +1,6 @@
 //! The work on one delivery: admitted, run through the pipeline, settled.
 
+use crate::at_work::{Watch, cancelled};
 use crate::breaker::Permit;
 use crate::caught::{caught, panic_text};
 use crate::endpoint::admit::{Admission, admit};
@@ -187,6 +188,9 @@ async fn work<D: Delivery>(
     };
     let ending = worked.unwrap_or_else(|dropped| {
         cx.end_run();
+        if let Ending::Failed(failure) = &dropped {
+            cx.report(failure);
+        }
         dropped
     });
     let Incoming { failures, notes, .. } = cx.message;
@@ -212,7 +216,7 @@ async fn try_alone<D: Delivery>(
     }
 }
 
-/// How `work` ends, unless the delivery is lost or the limit of a drain is over. `work` is pinned by
+/// How `work` ends, unless the delivery is lost, the limit of a drain is over, or it is cancelled. `work` is pinned by
 /// the caller, because what is given by value is held twice.
 ///
 /// # Errors
@@ -223,11 +227,22 @@ async fn watched<D: Delivery>(
     delivery: &D,
     work: Pin<&mut impl Future<Output = Ending>>,
 ) -> Result<Ending, Ending> {
-    tokio::select! {
+    let watch =
+        Watch::over(&shared.surroundings, || delivery.envelope().id.iter().cloned().collect());
+    let ended = tokio::select! {
         biased;
         ending = work => Ok(ending),
         () = delivery.lost() => Err(Ending::LeaseLost),
         () = shared.surroundings.killed.cancelled() => Err(Ending::Abandoned),
+        () = watch.grace_is_over() => Err(Ending::Failed(cancelled())),
+    };
+    let is_cancelled = !watch.end().is_empty();
+    match ended {
+        // It may have failed for that, and is not tried again.
+        Ok(Ending::Failed(_) | Ending::ProbeFailed(_)) if is_cancelled => {
+            Ok(Ending::Failed(cancelled()))
+        }
+        ended => ended,
     }
 }
 
@@ -419,6 +434,8 @@ async fn ending(shared: &Shared, cx: &mut Context, outcome: Outcome) -> Ending {
             Disposition::SettledByStore => Ending::SettledByStore,
             Disposition::Unknown => Ending::Unanswered,
             Disposition::Expired => Ending::Expired,
+            // Only of batches.
+            Disposition::RolledBack => Ending::Busy,
             Disposition::Shut => Ending::Shut,
             Disposition::ProbeFailed(after) => Ending::ProbeFailed(after),
             Disposition::Refused(refusals) => match refusals.first() {

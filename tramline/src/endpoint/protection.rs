@@ -5,6 +5,8 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::rate::RateLimit;
 use crate::pipeline::layers::FREE_PROBES;
 use std::time::Duration;
+use tramline_core::capabilities::{Capabilities, TemporaryQueues};
+use tramline_core::topology::QueueSpec;
 
 /// What was asked for; `None`: nothing.
 #[derive(Default)]
@@ -25,18 +27,22 @@ impl Endpoint {
     /// Stops taking messages while `breaker` is open, instead of burning their retries.
     ///
     /// What this process has taken and not begun goes back uncharged, so that other processes may have it;
-    /// what runs goes on to its end. When the breaker tries whether the dependency is back, at most as many
+    /// what runs goes on to its end. So a queue that its broker removes when nobody reads it can have no breaker:
+    /// `start()` refuses that. When the breaker tries whether the dependency is back, at most as many
     /// messages as it has probes are taken at a time; one whose probe fails comes back uncharged, a little
     /// after the breaker tries again. If others have succeeded since it tries, it is charged. Order by key is kept
     /// through all of this: where the broker does not lock keys, what has failed here waits here, unsettled, with
-    /// what is behind it.
+    /// what is behind it. On RabbitMQ, which gives an ordered queue to one consumer as long as that holds
+    /// anything, all of its keys wait for that in every process: for as long as the longest pause of what had failed
+    /// before the breaker opened. So its [`retry`](Self::retry) should pause for no longer than the breaker opens.
     ///
     /// In a queue that has an order there may be no other message to try in its place. So there three probes of
     /// a message are free in one outage, and then each that fails is charged as a run: its
     /// [`retry`](Self::retry) has to last for an outage.
     ///
     /// A run of a batch handler is one call, but for those that fail: such a batch is halved, and of its parts
-    /// those count that succeed or are of one message. Probes are batches of one. A handler that may hang needs a
+    /// those count that succeed or are of one message. Probes are batches of one, but for a batch that was gathered
+    /// before and begins when the breaker tries. A handler that may hang needs a
     /// [`time_limit`](Self::time_limit): a probe without an end keeps the others out.
     ///
     /// One breaker may be given to several endpoints; of two breakers for one endpoint the last counts.
@@ -49,7 +55,9 @@ impl Endpoint {
     ///
     /// Each run counts: a retry goes back to the queue and is taken again, and none pauses in place. Of a
     /// batch each message counts once. In this process: several processes on one queue have a rate each.
-    /// A broker that sends ahead does so regardless; [`prefetch`](Self::prefetch) says how much it may.
+    /// A broker that sends ahead does so regardless; [`prefetch`](Self::prefetch) says how much it may, and it is
+    /// less where the last of it would stay unsettled for longer than half of what the broker allows (capability
+    /// `hold_max`). A rate at which one alone would is refused at `start()`.
     pub fn rate_limit(mut self, limit: RateLimit) -> Self {
         self.behaviour.protection.rate = Some(limit);
         self
@@ -90,6 +98,40 @@ impl Protection {
     /// The longest that failed probes keep a message of an ordered queue, beside `pauses` of its own.
     pub(crate) fn probes_total(&self, pauses: u32) -> Duration {
         self.pause_max().saturating_mul(FREE_PROBES.saturating_add(pauses))
+    }
+
+    /// How many may be taken at the rate of the endpoint, so that the last of them need not stay unsettled for
+    /// longer than half of what the broker allows; 0 if one alone may. All of them, if there is no such limit.
+    pub(crate) fn held_max(&self, hold_max: Option<Duration>) -> u32 {
+        let (Some(rate), Some(hold_max)) = (self.rate, hold_max) else { return u32::MAX };
+        let most = (hold_max / 2).as_nanos() / rate.period().as_nanos().max(1);
+        u32::try_from(most).unwrap_or(u32::MAX)
+    }
+
+    /// What `transport` would make of it, where that is wrong, in words.
+    pub(crate) fn unfit(
+        &self,
+        spec: &QueueSpec,
+        can: &Capabilities,
+        transport: &str,
+    ) -> Vec<String> {
+        let is_bound = spec.temporary && can.temporary_queues == TemporaryQueues::ByBroker;
+        let is_removed = is_bound || spec.arguments.contains_key("x-expires");
+        let breaker = self.breaker.as_ref().filter(|_| is_removed).map(|_| {
+            format!(
+                "its circuit breaker ends receiving while it is open, and {transport} may remove a queue like \
+                 this, temporary or with `x-expires`, when nobody reads it: leave `.circuit_breaker(…)` out, and \
+                 let the handler call through the breaker (`CircuitBreaker::call`)"
+            )
+        });
+        let rate = self.rate.filter(|_| self.held_max(can.hold_max) == 0).map(|rate| {
+            let (period, hold_max) = (rate.period(), can.hold_max.unwrap_or_default());
+            format!(
+                "`.rate_limit(…)` takes a message every {period:?}, and {transport} lets one that it has sent stay \
+                 unsettled for at most {hold_max:?} (capability `hold_max`): allow at least two in this time"
+            )
+        });
+        breaker.into_iter().chain(rate).collect()
     }
 
     /// Whether messages that wait for others may be sent back for a while.

@@ -1,6 +1,7 @@
 //! Takes messages as long as there are slots for them.
 
-use crate::endpoint::gather::{Gathered, Gathering, gather, process_batch};
+use crate::endpoint::batch::process_batch;
+use crate::endpoint::gather::{Gathered, Gatherer, Gathering};
 use crate::endpoint::intake::Intake;
 use crate::endpoint::lanes::Lanes;
 use crate::endpoint::metered::{EndpointPace, Metered};
@@ -62,6 +63,7 @@ async fn receive_all<T: Transport>(
     let slots = Arc::new(Semaphore::new(reception.concurrency));
     let pace = reception.pace();
     let mut waiting = reception.waiting_room();
+    let mut gatherer = reception.gathering.map(Gatherer::new);
     let clock = &reception.shared.surroundings.composer.clock;
     let gate_of = |breaker| Gate::of_all(breaker, clock.clone());
     let mut gate = reception.protection.breaker.clone().map(gate_of);
@@ -75,7 +77,8 @@ async fn receive_all<T: Transport>(
         if let (Some(waiting), Some(gate)) = (&mut metered.waiting, &gate) {
             waiting.set_narrow(gate.is_narrow());
         }
-        let taken = match take_all(reception, &mut metered, &slots, &gate, &mut broken).await {
+        let work = Work { reception, slots: &slots, gate: &gate };
+        let taken = match work.take_all(&mut metered, &mut gatherer, &mut broken).await {
             Err(error) => Err(metered.intake.end(error).await),
             taken => taken,
         };
@@ -84,22 +87,40 @@ async fn receive_all<T: Transport>(
         match taken {
             Ok(Taken::UntilStopped) => return,
             Ok(Taken::UntilShut) => {}
-            Err(error) if reception.shared.surroundings.stopping.heed(&error) => return,
+            Err(error) if reception.shared.surroundings.stopping.heed(&error) => break,
             Err(error) => {
                 broken = u32::saturating_add(broken, 1);
                 let endpoint = &*reception.shared.surroundings.name;
                 tracing::error!(endpoint, %error, "receiving failed; beginning again after a pause");
             }
         }
-        let next =
-            begin_again(reception, transport, lanes, &mut waiting, &mut gate, &mut broken).await;
-        match next {
+        let can_take = CanTake { slots: &slots, pace: pace.as_deref() };
+        let (waiting, gate, broken) = (&mut waiting, &mut gate, &mut broken);
+        match begin_again(reception, transport, lanes, waiting, can_take, gate, broken).await {
             Some(next) => receiver = next,
-            None => {
-                let left = waiting.as_mut().map(WaitingRoom::empty).unwrap_or_default();
-                return return_all(left, &reception.shared.surroundings.stopping).await;
-            }
+            None => break,
         }
+    }
+    let left = waiting.as_mut().map(WaitingRoom::empty).unwrap_or_default();
+    return_all(left, &reception.shared.surroundings.stopping).await;
+}
+
+/// What there must be before anything can be taken.
+#[derive(Clone, Copy)]
+struct CanTake<'a> {
+    slots: &'a Semaphore,
+    pace: Option<&'a EndpointPace>,
+}
+
+impl CanTake<'_> {
+    /// Ends when there is a slot, and the rate lets one more be taken. Answers how many slots there are. Nobody
+    /// but the one receive loop takes any, so that they stay.
+    async fn wait(self, at_once: u32) -> u32 {
+        drop(self.slots.acquire().await);
+        if let Some(pace) = self.pace {
+            pace.wait().await;
+        }
+        at_once.min(u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX))
     }
 }
 
@@ -136,6 +157,7 @@ async fn begin_again<T: Transport>(
     transport: &T,
     lanes: Option<&Arc<Lanes<<T::Receiver as Receiver>::Delivery>>>,
     waiting: &mut Option<WaitingRoom<<T::Receiver as Receiver>::Delivery>>,
+    can_take: CanTake<'_>,
     gate: &mut Option<Gate>,
     broken: &mut u32,
 ) -> Option<T::Receiver> {
@@ -148,7 +170,7 @@ async fn begin_again<T: Transport>(
             tokio::select! {
                 biased;
                 () = shared.surroundings.stopping.begun() => return None,
-                () = clock.sleep_until(clock.now().after(pause)) => {}
+                () = clock.sleep_at_most_until(clock.now().after(pause)) => {}
             }
         }
         let mut source = reception.source.clone();
@@ -157,7 +179,8 @@ async fn begin_again<T: Transport>(
                 // The receiver may have failed, and the breaker has opened since.
                 return_all(waiting.empty(), &shared.surroundings.stopping).await;
             }
-            gate.reopen(reception.at_once(), lanes, &shared.surroundings.stopping).await?;
+            let can_take = can_take.wait(reception.at_once());
+            gate.reopen(can_take, lanes, &shared.surroundings.stopping).await?;
             gate.narrow(&mut source);
         }
         let receiver = tokio::select! {
@@ -194,78 +217,104 @@ enum Taken {
     UntilShut,
 }
 
-/// Takes messages until the bus stops, the breaker turns, or the receiver fails.
-async fn take_all<R: Receiver>(
-    reception: &Reception,
-    receiver: &mut Metered<R>,
-    slots: &Arc<Semaphore>,
-    gate: &Option<Gate>,
-    broken: &mut u32,
-) -> Result<Taken> {
-    let stopping = &reception.shared.surroundings.stopping;
-    let mut stopped = pin!(stopping.begun());
-    let taken = loop {
-        // What is there is taken first: most of the time nobody needs to wait, nor to be told when the
-        // bus stops while he does.
-        let slot = tokio::select! {
-            biased;
-            slot = slots.clone().acquire_owned() => slot,
-            () = &mut stopped => break Taken::UntilStopped,
-            () = shut(gate) => break Taken::UntilShut,
-            () = in_vain(gate) => break Taken::UntilShut,
-        };
-        let Ok(slot) = slot else { break Taken::UntilStopped };
-        if stopping.has_begun() {
-            break Taken::UntilStopped;
-        }
-        let next = tokio::select! {
-            biased;
-            // Before what comes: what it has kept from running would look like a lane that is broken.
-            () = shut(gate) => break Taken::UntilShut,
-            next = next(receiver, gate) => next?,
-            () = &mut stopped => break Taken::UntilStopped,
-            () = in_vain(gate) => break Taken::UntilShut,
-        };
-        let Some(delivery) = next else {
-            // Only `stop` may end a receiver. An endpoint that hears nothing more must not look
-            // as if its queue was empty.
-            let doing = format!("receive from {}: the receiver ended", reception.source.queue);
-            return Err(Error::new(ErrorKind::Unavailable, doing));
-        };
-        *broken = 0;
-        match reception.gathering {
-            None => start_work(reception, delivery, slot),
-            Some(gathering) => {
-                start_batch(reception, receiver, delivery, slot, gathering, gate).await?;
+/// What an endpoint hands its messages to.
+struct Work<'a> {
+    reception: &'a Reception,
+    slots: &'a Arc<Semaphore>,
+    gate: &'a Option<Gate>,
+}
+
+impl Work<'_> {
+    /// Takes messages until the bus stops, the breaker turns, or the receiver fails.
+    async fn take_all<R: Receiver>(
+        &self,
+        receiver: &mut Metered<R>,
+        gatherer: &mut Option<Gatherer<R::Delivery>>,
+        broken: &mut u32,
+    ) -> Result<Taken> {
+        let stopping = &self.reception.shared.surroundings.stopping;
+        let mut stopped = pin!(stopping.begun());
+        let taken = loop {
+            // What is there is taken first: most of the time nobody needs to wait, nor to be told when the
+            // bus stops while he does.
+            let slot = tokio::select! {
+                biased;
+                slot = self.slots.clone().acquire_owned() => slot,
+                () = &mut stopped => break Taken::UntilStopped,
+                () = shut(self.gate) => break Taken::UntilShut,
+                () = in_vain(self.gate) => break Taken::UntilShut,
+            };
+            let Ok(slot) = slot else { break Taken::UntilStopped };
+            if stopping.has_begun() {
+                break Taken::UntilStopped;
             }
+            if let Some(gatherer) = gatherer.as_mut().filter(|gatherer| !gatherer.is_empty()) {
+                self.start_batch(receiver, gatherer, None, slot).await?;
+                continue;
+            }
+            let next = tokio::select! {
+                biased;
+                // Before what comes: what it has kept from running would look like a lane that is broken.
+                () = shut(self.gate) => break Taken::UntilShut,
+                next = next(receiver, self.gate) => next?,
+                () = &mut stopped => break Taken::UntilStopped,
+                () = in_vain(self.gate) => break Taken::UntilShut,
+            };
+            let Some(delivery) = next else {
+                // Only `stop` may end a receiver. An endpoint that hears nothing more must not look
+                // as if its queue was empty.
+                let doing =
+                    format!("receive from {}: the receiver ended", self.reception.source.queue);
+                return Err(Error::new(ErrorKind::Unavailable, doing));
+            };
+            *broken = 0;
+            match gatherer {
+                None => self.start(delivery, slot),
+                Some(gatherer) => {
+                    self.start_batch(receiver, gatherer, Some(delivery), slot).await?;
+                }
+            }
+        };
+        let growing = gatherer.as_mut().map(Gatherer::let_go).unwrap_or_default();
+        return_all(growing, stopping).await;
+        receiver.give_back().await?;
+        Ok(taken)
+    }
+
+    /// Hands a message to a task.
+    fn start<D: Delivery>(&self, delivery: Placed<D>, slot: OwnedSemaphorePermit) {
+        let (shared, pipeline) = (self.reception.shared.clone(), self.reception.pipeline.clone());
+        // A task's future is moved several times before it runs, and this one takes more than a kilobyte:
+        // in a box it is copied once.
+        self.reception.at_work.spawn(Box::pin(process(shared, pipeline, delivery, slot)));
+    }
+
+    /// Hands the next batch to a task.
+    ///
+    /// # Errors
+    /// The receiver failed while the batch was gathered; all that it delivered is at work.
+    async fn start_batch<R: Receiver>(
+        &self,
+        receiver: &mut Metered<R>,
+        gatherer: &mut Gatherer<R::Delivery>,
+        first: Option<Placed<R::Delivery>>,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<()> {
+        let shared = &self.reception.shared;
+        let gathered = gatherer.gather(shared, receiver, first, self.gate).await;
+        let Some(Gathered { batch, error }) = gathered else { return Ok(()) };
+        self.start_all(batch, slot);
+        let Some(error) = error else { return Ok(()) };
+        while let Some(batch) = gatherer.take_oldest() {
+            // A drain waits for this, and slots become free in the end, because it drops what holds them.
+            let Ok(slot) = self.slots.clone().acquire_owned().await else { break };
+            self.start_all(batch, slot);
         }
-    };
-    receiver.give_back().await?;
-    Ok(taken)
-}
+        Err(error)
+    }
 
-/// Hands a message to a task.
-fn start_work<D: Delivery>(reception: &Reception, delivery: Placed<D>, slot: OwnedSemaphorePermit) {
-    let (shared, pipeline) = (reception.shared.clone(), reception.pipeline.clone());
-    // A task's future is moved several times before it runs, and this one takes more than a kilobyte:
-    // in a box it is copied once.
-    reception.at_work.spawn(Box::pin(process(shared, pipeline, delivery, slot)));
-}
-
-/// Hands the batch that begins with a message to a task.
-///
-/// # Errors
-/// The receiver failed while the batch was gathered; what it delivered is at work.
-async fn start_batch<R: Receiver>(
-    reception: &Reception,
-    receiver: &mut Metered<R>,
-    first: Placed<R::Delivery>,
-    slot: OwnedSemaphorePermit,
-    gathering: Gathering,
-    gate: &Option<Gate>,
-) -> Result<()> {
-    let (shared, pipeline) = (reception.shared.clone(), reception.pipeline.clone());
-    let Gathered { batch, error } = gather(&shared, receiver, first, gathering, gate).await;
-    reception.at_work.spawn(process_batch(shared, pipeline, batch, slot));
-    error.map_or(Ok(()), Err)
+    fn start_all<D: Delivery>(&self, batch: Vec<Placed<D>>, slot: OwnedSemaphorePermit) {
+        let (shared, pipeline) = (self.reception.shared.clone(), self.reception.pipeline.clone());
+        self.reception.at_work.spawn(process_batch(shared, pipeline, batch, slot));
+    }
 }

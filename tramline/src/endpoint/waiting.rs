@@ -27,9 +27,10 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Half of what is taken, and three quarters with those.
+    /// Half of what is taken, and three quarters with those: who is taken alone does not wait, lest nobody else
+    /// is taken.
     pub(crate) fn of(prefetch: u32) -> Self {
-        let part = |quarters: usize| (prefetch as usize * quarters / 4).max(1);
+        let part = |quarters: usize| prefetch as usize * quarters / 4;
         Self { most: part(2), most_suspects: part(3) }
     }
 }
@@ -105,7 +106,7 @@ impl<D: Delivery> WaitingRoom<D> {
             up: VecDeque::new(),
             due: BTreeSet::new(),
             weary: BTreeSet::new(),
-            away: Away::default(),
+            away: Away::of(shared.capabilities.delay.and_then(|delay| delay.max)),
         })
     }
 
@@ -213,7 +214,7 @@ impl<D: Delivery> WaitingRoom<D> {
         let now = self.shared.now();
         let period = self.pace.as_ref().map(Pace::period).unwrap_or_default();
         take_due(&mut self.due, now, period, &mut self.up);
-        take_due(&mut self.weary, now, self.patience.unwrap_or_default(), &mut self.up);
+        take_due(&mut self.weary, now, weary_at_most(self.patience), &mut self.up);
     }
 
     /// One of `key` goes now.
@@ -292,11 +293,8 @@ impl<D: Delivery> WaitingRoom<D> {
     /// Whether the first of `key` has waited for too long.
     fn is_weary(&self, key: &Arc<str>) -> bool {
         let first = self.lines.get(key).and_then(VecDeque::front);
-        let (Some(until), Some(patience)) = (first.and_then(|first| first.until), self.patience)
-        else {
-            return false;
-        };
-        is_due(until, self.shared.now(), patience)
+        let until = first.and_then(|first| first.until);
+        until.is_some_and(|until| is_due(until, self.shared.now(), weary_at_most(self.patience)))
     }
 
     /// Back to the queue, uncharged, until it may be its turn.
@@ -312,8 +310,6 @@ impl<D: Delivery> WaitingRoom<D> {
                 self.away.until(key, then, pace.period(), now)
             }
         };
-        let delay_max = self.shared.capabilities.delay.and_then(|delay| delay.max);
-        let after = delay_max.map_or(after, |max| after.min(max));
         let (failures, marks) = (delivery.failures(), delivery.marks());
         let back = Settlement::Retry { after, failures, notes: Vec::new(), marks };
         let shared = self.shared.clone();
@@ -328,6 +324,13 @@ impl<D: Delivery> Waiting<D> {
     fn is_lost(&self) -> bool {
         self.delivery.lost().now_or_never().is_some()
     }
+}
+
+/// The furthest away that a moment is at which somebody has waited for too long. A little more: clocks are set right
+/// by little all the time, and who has just come is not sent away for that.
+fn weary_at_most(patience: Option<Duration>) -> Duration {
+    const SET_RIGHT_BY: Duration = Duration::from_secs(10);
+    patience.unwrap_or_default().saturating_add(SET_RIGHT_BY)
 }
 
 /// Whether a time has come that was at most `longest` away. Is it further away now, the clock was set back.

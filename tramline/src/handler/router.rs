@@ -19,7 +19,11 @@ pub(crate) struct Route {
 /// The handlers of one endpoint, by message name. They are few, and a few names are compared faster
 /// than one is hashed.
 #[derive(Clone, Default)]
-pub(crate) struct Router(BTreeMap<&'static str, Route>);
+pub(crate) struct Router {
+    routes: BTreeMap<&'static str, Route>,
+    /// Takes whatever comes, of any name and version.
+    all: Option<Route>,
+}
 
 /// Whether anybody here handles a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,16 +37,26 @@ pub(crate) enum Routed {
 impl Router {
     /// Adds a handler; answers whether there was one for that message already.
     pub(crate) fn add(&mut self, name: &'static str, route: Route) -> bool {
-        self.0.insert(name, route).is_some()
+        self.routes.insert(name, route).is_some()
+    }
+
+    /// A router of one handler, which takes whatever comes.
+    pub(crate) fn of_all(route: Route) -> Self {
+        Self { routes: BTreeMap::new(), all: Some(route) }
+    }
+
+    /// Whether its handler takes whatever comes.
+    pub(crate) fn takes_all(&self) -> bool {
+        self.all.is_some()
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.0.keys().copied()
+        self.routes.keys().copied()
     }
 
     /// What its handlers take.
     pub(crate) fn targets(&self) -> Vec<Target> {
-        self.0.values().map(|route| route.takes).collect()
+        self.routes.values().map(|route| route.takes).collect()
     }
 
     /// Whether a message like this is answered.
@@ -50,12 +64,12 @@ impl Router {
         match self.find(envelope) {
             Ok((_, route)) => route.responds,
             // It may be a newer version of one that is.
-            Err(_) => self.0.values().any(|route| route.responds),
+            Err(_) => self.routes.values().any(|route| route.responds),
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.routes.is_empty() && self.all.is_none()
     }
 
     /// Who handles a message like this: the handler of its name; without a name, that of the
@@ -67,11 +81,16 @@ impl Router {
     /// The handler and the name that it handles, or why there is none.
     fn find(&self, envelope: &Envelope) -> Result<(&'static str, &Route), String> {
         let subject = || envelope.via.as_ref().map(|via| &*via.subject);
+        if let Some(all) = &self.all {
+            return Ok((all.takes.name, all));
+        }
         let known = match envelope.name.as_deref() {
-            Some(name) => self.0.get_key_value(name),
+            Some(name) => self.routes.get_key_value(name),
             None => {
-                let by_subject = subject().and_then(|subject| self.0.get_key_value(subject));
-                by_subject.or_else(|| if self.0.len() == 1 { self.0.iter().next() } else { None })
+                let by_subject = subject().and_then(|subject| self.routes.get_key_value(subject));
+                by_subject.or_else(|| {
+                    if self.routes.len() == 1 { self.routes.iter().next() } else { None }
+                })
             }
         };
         let Some((name, route)) = known else {

@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tramline_core::store::Plan;
 use tramline_core::transport::Outgoing;
@@ -66,14 +67,31 @@ impl Page {
     /// # Errors
     /// The run has ended: what came now would never leave.
     pub(crate) fn push(&self, outgoing: Outgoing) -> Result<(), Failure> {
+        self.place(outgoing).map(drop)
+    }
+
+    /// As [`push`](Self::push); answers at which place it stands.
+    pub(crate) fn place(&self, outgoing: Outgoing) -> Result<usize, Failure> {
         match &mut *self.0.lock() {
-            Some(published) => published.messages.push(outgoing),
+            Some(published) => {
+                published.messages.push(outgoing);
+                Ok(published.messages.len() - 1)
+            }
             None => {
                 let text = format!("failed to publish to {}: the run has ended", outgoing.to);
-                return Err(Failure::permanent(text));
+                Err(Failure::permanent(text))
             }
         }
-        Ok(())
+    }
+
+    /// Throws away what stands at `places`; nobody looks by place after that.
+    pub(crate) fn discard(&self, places: BTreeSet<usize>) {
+        let mut place = 0..;
+        if let Some(published) = self.0.lock().as_mut().filter(|_| !places.is_empty()) {
+            published
+                .messages
+                .retain(|_| !place.next().is_some_and(|place| places.contains(&place)));
+        }
     }
 
     /// # Errors

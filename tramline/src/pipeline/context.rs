@@ -1,11 +1,12 @@
 //! What handlers, extractors and layers can know about the message at hand.
 
+use crate::at_work::Known;
 use crate::breaker::Permit;
 use crate::events::Raised;
 use crate::pipeline::{Buffer, Incoming, Loan, Surroundings, Trial};
 use crate::{Failure, MessageId};
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -27,10 +28,12 @@ pub struct Context {
     /// The handlers have run since the transaction was opened.
     pub(crate) has_run: bool,
     /// Made when a handler asks for it: most do not.
-    cancel: Option<CancellationToken>,
+    cancel: Option<(CancellationToken, Known)>,
     /// The error callback knows of this run's failure.
     is_reported: bool,
     pub(crate) disposition: Disposition,
+    /// Of a batch: the messages, by index, that have failed in a run that has not.
+    pub(crate) item_failures: BTreeMap<usize, Failure>,
     /// It may kill the process, and is handled alone.
     pub(crate) trial: Option<Trial>,
     /// A circuit breaker tries with it.
@@ -52,6 +55,8 @@ pub(crate) enum Disposition {
     SettledByStore,
     /// These messages, by index, were refused, and nothing was committed.
     Refused(Vec<(usize, tramline_core::store::Refusal)>),
+    /// Some messages of the batch have failed, so nothing was committed: the others run again without them.
+    RolledBack,
     /// The store was away: nothing was committed, or nobody knows whether it was.
     Unknown,
     /// No handler has begun: some of the messages have expired while they waited for their turn.
@@ -75,6 +80,7 @@ impl Context {
             cancel: None,
             is_reported: false,
             disposition: Disposition::Open,
+            item_failures: BTreeMap::new(),
             trial: None,
             permit: None,
             pause_min: Duration::ZERO,
@@ -137,7 +143,15 @@ impl Context {
 
     /// What tells a handler that its work is in vain.
     pub(crate) fn cancel_token(&mut self) -> CancellationToken {
-        self.cancel.get_or_insert_with(|| self.surroundings.killed.child_token()).clone()
+        if let Some((token, _)) = &self.cancel {
+            return token.clone();
+        }
+        let token = self.surroundings.killed.child_token();
+        let ids = self.messages().map(|message| message.id.clone()).collect();
+        let Surroundings { handlers, identity, .. } = &*self.surroundings;
+        let known = handlers.enter(identity, ids, token.clone());
+        self.cancel = Some((token.clone(), known));
+        token
     }
 
     /// The work has succeeded: what it has spawned is not in vain.
@@ -147,7 +161,7 @@ impl Context {
 
     /// The work is in vain.
     pub(crate) fn cancel(&mut self) {
-        if let Some(token) = self.cancel.take() {
+        if let Some((token, _)) = self.cancel.take() {
             token.cancel();
         }
     }

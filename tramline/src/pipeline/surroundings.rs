@@ -1,5 +1,6 @@
 //! What an endpoint lends to its pipeline.
 
+use crate::at_work::AtWork;
 use crate::dead_letters::{FailureReport, Hooks};
 use crate::events::Core;
 use crate::handler::Versions;
@@ -28,6 +29,8 @@ pub(crate) struct Surroundings {
     pub(crate) stopping: Stopping,
     /// The limit for stopping is over: what still runs is dropped and returned.
     pub(crate) killed: CancellationToken,
+    /// Those of the bus that are at work.
+    pub(crate) handlers: AtWork,
 }
 
 impl Surroundings {
@@ -50,6 +53,7 @@ impl Surroundings {
             hooks: Hooks::default(),
             stopping,
             killed,
+            handlers: AtWork::default(),
         }
     }
 

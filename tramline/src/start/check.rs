@@ -122,6 +122,8 @@ fn check_endpoint<T: Transport>(
         problems.push(format!("{} does not offer {unmet}", bus.transport.name()));
     }
     check_hold(endpoint, &spec, &capabilities, bus.transport.name(), problems);
+    let protection = &endpoint.behaviour.protection;
+    problems.extend(protection.unfit(&spec, &capabilities, bus.transport.name()));
     check_retention(bus, endpoint, problems);
     check_delay(endpoint, &capabilities, bus.transport.name(), problems);
     warn_of_filters_at_the_endpoint(endpoint, &capabilities, bus.transport.name());
@@ -274,9 +276,21 @@ fn store<T>(
 }
 
 fn check_batch(endpoint: &Endpoint, problems: &mut Vec<String>) {
-    let (size, prefetch) = (endpoint.behaviour.gathering.size_max, endpoint.behaviour.prefetch);
-    let batch = matches!(endpoint.body, crate::endpoint::Body::Batch { .. });
-    if let (true, Some(prefetch)) = (batch, prefetch)
+    let behaviour = &endpoint.behaviour;
+    if !matches!(endpoint.body, crate::endpoint::Body::Batch { .. }) {
+        let said =
+            [(behaviour.batch.is_some(), "batch(…)"), (behaviour.batch_per_key, "batch_per_key()")];
+        let in_vain = said.into_iter().filter(|(is_said, _)| *is_said);
+        problems.extend(in_vain.map(|(_, what)| {
+            format!("it says `.{what}`, and its handlers take messages one by one: use `.handle_batch(…)`")
+        }));
+        return;
+    }
+    if behaviour.batch.is_some_and(|(size_max, _)| size_max == 0) {
+        problems.push("its batches would be of 0 messages".to_owned());
+    }
+    let size = behaviour.gathering().size_max;
+    if let Some(prefetch) = behaviour.prefetch
         && size > prefetch as usize
     {
         problems.push(format!("batches of {size} never fill with a prefetch of {prefetch}"));
@@ -375,8 +389,9 @@ fn check_hold(
 fn prefetch_max(endpoint: &Endpoint) -> u32 {
     let behaviour = &endpoint.behaviour;
     let batch = matches!(endpoint.body, crate::endpoint::Body::Batch { .. });
-    let batch_size = if batch { behaviour.gathering.size_max } else { 1 };
-    prefetch(behaviour.prefetch, behaviour.concurrency, batch_size).1
+    let batch_size = if batch { behaviour.gathering().size_max } else { 1 };
+    let [_, most] = prefetch(behaviour.prefetch, behaviour.concurrency, batch_size);
+    most
 }
 
 /// A message that is still being retried must still be known.

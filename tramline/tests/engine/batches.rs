@@ -375,22 +375,6 @@ async fn what_was_handled_before_does_not_reach_the_handler_of_a_batch() {
 }
 
 #[tokio::test]
-async fn a_duplicate_within_a_batch_comes_back_and_is_known_then() {
-    let (world, log) = (World::new(), Log::default());
-    let endpoint = one_by_one().transactional().batch(3, Duration::ZERO).handle_batch(write_all);
-    let store = Watched::on(world.memory.clone());
-    let bus = world.bus().store(store).state(log.clone()).endpoint(endpoint);
-    let bus = bus.start().await.unwrap();
-    let ping = Ping { n: 1 };
-    let draft = || tramline::Draft::of(&ping).id("same".parse().unwrap());
-    assert!(bus.send_all("q", [draft(), draft(), draft()]).await.iter().all(Result::is_ok));
-    world.wind(SECOND).await;
-    world.wind(SECOND).await;
-    assert_eq!(written(&world).await, [("1".to_owned(), 1)]);
-    assert_eq!(world.depth("q").await, [0, 0, 0, 0]);
-}
-
-#[tokio::test]
 async fn a_receiver_that_fails_while_a_batch_is_gathered_is_replaced() {
     let (world, log) = (World::new(), Log::default());
     let rigged = world.rigged();

@@ -4,6 +4,7 @@ use crate::kit::{Log, Ping, Rigged, SECOND, World, at_once, idle};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tramline::core::clock::{Clock, Timestamp};
@@ -386,4 +387,37 @@ async fn a_rate_that_holds_a_key_for_longer_than_the_broker_allows_is_refused() 
         ),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_broker_sends_no_further_ahead_than_a_rate_can_take_in_time() {
+    let world = World::new();
+    let rigged = world.rigged();
+    rigged.rig.prefetches.store(true, SeqCst);
+    *rigged.rig.hold_max.lock() = Some(100 * SECOND);
+    let slow = RateLimit::new(1, 10 * SECOND).burst(1);
+    let (bus, log) =
+        start_on(&world, &rigged, Endpoint::new("q").rate_limit(slow).handle(note)).await;
+    send(&bus, "a", 0..20).await;
+    let [ready, leased, ..] = world.depth("q").await;
+    assert_eq!((log.take().len(), ready + leased), (1, 19));
+    assert!(leased <= 5, "{leased} are held, and the last would be for {leased}0 seconds");
+}
+
+#[tokio::test]
+async fn a_rate_at_which_one_message_alone_stays_for_too_long_is_refused() {
+    for (period, is_refused) in [(50 * SECOND, false), (51 * SECOND, true)] {
+        let world = World::new();
+        let rigged = world.rigged();
+        *rigged.rig.hold_max.lock() = Some(100 * SECOND);
+        let endpoint = Endpoint::new("q").rate_limit(RateLimit::new(1, period)).handle(note);
+        let bus = world.bus_on(rigged).state(Times::of(&world)).endpoint(endpoint);
+        let said = bus.start().await.err().map(|error| error.to_string());
+        assert_eq!(said.is_some(), is_refused, "{said:?}");
+        let refused = said.as_ref().is_none_or(|said| {
+            said.contains("takes a message every 51s, and rigged lets one")
+                && said.contains("stay unsettled for at most 100s")
+        });
+        assert!(refused, "{said:?}");
+    }
 }

@@ -4,10 +4,15 @@ mod kit;
 
 mod away;
 mod background;
+mod batch_duplicates;
+mod batch_outcomes;
 mod batches;
+mod batches_per_key;
 mod breaking;
 mod breaking_in_order;
+mod bridging;
 mod by_bus;
+mod cancelling;
 mod dead_letters;
 mod elsewhere;
 mod events;

@@ -312,3 +312,27 @@ async fn what_would_hold_an_ordered_queue_for_too_long_is_refused_at_the_start()
     }
     assert!(!said.contains("endpoint fine") && !said.contains("endpoint slow: its"), "{said}");
 }
+
+/// What a broker would send it could only go back, again and again, until it looks like a killer.
+#[tokio::test]
+async fn who_has_no_slot_does_not_try_and_others_do() {
+    let bench = Bench::new();
+    let breaker = builder().build();
+    let hangs = endpoint("hangs", &breaker).concurrency(1).handle(
+        async |ping: Ping, State(log): State<Log>| {
+            log.add(format!("{} hangs", ping.n));
+            std::future::pending::<()>().await;
+        },
+    );
+    let bus = bench.start([hangs, endpoint("q", &breaker).handle(charge)]).await;
+    send(&bus, "hangs", "a", [1, 2, 3]).await;
+    trip(&breaker).await;
+    bench.down(true);
+    bench.wind(35).await;
+    send(&bus, "q", "a", [7]).await;
+    assert_eq!(bench.log.take(), ["1 hangs", "7"], "at once, whoever waits for a slot");
+    let returned = bench.rigged.rig.log.lines().iter().filter(|line| *line == "return").count();
+    bench.wind(70).await;
+    let now = bench.rigged.rig.log.lines().iter().filter(|line| *line == "return").count();
+    assert_eq!(returned, now, "what has no slot stays in its queue");
+}

@@ -3,7 +3,7 @@
 use crate::kit::{Log, Ping, SECOND, WallClock, World, idle};
 use std::time::Duration;
 use tramline::breaker::BreakerState;
-use tramline::{Bus, CircuitBreaker, Endpoint, Failure, RateLimit, State};
+use tramline::{Bus, CircuitBreaker, Endpoint, Failure, Ordering, RateLimit, Retry, State};
 
 const LONG: Duration = Duration::from_secs(15 * 60);
 
@@ -51,6 +51,25 @@ async fn that_somebody_looks_at_a_breaker_meanwhile_does_not_open_it_again() {
         assert!(matches!(breaker.state(), BreakerState::Open { .. }));
     }
     assert_eq!(breaker.figures().opened, 1);
+}
+
+#[tokio::test]
+async fn what_pauses_in_its_lane_pauses_for_no_longer() {
+    let world = World::with(|options| options.without_key_lock());
+    let endpoint = Endpoint::new("q").ordering(Ordering::PerKey);
+    let retry = Retry::fixed(30 * SECOND).runs(3);
+    let endpoint = endpoint.retry(retry).handle(async |ping: Ping, State(log): State<Log>| {
+        log.add(ping.n.to_string());
+        Err::<(), _>(Failure::retryable("not yet"))
+    });
+    let (clock, log) = (WallClock::of(&world.clock), Log::default());
+    let bus = world.bus().clock(clock.clone()).state(log.clone()).endpoint(endpoint);
+    let bus = bus.start().await.unwrap();
+    send(&bus, [1]).await;
+    world.wind(10 * SECOND).await;
+    clock.set_back(LONG);
+    world.wind(20 * SECOND).await;
+    assert_eq!(log.take(), ["1", "1"]);
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ async fn everything_that_is_wrong_is_reported_at_once_and_nothing_is_declared() 
     let world = World::with(|options| options.without_temporary_queues());
     let queue = |name| QueueName::new(name).unwrap();
     let temporary = QueueSpec { temporary: true, ..QueueSpec::new(queue("temporary")) };
+    let far = world.bus_on(world.other_memory()).start().await.unwrap();
     let endpoints = [
         Endpoint::new("Payment").handle(handle),
         Endpoint::new("empty"),
@@ -57,6 +58,12 @@ async fn everything_that_is_wrong_is_reported_at_once_and_nothing_is_declared() 
         Endpoint::new("mixed").handle(handle_order).handle_batch(batch),
         Endpoint::new("single").handle_batch(batch_of_one),
         Endpoint::new("small").batch(100, Duration::ZERO).prefetch(10).handle_batch(batch),
+        Endpoint::new("nothing").batch(0, Duration::ZERO).handle_batch(batch),
+        Endpoint::new("unbatched").batch(10, SECOND).batch_per_key().handle(handle),
+        Endpoint::new("bridge")
+            .handle(handle)
+            .bridge(tramline::Bridge::to_queue(&far, "Bad Queue")),
+        Endpoint::new("bridges").bridge(tramline::Bridge::to_topic(&far, "orders")).handle(handle),
         Endpoint::new("message").handle(handle_bad),
         Endpoint::new("forgetful")
             .transactional()
@@ -86,6 +93,12 @@ async fn everything_that_is_wrong_is_reported_at_once_and_nothing_is_declared() 
         "endpoint mixed: a batch handler is the endpoint's only handler",
         "endpoint single: the batch handler for ping cannot ask for Attempt",
         "endpoint small: batches of 100 never fill with a prefetch of 10",
+        "endpoint nothing: its batches would be of 0 messages",
+        "endpoint unbatched: it says `.batch(…)`, and its handlers take messages one by one",
+        "endpoint unbatched: it says `.batch_per_key()`, and its handlers take messages one by one",
+        "endpoint bridge: a bridge is the endpoint's only handler, and there is another",
+        "endpoint bridge: bad queue name \"Bad Queue\"",
+        "endpoint bridges: a bridge is the endpoint's only handler, and ping is one more",
         "endpoint message: bad message name \"Bad Name\"",
         "endpoint forgetful: its retries may pause",
         "two states of type u8",

@@ -137,6 +137,17 @@ async fn who_has_waited_for_half_of_what_the_broker_allows_goes_back() {
 }
 
 #[tokio::test]
+async fn who_alone_is_taken_does_not_wait_in_the_way_of_others() {
+    let bench = Bench::new();
+    let endpoint = Endpoint::new("q").rate_limit_per_key(each(20 * SECOND)).prefetch(1);
+    let bus = bench.start(endpoint).await;
+    send(&bus, "a", [0, 1]).await;
+    send(&bus, "b", [2]).await;
+    bench.wind(20).await;
+    assert_eq!(bench.log.take(), ["0@0", "2@0", "1@20"]);
+}
+
+#[tokio::test]
 async fn what_is_lost_while_it_waits_takes_neither_a_turn_nor_a_place() {
     let bench = Bench::new();
     let endpoint = Endpoint::new("q").prefetch(8).rate_limit_per_key(each(SECOND));

@@ -3,3 +3,4 @@
 mod draining;
 mod failing;
 mod from_sql;
+mod requests;

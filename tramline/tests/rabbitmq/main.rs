@@ -7,4 +7,5 @@ mod exchanges;
 mod foreigners;
 mod orders;
 mod permissions;
+mod protection;
 mod requests;

@@ -93,3 +93,17 @@ pub(crate) async fn emptied(vhost: &Vhost, queue: &str) {
     };
     timeout(PATIENCE, looked).await.unwrap_or_else(|_| panic!("expected {queue} to be empty"));
 }
+
+/// At least `count` connections are cut. The management plugin lists them a moment after they are there.
+pub(crate) async fn cut(vhost: &Vhost, count: usize) {
+    let looked = async {
+        let mut cut = 0;
+        while cut < count {
+            cut += vhost.cut_all();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, looked)
+        .await
+        .unwrap_or_else(|_| panic!("expected {count} connections to cut"));
+}

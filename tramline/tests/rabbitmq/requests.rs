@@ -1,5 +1,6 @@
 //! Requests over a real broker.
 
+use crate::orders::cut;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tramline::rabbitmq::RabbitMq;
@@ -69,15 +70,7 @@ async fn after_a_lost_connection_replies_find_the_requester_again() {
     let bus = requester(&vhost).await;
     let ask = async |n| bus.request("math", &Double { n }).ttl(PATIENCE).await;
     assert_eq!(ask(1).await.unwrap().n, 2);
-    // The management plugin lists connections a moment after they are there.
-    let all_are_cut = async {
-        let mut cut = 0;
-        while cut < 4 {
-            cut += vhost.cut_all();
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, all_are_cut).await.expect("four connections to cut");
+    cut(&vhost, 4).await;
     let mut tries = 0;
     // What is asked while the connection is away may be lost with it, and says so.
     let again = loop {

@@ -4,10 +4,18 @@ use super::light::{PAYMENT, light};
 use crate::database::Tables;
 use crate::gateway::Gateway;
 use crate::messages::OrderPlaced;
-use tramline::{Attempt, Endpoint, Failure, State, Tx};
+use std::time::Duration;
+use tramline::{Attempt, CircuitBreaker, Endpoint, Failure, State, Tx};
 
+/// So many calls are looked at before the gateway counts as down: an order in trouble is not an outage.
+const CALLS_MIN: u32 = 20;
+/// For how long nobody asks a gateway that is down.
+const OPEN_FOR: Duration = Duration::from_secs(5);
+
+/// While the gateway is down, orders wait in their queue instead of using up their attempts.
 pub(super) fn endpoint<S: Tables>() -> Endpoint {
-    light(PAYMENT).subscribe::<OrderPlaced>().handle(charge::<S>)
+    let gateway = CircuitBreaker::named("gateway").calls_min(CALLS_MIN).open_for(OPEN_FOR).build();
+    light(PAYMENT).circuit_breaker(&gateway).subscribe::<OrderPlaced>().handle(charge::<S>)
 }
 
 /// The gateway first: only what it has charged goes into the ledger.

@@ -241,6 +241,7 @@ BEGIN
         GET DIAGNOSTICS v_gone = ROW_COUNT;
         v_left := v_left - v_gone;
     END LOOP;
+    PERFORM tramline.sweep_behind();
     PERFORM tramline.sum_up();
     RETURN p_most - v_left;
 END

@@ -32,6 +32,7 @@ BEGIN
     -- With its session from the beginning: it may die a moment after it has taken something.
     IF p_backend IS NOT NULL OR cardinality(p_tokens) > 0 OR cardinality(p_resting) > 0
         OR EXISTS (SELECT FROM tramline.relay WHERE process = p_process)
+        OR EXISTS (SELECT FROM tramline.temporary WHERE process = p_process)
     THEN
         PERFORM tramline.register(p_process, p_label, v_now, p_lease);
     END IF;
@@ -66,9 +67,10 @@ BEGIN
 END
 $$;
 
--- The processes that have taken something, some more than once.
+-- The processes that have taken something, or have queues of their own, some more than once.
 CREATE VIEW tramline.holder AS
-    SELECT process FROM tramline.claim UNION ALL SELECT process FROM tramline.relay;
+    SELECT process FROM tramline.claim UNION ALL SELECT process FROM tramline.relay
+    UNION ALL SELECT process FROM tramline.temporary;
 
 -- Whose lock is free has lost the session that held it. One who lives makes another within a moment, or
 -- says that he has none; one whose lock is free for a second is dead, and his lease is over.
@@ -169,6 +171,8 @@ BEGIN
         END IF;
         PERFORM tramline.shrink(c, v_freed, NULL);
     END LOOP;
+    PERFORM tramline.remove_queue(queue) FROM (
+        SELECT queue FROM tramline.temporary WHERE process = p_process FOR UPDATE SKIP LOCKED) AS theirs;
     -- A relay that lives after all sends what it had once more: what came first of a key stays first.
     DELETE FROM tramline.relay WHERE lease IN (
         SELECT lease FROM tramline.relay WHERE process = p_process FOR UPDATE SKIP LOCKED);

@@ -43,6 +43,18 @@ CREATE TABLE tramline.subscription (
     PRIMARY KEY (topic, queue)
 );
 
+-- Whose the temporary queues are: they are gone with their process.
+CREATE TABLE tramline.temporary (
+    queue int PRIMARY KEY,
+    process bigint NOT NULL
+);
+
+-- Queues that were removed a moment ago, and into which somebody may still put something.
+CREATE TABLE tramline.removed (
+    queue int PRIMARY KEY,
+    at bigint NOT NULL
+);
+
 -- The low bits of places, and the order in which things came.
 CREATE SEQUENCE tramline.number;
 

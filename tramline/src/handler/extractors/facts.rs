@@ -24,7 +24,8 @@ impl FromContext for Attempt {
 
 /// Tells a handler that its work is in vain: its run has failed or is over its time limit, the
 /// lease is lost, or the bus stops and its limit is over. The handler's future is dropped then as
-/// well; this is for what it has spawned.
+/// well; this is for what it has spawned. One that is cancelled from outside
+/// ([`Bus::cancel_running`](crate::Bus::cancel_running)) is told some time before it is dropped.
 #[derive(Clone, Debug)]
 pub struct Cancel(CancellationToken);
 

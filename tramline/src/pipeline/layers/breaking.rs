@@ -36,7 +36,12 @@ impl Layer for Breaking {
             return Ok(());
         };
         let Err(failure) = next.run(cx).await else {
+            let failures = &cx.item_failures;
+            let failed = failures.len() == cx.batch_len()
+                && failures.values().all(|f| self.breaker.counts(f));
             let _ended = permit.end(match cx.disposition {
+                // Each message by itself: no part of it will say more.
+                Disposition::Open | Disposition::RolledBack if failed => CallEnd::Failed,
                 Disposition::Open | Disposition::SettledByStore => CallEnd::Succeeded,
                 _ => CallEnd::Unclear,
             });

@@ -41,8 +41,12 @@ impl Layer for Metrics {
         }
         self.seconds.record(self.clock.now().since(began));
         let has_failed = outcome.is_err() || matches!(cx.disposition, Disposition::ProbeFailed(_));
-        let counter = if has_failed { &self.failed } else { &self.succeeded };
-        counter.increment(cx.batch_len() as u64);
+        let failed = if has_failed { cx.batch_len() } else { cx.item_failures.len() };
+        self.failed.increment(failed as u64);
+        // Who runs again is counted then.
+        if cx.disposition != Disposition::RolledBack {
+            self.succeeded.increment(cx.batch_len().saturating_sub(failed) as u64);
+        }
         outcome
     }
 }

@@ -74,6 +74,9 @@ impl Layer for RetryInPlace {
             };
             cx.end_run();
             cx.report(&failure);
+            if is_cancelled(cx) {
+                return Err(failure);
+            }
             if cx.trial.is_some() {
                 // Nobody else runs meanwhile; and to fail is to be acquitted, which is recorded.
                 return Err(failure);
@@ -87,13 +90,18 @@ impl Layer for RetryInPlace {
             let failed_at = surroundings.composer.clock.now();
             match self.sleep(&surroundings, pause).await {
                 Slept::MustNot => return Err(failure),
-                Slept::Done if cx.is_expired() => return Err(failure),
+                Slept::Done if cx.is_expired() || is_cancelled(cx) => return Err(failure),
                 Slept::Done => cx.message.charge(&failure, failed_at),
             }
         }
         cx.begin_run();
         next.run(cx).await
     }
+}
+
+/// Somebody has cancelled it: it does not run again.
+fn is_cancelled(cx: &Context) -> bool {
+    cx.surroundings.handlers.is_cancelled(&cx.surroundings.identity, &cx.message.id)
 }
 
 /// The pause before the next run; `None` if there is none or it is not ours to give.

@@ -25,6 +25,15 @@ impl Layer for Transaction {
         }
         cx.opens = None;
         let loan = cx.tx.take();
+        if !cx.item_failures.is_empty() {
+            // Nobody can tell whose writes are whose, so none of them is kept. The transaction is over here.
+            cx.disposition = Disposition::RolledBack;
+        }
+        if cx.disposition != Disposition::Open {
+            // Whoever runs inside has said that the message comes again: its ack must not be committed.
+            cx.end_run();
+            return Ok(());
+        }
         let Some(tx) = loan.as_ref().and_then(Loan::borrow) else {
             return Err(not_given_back());
         };
