@@ -7,14 +7,17 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tramline_core::clock::Timestamp;
 use tramline_core::dead::Reason;
+use tramline_core::failure::Verdict;
 
 impl Bus {
     /// Cancels what handlers of this bus are doing with the message `id`, in all of its endpoints that are at work on
     /// it. They are told by their [`Cancel`](crate::Cancel) at once, and dropped after `grace`, with their
-    /// transaction. Answers whether there was any that had come to an `.await`; what runs in another process is to be
+    /// transaction. Said again with less grace, they are dropped earlier. Answers whether there was any that had come
+    /// to an `.await`, or has asked for a [`Cancel`](crate::Cancel); what runs in another process is to be
     /// cancelled there. Ends at once.
     ///
     /// The message goes to the dead-letter queue, for the reason `cancelled`, and can be redriven from there. If its
@@ -58,6 +61,11 @@ pub(crate) fn cancelled() -> Failure {
     Failure::dead_letter(Reason::Cancelled, "it was cancelled while it was handled")
 }
 
+/// Whether this is what [`cancelled`] has made.
+pub(crate) fn is_cancellation(failure: &Failure) -> bool {
+    *failure.verdict() == Verdict::DeadLetter(Reason::Cancelled)
+}
+
 /// The runs of one bus that have come to an `.await`.
 #[derive(Clone, Default)]
 pub(crate) struct AtWork(Arc<Mutex<HashMap<MessageId, Vec<Arc<Run>>>>>);
@@ -66,6 +74,8 @@ pub(crate) struct AtWork(Arc<Mutex<HashMap<MessageId, Vec<Arc<Run>>>>>);
 struct Run {
     endpoint: Arc<str>,
     told: CancellationToken,
+    /// Rung with each word; one waits for it.
+    news: Notify,
     /// Which of its messages are cancelled, and until when it may go on. Changed under the lock of all.
     cancelled: Mutex<Vec<(MessageId, Timestamp)>>,
 }
@@ -97,8 +107,8 @@ impl AtWork {
         if !before.is_empty() {
             told.cancel();
         }
-        let run = Run { endpoint: endpoint.clone(), told, cancelled: Mutex::new(before) };
-        let run = Arc::new(run);
+        let (endpoint, news, cancelled) = (endpoint.clone(), Notify::new(), Mutex::new(before));
+        let run = Arc::new(Run { endpoint, told, news, cancelled });
         for id in &ids {
             runs.entry(id.clone()).or_default().push(run.clone());
         }
@@ -112,6 +122,7 @@ impl AtWork {
         for run in found {
             run.cancelled.lock().push((id.clone(), until));
             run.told.cancel();
+            run.news.notify_one();
         }
         true
     }
@@ -137,7 +148,13 @@ impl Known {
         }
     }
 
-    /// When it is to be dropped. The first word counts, unless a later one is of an earlier moment.
+    /// The messages that were cancelled. Nobody hears from now on that it runs.
+    pub(crate) fn end(self) -> Vec<MessageId> {
+        self.leave();
+        std::mem::take(&mut *self.run.cancelled.lock()).into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// When it is to be dropped: the earliest moment of those that were said.
     fn until(&self) -> Option<Timestamp> {
         self.run.cancelled.lock().iter().map(|(_, until)| *until).min()
     }
@@ -169,13 +186,17 @@ impl<'a, I: Fn() -> Vec<MessageId>> Watch<'a, I> {
         let known = self.known.get_or_init(enter);
         known.run.told.cancelled().await;
         let clock = &composer.clock;
-        clock.sleep_until(known.until().unwrap_or_else(|| clock.now())).await;
+        loop {
+            let grace = clock.sleep_until(known.until().unwrap_or_else(|| clock.now()));
+            tokio::select! {
+                () = grace => return,
+                () = known.run.news.notified() => {}
+            }
+        }
     }
 
     /// The messages that were cancelled. Nobody hears from now on that it runs.
     pub(crate) fn end(self) -> Vec<MessageId> {
-        let Some(known) = self.known.into_inner() else { return Vec::new() };
-        known.leave();
-        std::mem::take(&mut *known.run.cancelled.lock()).into_iter().map(|(id, _)| id).collect()
+        self.known.into_inner().map(Known::end).unwrap_or_default()
     }
 }

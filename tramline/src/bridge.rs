@@ -4,6 +4,7 @@ use crate::bus::Bus;
 use crate::pipeline::{Context, Disposition, Outcome, Step};
 use crate::{Failure, HeaderValue};
 use std::sync::Arc;
+use std::time::Duration;
 use tramline_core::envelope::{Envelope, Text, Via};
 use tramline_core::name::{BadName, QueueName, QueueRef, TopicName};
 use tramline_core::transport::{Destination, Outgoing};
@@ -17,9 +18,9 @@ use tramline_core::{Error, ErrorKind};
 /// has an inbox there handles it once. A message without an id has another one each time.
 ///
 /// Another bus that is away, full or closed charges no message: these come back after a second, for as long as it
-/// takes. What it refuses for another reason is retried as the endpoint's policy says. A message that asks for a reply
+/// takes; a [circuit breaker](Endpoint::circuit_breaker) counts them as failures. What it refuses for another reason is retried as the endpoint's policy says. A message that asks for a reply
 /// is a dead letter, as its address means nothing there; its requester is told that it failed. So is one that has
-/// crossed 16 bridges, counted in its header `bridges`: some of them lead to each other.
+/// crossed 16 bridges, counted in its header `tramline_bridges`: some of them lead to each other.
 ///
 /// Both buses are in one process, so stop this side first. The endpoint keeps its order, retries, filters and limits.
 ///
@@ -44,6 +45,7 @@ use tramline_core::{Error, ErrorKind};
 pub struct Bridge {
     far: Bus,
     to: Result<To, BadName>,
+    drops_reply_to: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -55,24 +57,41 @@ enum To {
 /// How many bridges a message may cross.
 const BRIDGES_MAX: i64 = 16;
 /// The header in which they are counted.
-const BRIDGES: &str = "bridges";
+const BRIDGES: &str = "tramline_bridges";
 
 impl Bridge {
     /// To exactly one queue of `far`, which must exist.
     pub fn to_queue(far: &Bus, queue: &str) -> Self {
-        Self { far: far.clone(), to: QueueName::new(queue).map(To::Queue) }
+        Self::to(far, QueueName::new(queue).map(To::Queue))
     }
 
-    /// To everybody who has subscribed to `topic` on `far`, under the subject that the message came under, else under
+    /// To everybody who has subscribed to `topic` on `far`, which may be nobody: as with all that is published, the
+    /// message is acked here then, and counted there as unrouted. It goes under the subject that the message came under, else under
     /// its name. Where this side retries by copies (capability `delayed_retry`), a retried message goes by its name.
     pub fn to_topic(far: &Bus, topic: &str) -> Self {
-        Self { far: far.clone(), to: TopicName::new(topic).map(To::Topic) }
+        Self::to(far, TopicName::new(topic).map(To::Topic))
+    }
+
+    fn to(far: &Bus, to: Result<To, BadName>) -> Self {
+        Self { far: far.clone(), to, drops_reply_to: false }
+    }
+
+    /// Messages go on without the address to which they want replies, so that those which have one cross as well.
+    /// For senders that set it and do not wait. Whoever does wait learns nothing before his time is over.
+    pub fn drop_reply_to(self) -> Self {
+        Self { drops_reply_to: true, ..self }
+    }
+
+    /// For how long one message may wait for the other bus.
+    pub(crate) fn waits(&self) -> Duration {
+        self.far.inner().send_limit
     }
 
     /// # Errors
     /// The name that it leads to is not allowed.
     pub(crate) fn forward(self) -> Result<Forward, BadName> {
-        Ok(Forward { far: self.far, to: self.to? })
+        let Self { far, to, drops_reply_to } = self;
+        Ok(Forward { far, to: to?, drops_reply_to })
     }
 }
 
@@ -80,6 +99,7 @@ impl Bridge {
 pub(crate) struct Forward {
     far: Bus,
     to: To,
+    drops_reply_to: bool,
 }
 
 impl Step for Forward {
@@ -92,7 +112,7 @@ impl Step for Forward {
             return Err(Failure::retryable(error.to_string()));
         }
         tracing::warn!(endpoint = cx.endpoint(), %error, "the other bus takes nothing");
-        cx.disposition = Disposition::Unknown;
+        cx.disposition = Disposition::Away;
         Ok(())
     }
 }
@@ -102,9 +122,10 @@ impl Forward {
     /// It must not cross.
     fn onward(&self, cx: &Context) -> Result<Outgoing, Failure> {
         let came = cx.envelope();
-        if came.reply_to.is_some() {
+        if came.reply_to.is_some() && !self.drops_reply_to {
             return Err(Failure::permanent(
-                "failed to forward a request: nobody could reply to it",
+                "failed to forward a request: nobody could reply to it; where none is waited for, say \
+                 `.drop_reply_to()` of the bridge",
             ));
         }
         let crossed = match came.headers.get(BRIDGES) {
@@ -118,6 +139,12 @@ impl Forward {
         }
         let (to, via) = self.destination(came);
         let mut envelope = Envelope { via, ..(**came).clone() };
+        if self.drops_reply_to {
+            envelope.reply_to = None;
+        }
+        // What came by its subject alone is known by that: in a queue of the other side nobody sees it.
+        let subject = came.via.as_ref().map(|via| via.subject.clone());
+        envelope.name = envelope.name.or(subject);
         envelope.id.get_or_insert_with(|| cx.message_id().clone());
         envelope.headers.insert(BRIDGES, crossed + 1);
         Ok(Outgoing { to, envelope: Arc::new(envelope), due: None, copy: None })

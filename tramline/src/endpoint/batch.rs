@@ -1,7 +1,6 @@
 //! The work on a batch: run as one, halved when it fails, and parted where its handler says how each has ended.
 
-use crate::Failure;
-use crate::at_work::{Watch, cancelled};
+use crate::at_work::{Watch, cancelled, is_cancellation};
 use crate::caught::caught;
 use crate::endpoint::in_flight::Passage;
 use crate::endpoint::placed::Placed;
@@ -12,6 +11,7 @@ use crate::endpoint::settlement::Ending;
 use crate::endpoint::shared::Shared;
 use crate::endpoint::suspects::{begin_trial, is_suspect};
 use crate::pipeline::{Context, Disposition, Incoming, Outcome, Step, Trial};
+use crate::{Failure, MessageId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,6 +140,12 @@ impl<D: Delivery> Member<D> {
         Self { delivery, incoming, trial: None, pause_min, copies }
     }
 
+    /// Under which it and its copies are known.
+    fn ids(&self) -> impl Iterator<Item = &MessageId> {
+        let copies = self.copies.iter().filter_map(|copy| copy.envelope().id.as_ref());
+        self.incoming.envelope.id.iter().chain(copies)
+    }
+
     /// It and its copies, none of which is handled.
     fn turned_away(self, ending: Ending) -> impl Iterator<Item = (Placed<D>, Ending)> {
         let copies: Vec<_> = self.copies.into_iter().map(|copy| (copy, of_copy(&ending))).collect();
@@ -155,6 +161,8 @@ fn of_copy(ending: &Ending) -> Ending {
         Ending::KeyReused => Ending::KeyReused,
         Ending::Abandoned => Ending::Abandoned,
         Ending::Shut => Ending::Shut,
+        // To run is what it must not.
+        Ending::Failed(failure) if is_cancellation(failure) => Ending::Failed(cancelled()),
         // It is its own turn then, uncharged.
         _ => Ending::Busy,
     }
@@ -192,8 +200,10 @@ fn firsts<D: Delivery>(group: &Group<D>) -> Vec<usize> {
         let key = incoming.envelope.idempotency_key.as_deref().ok_or(&incoming.id);
         let first = *firsts.entry((name, key)).or_insert(index);
         let other = &group[first].incoming;
+        // An inbox knows by the id alone. Without one nobody does, and nothing is dropped unseen that could differ.
         // A key that was used again for another message is for the inbox to tell of.
-        let same = other.id == incoming.id || other.envelope.body == incoming.envelope.body;
+        let is_known_by_id = incoming.sighting.is_some() && other.id == incoming.id;
+        let same = is_known_by_id || other.envelope.body == incoming.envelope.body;
         found.push(if same { first } else { index });
     }
     found
@@ -210,7 +220,7 @@ async fn run<D: Delivery>(
     let mut cx = Context::of_batch(shared.surroundings.clone(), first, messages.collect());
     cx.trial = group.iter().find_map(|member| member.trial.clone());
     cx.permit = group.iter_mut().find_map(|member| member.delivery.take_permit());
-    let ids = || group.iter().filter_map(|member| member.incoming.envelope.id.clone()).collect();
+    let ids = || group.iter().flat_map(Member::ids).cloned().collect();
     let watch = Watch::over(&shared.surroundings, ids);
     let outcome = if shared.surroundings.begins_nothing() {
         None
@@ -223,10 +233,9 @@ async fn run<D: Delivery>(
             () = watch.grace_is_over() => Some(Err(cancelled())),
         }
     };
-    let cancelled_ids = watch.end();
-    let is_cancelled = |member: &Member<D>| {
-        member.incoming.envelope.id.as_ref().is_some_and(|id| cancelled_ids.contains(id))
-    };
+    let mut cancelled_ids = watch.end();
+    cancelled_ids.extend(cx.end_cancelling());
+    let is_cancelled = |member: &Member<D>| member.ids().any(|id| cancelled_ids.contains(id));
     let Some(outcome) = outcome else {
         cx.end_run();
         settle_all(shared, group, || Ending::Abandoned).await;
@@ -254,7 +263,13 @@ async fn run<D: Delivery>(
             .await;
         return Vec::new();
     }
-    let failures = std::mem::take(&mut cx.item_failures);
+    let mut failures = std::mem::take(&mut cx.item_failures);
+    for (index, failure) in &mut failures {
+        // It may have failed for that, and is not tried again.
+        if group.get(*index).is_some_and(is_cancelled) {
+            *failure = cancelled();
+        }
+    }
     match std::mem::take(&mut cx.disposition) {
         Disposition::Open if !failures.is_empty() => {
             let handled = part(shared, group, failures, |_| false).await;
@@ -265,9 +280,12 @@ async fn run<D: Delivery>(
         }
         Disposition::Open => settle_all(shared, group, || Ending::Handled).await,
         Disposition::SettledByStore => settle_all(shared, group, || Ending::SettledByStore).await,
-        Disposition::Unknown => settle_all(shared, group, || Ending::Unanswered).await,
+        Disposition::Unknown | Disposition::Away => {
+            settle_all(shared, group, || Ending::Unanswered).await;
+        }
         Disposition::Shut => settle_all(shared, group, || Ending::Shut).await,
         Disposition::ProbeFailed(after) => {
+            let group = part(shared, group, BTreeMap::new(), is_cancelled).await;
             settle_all(shared, group, || Ending::ProbeFailed(after)).await;
         }
         Disposition::Refused(_) | Disposition::Expired if !cancelled_ids.is_empty() => {

@@ -68,6 +68,8 @@ pub(crate) struct Behaviour {
     pub(crate) concurrency: usize,
     pub(crate) prefetch: Option<u32>,
     pub(crate) time_limit: Option<Duration>,
+    /// For how long a bridge may wait for the other bus with one message.
+    pub(crate) forwards_within: Option<Duration>,
     pub(crate) transactional: bool,
     pub(crate) unhandled: UnhandledPolicy,
     pub(crate) held_too_long: Option<HeldTooLong>,
@@ -101,6 +103,7 @@ impl Endpoint {
                 concurrency: CONCURRENCY_DEFAULT,
                 prefetch: None,
                 time_limit: None,
+                forwards_within: None,
                 transactional: false,
                 unhandled: UnhandledPolicy::default(),
                 held_too_long: None,
@@ -290,9 +293,11 @@ impl Endpoint {
     }
 
     /// A batch holds messages of one key only, or messages that have none, in the order in which they came.
-    /// Batches of several keys grow at once; what grows is unsettled, so the prefetch bounds it.
+    /// Batches of several keys grow at once; what grows is unsettled, so the prefetch bounds it: when nothing more can
+    /// come, the oldest goes at once.
     ///
-    /// In a queue with an order a key is locked by the message that is out: a batch is of one message there.
+    /// In a queue with an order a key is locked by the message that is out: a batch is of one message there, and waits
+    /// in vain for more.
     pub fn batch_per_key(mut self) -> Self {
         self.behaviour.batch_per_key = true;
         self
@@ -390,6 +395,7 @@ impl Endpoint {
             self.problems
                 .push("a bridge is the endpoint's only handler, and there is another".to_owned());
         }
+        self.behaviour.forwards_within = Some(bridge.waits());
         match bridge.forward() {
             Ok(forward) => {
                 let takes =

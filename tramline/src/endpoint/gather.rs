@@ -26,6 +26,9 @@ pub(crate) struct Gathered<D: Delivery> {
     pub(crate) error: Option<Error>,
 }
 
+/// How many batches that are full go before one that is not, and has waited.
+const OVERTAKES_MAX: u32 = 4;
+
 /// The batches that grow: taken, unsettled, and together at most what the receivers may hold.
 pub(crate) struct Gatherer<D: Delivery> {
     gathering: Gathering,
@@ -33,6 +36,11 @@ pub(crate) struct Gatherer<D: Delivery> {
     growing: BTreeMap<u64, Growing<D>>,
     by_key: HashMap<Option<String>, u64>,
     began: u64,
+    /// How many messages there are in all of them, and how many there can be.
+    held: usize,
+    held_max: usize,
+    /// How many have gone before the oldest of them.
+    overtakes: u32,
 }
 
 struct Growing<D: Delivery> {
@@ -43,8 +51,17 @@ struct Growing<D: Delivery> {
 }
 
 impl<D: Delivery> Gatherer<D> {
-    pub(crate) fn new(gathering: Gathering) -> Self {
-        Self { gathering, growing: BTreeMap::new(), by_key: HashMap::new(), began: 0 }
+    /// For receivers that hold at most `held_max` messages.
+    pub(crate) fn new(gathering: Gathering, held_max: u32) -> Self {
+        Self {
+            gathering,
+            growing: BTreeMap::new(),
+            by_key: HashMap::new(),
+            began: 0,
+            held: 0,
+            held_max: held_max as usize,
+            overtakes: 0,
+        }
     }
 
     /// Whether nothing waits to be a batch.
@@ -71,6 +88,10 @@ impl<D: Delivery> Gatherer<D> {
             return Some(Gathered { batch, error: None });
         }
         let oldest = self.growing.first_key_value()?.1.until;
+        // A stream of other keys must not keep it.
+        if self.overtakes >= OVERTAKES_MAX && oldest <= clock.now() {
+            return self.take_oldest().map(|batch| Gathered { batch, error: None });
+        }
         let mut late = clock.sleep_until(oldest);
         loop {
             // Unconstrained: else a full queue would seem empty when the task's budget is spent. What is
@@ -92,8 +113,9 @@ impl<D: Delivery> Gatherer<D> {
                     if let Some(batch) = self.put(delivery, until, size_max) {
                         return Some(Gathered { batch, error: None });
                     }
-                    // It is not kept by a stream of other keys.
-                    if per_key && !wait.is_zero() && oldest <= clock.now() {
+                    // It is not kept by a stream of other keys; nor does it wait where nothing more can come.
+                    let is_late = per_key && !wait.is_zero() && oldest <= clock.now();
+                    if is_late || self.held >= self.held_max {
                         break;
                     }
                     continue;
@@ -125,7 +147,9 @@ impl<D: Delivery> Gatherer<D> {
         };
         let growing = self.growing.get_mut(&number)?;
         growing.batch.push(delivery);
-        if growing.batch.len() < size_max { None } else { self.take(number) }
+        self.held += 1;
+        let is_full = growing.batch.len() >= size_max;
+        if is_full { self.take(number) } else { None }
     }
 
     /// The batch that began first.
@@ -135,8 +159,11 @@ impl<D: Delivery> Gatherer<D> {
     }
 
     fn take(&mut self, number: u64) -> Option<Vec<Placed<D>>> {
+        let is_oldest = self.growing.first_key_value().is_some_and(|(oldest, _)| *oldest == number);
+        self.overtakes = if is_oldest { 0 } else { self.overtakes + 1 };
         let Growing { key, batch, .. } = self.growing.remove(&number)?;
         self.by_key.remove(&key);
+        self.held -= batch.len();
         Some(batch)
     }
 

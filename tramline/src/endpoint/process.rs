@@ -193,6 +193,8 @@ async fn work<D: Delivery>(
         }
         dropped
     });
+    let is_cancelled = !cx.end_cancelling().is_empty();
+    let ending = if is_cancelled { of_cancelled(ending) } else { ending };
     let Incoming { failures, notes, .. } = cx.message;
     (ending, Past { failures, notes, pause_min: cx.pause_min, trial: cx.trial })
 }
@@ -237,12 +239,14 @@ async fn watched<D: Delivery>(
         () = watch.grace_is_over() => Err(Ending::Failed(cancelled())),
     };
     let is_cancelled = !watch.end().is_empty();
-    match ended {
-        // It may have failed for that, and is not tried again.
-        Ok(Ending::Failed(_) | Ending::ProbeFailed(_)) if is_cancelled => {
-            Ok(Ending::Failed(cancelled()))
-        }
-        ended => ended,
+    if is_cancelled { ended.map(of_cancelled) } else { ended }
+}
+
+/// One that has failed may have failed for that, and is not tried again.
+fn of_cancelled(ending: Ending) -> Ending {
+    match ending {
+        Ending::Failed(_) | Ending::ProbeFailed(_) => Ending::Failed(cancelled()),
+        ending => ending,
     }
 }
 
@@ -432,7 +436,7 @@ async fn ending(shared: &Shared, cx: &mut Context, outcome: Outcome) -> Ending {
         Ok(()) => match std::mem::take(&mut cx.disposition) {
             Disposition::Open => Ending::Handled,
             Disposition::SettledByStore => Ending::SettledByStore,
-            Disposition::Unknown => Ending::Unanswered,
+            Disposition::Unknown | Disposition::Away => Ending::Unanswered,
             Disposition::Expired => Ending::Expired,
             // Only of batches.
             Disposition::RolledBack => Ending::Busy,

@@ -63,7 +63,8 @@ async fn receive_all<T: Transport>(
     let slots = Arc::new(Semaphore::new(reception.concurrency));
     let pace = reception.pace();
     let mut waiting = reception.waiting_room();
-    let mut gatherer = reception.gathering.map(Gatherer::new);
+    let mut gatherer =
+        reception.gathering.map(|gathering| Gatherer::new(gathering, reception.source.prefetch));
     let clock = &reception.shared.surroundings.composer.clock;
     let gate_of = |breaker| Gate::of_all(breaker, clock.clone());
     let mut gate = reception.protection.breaker.clone().map(gate_of);

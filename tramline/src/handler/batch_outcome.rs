@@ -35,7 +35,8 @@ use std::collections::BTreeMap;
 /// let endpoint = Endpoint::new("readings").handle_batch(keep);
 /// ```
 ///
-/// Answers in the order of the items are collected into one:
+/// Answers in the order in which the items came are collected into one; whoever has sorted them says
+/// [`fail`](Self::fail), which knows its item:
 ///
 /// ```
 /// # use tramline::{BatchOutcome, Failure};

@@ -29,6 +29,8 @@ pub struct Context {
     pub(crate) has_run: bool,
     /// Made when a handler asks for it: most do not.
     cancel: Option<(CancellationToken, Known)>,
+    /// Messages of which a handler that knew how to ask was told that they are cancelled.
+    cancelled: Vec<MessageId>,
     /// The error callback knows of this run's failure.
     is_reported: bool,
     pub(crate) disposition: Disposition,
@@ -59,6 +61,8 @@ pub(crate) enum Disposition {
     RolledBack,
     /// The store was away: nothing was committed, or nobody knows whether it was.
     Unknown,
+    /// Somebody else, to whom the message is to go, takes nothing now: it comes back uncharged.
+    Away,
     /// No handler has begun: some of the messages have expired while they waited for their turn.
     Expired,
     /// No handler has begun: the circuit breaker let nobody through.
@@ -78,6 +82,7 @@ impl Context {
             opens: None,
             has_run: false,
             cancel: None,
+            cancelled: Vec::new(),
             is_reported: false,
             disposition: Disposition::Open,
             item_failures: BTreeMap::new(),
@@ -156,14 +161,28 @@ impl Context {
 
     /// The work has succeeded: what it has spawned is not in vain.
     pub(crate) fn let_go(&mut self) {
-        self.cancel = None;
+        if let Some((_, known)) = self.cancel.take() {
+            self.cancelled.extend(known.end());
+        }
     }
 
     /// The work is in vain.
     pub(crate) fn cancel(&mut self) {
-        if let Some((token, _)) = self.cancel.take() {
+        if let Some((token, known)) = self.cancel.take() {
+            self.cancelled.extend(known.end());
             token.cancel();
         }
+    }
+
+    /// The messages that were cancelled while a handler of this context knew how to ask. It is told nothing more.
+    pub(crate) fn end_cancelling(&mut self) -> Vec<MessageId> {
+        self.let_go();
+        std::mem::take(&mut self.cancelled)
+    }
+
+    /// Whether one of its messages was cancelled, as far as its handlers could ask.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        !self.cancelled.is_empty()
     }
 
     pub(crate) fn messages(&self) -> impl Iterator<Item = &Incoming> {

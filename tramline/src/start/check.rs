@@ -113,6 +113,7 @@ fn check_endpoint<T: Transport>(
     if endpoint.behaviour.time_limit.is_some_and(|limit| limit.is_zero()) {
         problems.push("a time limit of 0 lets nothing finish".to_owned());
     }
+    check_bridge(endpoint, problems);
     problems.extend(endpoint.versions.problems(&endpoint.router().targets()));
     let (spec, (rules, compiled)) = (spec?, rules);
     let mut spec = spec;
@@ -273,6 +274,19 @@ fn store<T>(
         ),
     }
     None
+}
+
+/// A time limit charges for what a bridge does not.
+fn check_bridge(endpoint: &Endpoint, problems: &mut Vec<String>) {
+    let behaviour = &endpoint.behaviour;
+    if let (Some(limit), Some(waits)) = (behaviour.time_limit, behaviour.forwards_within)
+        && limit <= waits
+    {
+        problems.push(format!(
+            "its time limit of {limit:?} cuts off its bridge, which waits up to {waits:?} for the other bus, and \
+             charges the message for that: raise it, or lower `.send_limit(…)` of the other bus"
+        ));
+    }
 }
 
 fn check_batch(endpoint: &Endpoint, problems: &mut Vec<String>) {

@@ -82,6 +82,21 @@ async fn without_a_transaction_they_are_one_item_too() {
 }
 
 #[tokio::test]
+async fn without_an_inbox_one_id_is_not_enough_to_be_the_same() {
+    async fn keep(items: Vec<Item<Ping>>, State(log): State<Log>) {
+        log.add(seen(&items));
+    }
+    let (world, log) = (World::new(), Log::default());
+    let bus = world.bus().state(log.clone()).endpoint(one_by_one().handle_batch(keep));
+    let bus = bus.start().await.unwrap();
+    let pings = [1, 2, 1].map(|n| Ping { n });
+    let drafts = pings.iter().map(|ping| Draft::of(ping).id("same".parse().unwrap()));
+    assert!(bus.send_all("q", drafts).await.iter().all(Result::is_ok));
+    idle().await;
+    assert_eq!((log.take(), world.depth("q").await), (vec!["1 2".into()], [0; 4]));
+}
+
+#[tokio::test]
 async fn a_key_that_is_used_again_in_a_batch_for_another_body_is_no_duplicate() {
     let (world, log) = (World::new(), Log::default());
     let store = Watched::on(world.memory.clone());

@@ -45,6 +45,28 @@ async fn what_is_there_at_once_becomes_a_batch_for_each_key_in_order() {
 }
 
 #[tokio::test]
+async fn a_stream_of_one_key_keeps_no_other_waiting() {
+    let (world, log) = (World::new(), Log::default());
+    let bus = start(&world, &log, per_key(2, Duration::ZERO)).await;
+    let numbers: Vec<_> = [201].into_iter().chain(101..=112).collect();
+    send(&bus, &numbers).await;
+    idle().await;
+    let expected = ["101 102", "103 104", "105 106", "107 108", "201", "109 110", "111 112"];
+    assert_eq!(log.take(), expected);
+}
+
+#[tokio::test]
+async fn where_nothing_more_can_come_the_oldest_goes_at_once() {
+    let (world, log) = (World::new(), Log::default());
+    let bus = start(&world, &log, per_key(3, 60 * SECOND).prefetch(4)).await;
+    send(&bus, &[101, 201, 301, 401, 501, 601]).await;
+    idle().await;
+    assert_eq!(log.take(), ["101", "201", "301"], "of six, four can be there");
+    world.wind(60 * SECOND).await;
+    assert_eq!(log.take(), ["401", "501", "601"]);
+}
+
+#[tokio::test]
 async fn each_key_waits_from_its_first_message_on_and_a_full_one_for_nothing() {
     let (world, log) = (World::new(), Log::default());
     let bus = start(&world, &log, per_key(3, 5 * SECOND)).await;

@@ -3,10 +3,11 @@
 use crate::kit::{Answer, Ping, Renamed, SECOND, Watched, World, idle};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use tramline::breaker::BreakerState;
 use tramline::core::operate::Operate;
 use tramline::{
-    Bridge, Bus, Endpoint, Envelope, Failure, Filter, HeaderValue, Memory, QueueName, Retry, State,
-    TopicName, Tx,
+    Bridge, Bus, CircuitBreaker, Endpoint, Envelope, Failure, Filter, HeaderValue, Memory,
+    QueueName, Retry, State, TopicName, Tx,
 };
 
 type Seen = tokio::sync::mpsc::UnboundedSender<Arc<Envelope>>;
@@ -58,12 +59,12 @@ async fn what_goes_on_is_the_message_as_it_came() {
     let came = envelopes.try_recv().unwrap();
     let mut expected = (*came).clone();
     assert_eq!(came.via.as_ref().map(|via| &*via.subject), Some("a.b"));
-    assert_eq!(came.headers.get("bridges"), Some(&HeaderValue::Int(1)));
+    assert_eq!(came.headers.get("tramline_bridges"), Some(&HeaderValue::Int(1)));
     assert_eq!(
         (came.id.as_ref(), came.version, came.name.as_deref()),
         (Some(&id), 2, Some("ping"))
     );
-    expected.headers.remove("bridges");
+    expected.headers.remove("tramline_bridges");
     let facts = [&came.key, &came.idempotency_key, &came.correlation_id].map(Option::as_deref);
     assert_eq!(facts, [Some("k"), Some("i"), Some("c")]);
     assert_eq!((expected.headers.len(), expected.headers.text("region")), (1, Some("eu")));
@@ -128,6 +129,56 @@ async fn another_bus_that_is_away_or_full_charges_nobody_and_one_that_refuses_do
         sides.world.wind(SECOND).await;
     }
     assert_eq!(sides.world.in_queue("out").await[0].failures, 0, "closed");
+}
+
+#[tokio::test]
+async fn a_breaker_opens_while_the_other_bus_is_away() {
+    let sides = Sides::new();
+    let rigged = crate::kit::Rigged::on(sides.far_memory.clone());
+    let far = sides.world.bus_on(rigged.clone());
+    let far = far.endpoint(Endpoint::new("in").handle(|_: Ping| async {})).start().await.unwrap();
+    let breaker = CircuitBreaker::named("far").calls_min(2).open_for(5 * SECOND).build();
+    let out = Endpoint::new("out").circuit_breaker(&breaker);
+    let out = out.bridge(Bridge::to_queue(&far, "in"));
+    let near = sides.world.bus().endpoint(out).start().await.unwrap();
+    rigged.rig.answers.lock().extend([Answer::Unavailable, Answer::Unavailable]);
+    for n in 1..=3 {
+        near.send("out", &Ping { n }).await.unwrap();
+    }
+    idle().await;
+    assert!(matches!(breaker.state(), BreakerState::Open { .. }));
+    assert!(sides.world.in_queue("out").await.iter().all(|message| message.failures == 0));
+    for _ in 0..10 {
+        sides.world.wind(SECOND).await;
+    }
+    assert_eq!(breaker.state(), BreakerState::Closed);
+    assert_eq!(sides.world.depth("out").await, [0; 4]);
+}
+
+#[tokio::test]
+async fn those_who_set_a_reply_address_and_do_not_wait_cross_without_it() {
+    let sides = Sides::new();
+    let (seen, mut envelopes) = tokio::sync::mpsc::unbounded_channel::<Arc<Envelope>>();
+    let far = sides.world.bus_on(sides.far_memory.clone()).state::<Seen>(seen);
+    let far = far.endpoint(Endpoint::new("in").handle(keep)).start().await.unwrap();
+    let near = sides.start_near(Bridge::to_queue(&far, "in").drop_reply_to()).await;
+    near.send("out", &Ping { n: 1 }).reply_to("somewhere").await.unwrap();
+    idle().await;
+    assert_eq!(envelopes.try_recv().unwrap().reply_to, None);
+    assert_eq!(sides.world.depth("out").await, [0; 4]);
+}
+
+#[tokio::test]
+async fn a_time_limit_that_would_charge_for_the_other_buss_absence_is_refused() {
+    let sides = Sides::new();
+    let far = sides.world.bus_on(sides.far_memory.clone()).send_limit(5 * SECOND);
+    let far = far.start().await.unwrap();
+    for (limit, is_refused) in [(5, true), (6, false)] {
+        let out = Endpoint::new("out").bridge(Bridge::to_queue(&far, "in"));
+        let started = sides.world.bus().endpoint(out.time_limit(limit * SECOND)).start().await;
+        let problems = started.err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(problems.contains("cuts off its bridge"), is_refused, "{problems}");
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,11 @@
 use crate::kit::{Log, Ping, SECOND, Watched, World, idle};
 use std::future::pending;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tramline::{Bus, Cancel, Endpoint, Failure, Item, MessageId, Retry, State, Tx};
+use tramline::{
+    BatchOutcome, Bus, Cancel, Draft, Endpoint, Failure, Item, MessageId, Retry, State, Tx,
+};
 
 /// Tells when it is dropped.
 struct Guard(Log);
@@ -91,6 +94,52 @@ async fn one_that_ends_well_within_its_grace_is_handled_and_one_that_fails_is_no
 }
 
 #[tokio::test]
+async fn a_second_word_with_less_grace_counts_and_one_with_more_does_not() {
+    let (world, log) = (World::new(), Log::default());
+    let bus = world.bus().state(log.clone()).endpoint(endpoint().handle(work));
+    let bus = bus.start().await.unwrap();
+    let id = send(&bus, 3).await;
+    for grace in [60, 2, 90] {
+        assert!(bus.cancel_running(&id, grace * SECOND));
+    }
+    world.wind(SECOND).await;
+    assert_eq!(log.take(), ["begins 3", "told"]);
+    world.wind(SECOND).await;
+    assert_eq!(log.take(), ["dropped"]);
+}
+
+/// What the handler has to cancel itself with.
+#[derive(Clone, Default)]
+struct Own(Arc<OnceLock<Bus>>);
+
+#[tokio::test]
+async fn one_that_never_waits_is_not_retried_either() {
+    async fn fail(
+        _: Ping,
+        _cancel: Cancel,
+        id: MessageId,
+        State(own): State<Own>,
+        State(log): State<Log>,
+    ) -> Result<(), Failure> {
+        log.add("runs");
+        assert!(own.0.get().unwrap().cancel_running(&id, SECOND));
+        Err(Failure::retryable("interrupted"))
+    }
+    for retry in [Retry::fixed(SECOND).runs(5), Retry::none()] {
+        let (world, log, own) = (World::new(), Log::default(), Own::default());
+        let bus = world.bus().state(log.clone()).state(own.clone());
+        let bus = bus.endpoint(endpoint().retry(retry).handle(fail)).start().await.unwrap();
+        own.0.set(bus.clone()).unwrap();
+        send(&bus, 1).await;
+        world.wind(SECOND).await;
+        assert_eq!(
+            (log.take(), reasons(&world).await),
+            (vec!["runs".into()], vec![("cancelled".into(), 1)])
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_run_here_is_not_cancelled() {
     let (world, log) = (World::new(), Log::default());
     let bus = world.bus().state(log.clone()).endpoint(endpoint().handle(work));
@@ -166,4 +215,45 @@ async fn of_a_batch_the_others_run_again_without_the_cancelled_one() {
     world.wind(SECOND).await;
     assert_eq!((log.take(), world.depth("q").await), (vec!["1 3".into()], [0, 0, 0, 1]));
     assert_eq!(world.dead("q").await[0].envelope.id.as_ref(), Some(id));
+}
+
+#[tokio::test]
+async fn a_cancelled_item_that_its_handler_says_has_failed_is_not_retried() {
+    async fn fail_second(items: Vec<Item<Ping>>, cancel: Cancel) -> BatchOutcome {
+        cancel.cancelled().await;
+        let mut outcome = BatchOutcome::ok();
+        outcome.fail(&items[1], Failure::retryable("interrupted"));
+        outcome
+    }
+    let world = World::new();
+    let endpoint = endpoint().batch(3, Duration::ZERO).handle_batch(fail_second);
+    let bus = world.bus().endpoint(endpoint).start().await.unwrap();
+    let pings = [1, 2, 3].map(|n| Ping { n });
+    let receipts = bus.send_all("q", &pings).await;
+    idle().await;
+    assert!(bus.cancel_running(&receipts[1].as_ref().unwrap().id, SECOND));
+    idle().await;
+    assert_eq!(reasons(&world).await, [("cancelled".into(), 1)]);
+    assert_eq!(world.depth("q").await, [0, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn copies_of_a_cancelled_item_do_not_run_either() {
+    async fn hang(items: Vec<Item<Ping>>, State(log): State<Log>) {
+        log.add(format!("{} items", items.len()));
+        pending().await
+    }
+    let (world, log) = (World::new(), Log::default());
+    let endpoint = endpoint().batch(2, Duration::ZERO).handle_batch(hang);
+    let bus = world.bus().state(log.clone()).endpoint(endpoint).start().await.unwrap();
+    let ping = Ping { n: 1 };
+    let id: MessageId = "same".parse().unwrap();
+    let draft = || Draft::of(&ping).id(id.clone());
+    assert!(bus.send_all("q", [draft(), draft()]).await.iter().all(Result::is_ok));
+    idle().await;
+    assert!(bus.cancel_running(&id, Duration::ZERO));
+    world.wind(60 * SECOND).await;
+    assert_eq!(log.take(), ["1 items"]);
+    assert_eq!(reasons(&world).await.len(), 2);
+    assert_eq!(world.depth("q").await, [0, 0, 0, 2]);
 }

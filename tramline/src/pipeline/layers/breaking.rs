@@ -42,6 +42,7 @@ impl Layer for Breaking {
             let _ended = permit.end(match cx.disposition {
                 // Each message by itself: no part of it will say more.
                 Disposition::Open | Disposition::RolledBack if failed => CallEnd::Failed,
+                Disposition::Away => CallEnd::Failed,
                 Disposition::Open | Disposition::SettledByStore => CallEnd::Succeeded,
                 _ => CallEnd::Unclear,
             });

@@ -40,7 +40,8 @@ impl Layer for Metrics {
             return outcome;
         }
         self.seconds.record(self.clock.now().since(began));
-        let has_failed = outcome.is_err() || matches!(cx.disposition, Disposition::ProbeFailed(_));
+        let is_in_vain = matches!(cx.disposition, Disposition::ProbeFailed(_) | Disposition::Away);
+        let has_failed = outcome.is_err() || is_in_vain;
         let failed = if has_failed { cx.batch_len() } else { cx.item_failures.len() };
         self.failed.increment(failed as u64);
         // Who runs again is counted then.

@@ -101,7 +101,8 @@ impl Layer for RetryInPlace {
 
 /// Somebody has cancelled it: it does not run again.
 fn is_cancelled(cx: &Context) -> bool {
-    cx.surroundings.handlers.is_cancelled(&cx.surroundings.identity, &cx.message.id)
+    cx.is_cancelled()
+        || cx.surroundings.handlers.is_cancelled(&cx.surroundings.identity, &cx.message.id)
 }
 
 /// The pause before the next run; `None` if there is none or it is not ours to give.
