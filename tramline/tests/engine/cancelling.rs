@@ -101,6 +101,7 @@ async fn a_second_word_with_less_grace_counts_and_one_with_more_does_not() {
     let id = send(&bus, 3).await;
     for grace in [60, 2, 90] {
         assert!(bus.cancel_running(&id, grace * SECOND));
+        idle().await;
     }
     world.wind(SECOND).await;
     assert_eq!(log.take(), ["begins 3", "told"]);
@@ -128,7 +129,8 @@ async fn one_that_never_waits_is_not_retried_either() {
     for retry in [Retry::fixed(SECOND).runs(5), Retry::none()] {
         let (world, log, own) = (World::new(), Log::default(), Own::default());
         let bus = world.bus().state(log.clone()).state(own.clone());
-        let bus = bus.endpoint(endpoint().retry(retry).handle(fail)).start().await.unwrap();
+        let endpoint = endpoint().concurrency(2).retry(retry);
+        let bus = bus.endpoint(endpoint.handle(fail)).start().await.unwrap();
         own.0.set(bus.clone()).unwrap();
         send(&bus, 1).await;
         world.wind(SECOND).await;
