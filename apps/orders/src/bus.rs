@@ -37,16 +37,19 @@ pub(crate) async fn connect(
         .publishes::<OrderPlaced>()
         .state(clock)
         .state(Gateway);
-    Ok(match database.opened() {
+    match database.opened() {
         Opened::Sqlite(tables) => with_tables(builder, tables.store(), role),
         Opened::Postgres(tables) => with_tables(builder, tables.store(), role),
-    })
+    }
 }
 
-fn with_tables<S: Tables>(builder: Builder, store: &S, role: Role) -> Builder {
-    let builder = builder.store(store.clone());
+fn with_tables<S: Tables>(builder: Builder, store: &S, role: Role) -> Result<Builder> {
+    let builder = builder.store(store.clone()).schedules(store);
     match role {
-        Role::Publisher => builder,
-        Role::Handler => endpoints::all::<S>().into_iter().fold(builder, BusBuilder::endpoint),
+        Role::Publisher => Ok(builder),
+        Role::Handler => {
+            let builder = endpoints::recurring(builder)?;
+            Ok(endpoints::all::<S>().into_iter().fold(builder, BusBuilder::endpoint))
+        }
     }
 }

@@ -24,6 +24,23 @@ impl Message for OrderPaid {
     const NAME: &'static str = "orders.paid";
 }
 
+/// A customer is to be reminded of an order that is not paid.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct RemindCustomer(pub(crate) Order);
+
+impl Message for RemindCustomer {
+    const NAME: &'static str = "orders.remind";
+}
+
+/// The takings so far are to be written down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WriteReport;
+
+impl Message for WriteReport {
+    const NAME: &'static str = "reports.write";
+}
+
 /// An event about an order, ready to be published. Its key keeps all that happens to one order
 /// together wherever the transport orders by key.
 pub(crate) trait OrderEvent: Message {

@@ -23,6 +23,12 @@ pub(crate) trait Tables: Store + Clone + Sized {
         clock: SharedClock,
     ) -> Result<(), Failure>;
 
+    /// Puts a reminder into the outgoing tray, beside the mails.
+    fn send_reminder(tx: &mut Tx<Self>, order_id: i64, text: String) -> Result<(), Failure>;
+
+    /// Writes down what was charged so far.
+    fn write_report(tx: &mut Tx<Self>) -> Result<(), Failure>;
+
     /// Adds takings to those of their months.
     fn add_to_months(tx: &mut Tx<Self>, months: BTreeMap<String, Takings>) -> Result<(), Failure>;
 

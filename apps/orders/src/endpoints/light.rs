@@ -8,11 +8,15 @@ pub(crate) const INVENTORY: &str = "inventory";
 pub(crate) const VIP: &str = "vip";
 pub(crate) const EMAIL: &str = "email";
 pub(crate) const ANALYTICS: &str = "analytics";
+pub(crate) const REMINDER: &str = "reminder";
+pub(crate) const NIGHTLY: &str = "nightly";
 
 /// The queues that hear of placed orders. Events flow from these to [`ON_PAID`], never back.
 pub(crate) const ON_PLACED: [&str; 3] = [PAYMENT, INVENTORY, VIP];
 /// The queues that hear of paid orders.
 pub(crate) const ON_PAID: [&str; 2] = [EMAIL, ANALYTICS];
+/// The queues that hear of both.
+pub(crate) const ON_BOTH: [&str; 1] = [REMINDER];
 
 /// An endpoint as all of ours are: its handlers are light.
 pub(super) fn light(name: &str) -> Endpoint {

@@ -5,8 +5,10 @@ mod analytics;
 mod email;
 mod inventory;
 mod light;
+mod nightly;
 mod payment;
+mod reminder;
 mod vip;
 
-pub(crate) use all::all;
-pub(crate) use light::{ANALYTICS, EMAIL, INVENTORY, ON_PAID, ON_PLACED, PAYMENT, VIP};
+pub(crate) use all::{all, recurring};
+pub(crate) use light::{ANALYTICS, EMAIL, INVENTORY, ON_BOTH, ON_PAID, ON_PLACED, PAYMENT, VIP};

@@ -1,7 +1,7 @@
 //! The dead letters of all queues, each counted once.
 
 use crate::database::KnownOrder;
-use crate::endpoints::{ON_PAID, ON_PLACED, PAYMENT};
+use crate::endpoints::{ON_BOTH, ON_PAID, ON_PLACED, PAYMENT};
 use std::collections::{BTreeMap, HashSet};
 use tramline::core::operate::Peeked;
 use tramline::{Bus, MessageId, Result};
@@ -21,7 +21,7 @@ impl DeadLetters {
     /// Those in all queues.
     pub(crate) async fn of_all(bus: &Bus) -> Result<Self> {
         let mut all = Self::default();
-        for queue in ON_PLACED.into_iter().chain(ON_PAID) {
+        for queue in ON_PLACED.into_iter().chain(ON_PAID).chain(ON_BOTH) {
             all.add(bus, queue, |_| true).await?;
         }
         Ok(all)
@@ -33,10 +33,16 @@ impl DeadLetters {
         let paid: HashSet<_> =
             orders.iter().map(|order| MessageId::derive(&order.event_id, PAYMENT, 0)).collect();
         let mut all = Self::default();
-        for (queues, events) in [(&ON_PLACED[..], &placed), (&ON_PAID[..], &paid)] {
-            for queue in queues {
-                all.add(bus, queue, |id| id.is_some_and(|id| events.contains(id))).await?;
-            }
+        let is_placed = |id: &MessageId| placed.contains(id);
+        let is_paid = |id: &MessageId| paid.contains(id);
+        for queue in ON_PLACED {
+            all.add(bus, queue, |id| id.is_some_and(is_placed)).await?;
+        }
+        for queue in ON_PAID {
+            all.add(bus, queue, |id| id.is_some_and(is_paid)).await?;
+        }
+        for queue in ON_BOTH {
+            all.add(bus, queue, |id| id.is_some_and(|id| is_placed(id) || is_paid(id))).await?;
         }
         Ok(all)
     }

@@ -43,6 +43,9 @@ impl Report {
         let (expected, mut differences) = expectation(orders, &known);
         let found = Figures::found(&effects, dead.count);
         differences.extend(found.differences(&expected));
+        if gauge == Gauge::Queues {
+            differences.extend(waiting_reminder(bus).await?);
+        }
         let Effects { kills, broker_kills, run_micros, latencies_micros, .. } = effects;
         Ok(Self {
             found,
@@ -84,6 +87,13 @@ fn expectation(ours: &[Order], known: &[KnownOrder]) -> (Figures, Vec<String>) {
         }
     }
     (Figures::expected(ours.iter().chain(others)), differences)
+}
+
+/// Every order is paid or rejected in the end, so that no reminder waits. Where a server is the broker, some may still
+/// be on their way to be cancelled.
+async fn waiting_reminder(bus: &Bus) -> Result<Option<String>, Failure> {
+    let waiting = bus.schedules()?.named(None, 1).await?;
+    Ok(waiting.first().map(|first| format!("{} waits, although its order is done", first.name)))
 }
 
 /// The value that so many percent of the sorted `values` do not exceed; 0 without any.

@@ -1,7 +1,7 @@
 //! A look at how far a run is.
 
 use crate::database::Database;
-use crate::endpoints::{ANALYTICS, EMAIL, INVENTORY, ON_PAID, ON_PLACED, PAYMENT, VIP};
+use crate::endpoints::{ANALYTICS, EMAIL, INVENTORY, ON_BOTH, ON_PAID, ON_PLACED, PAYMENT, VIP};
 use crate::report::DeadLetters;
 use std::fmt;
 use std::time::Duration;
@@ -64,14 +64,14 @@ pub(crate) async fn look(bus: &Bus, database: &Database, gauge: Gauge) -> Result
     }
 }
 
-/// Looks into the queues, upstream first: outbox, queues of placed orders, queues of paid ones.
+/// Looks into the queues, upstream first: outbox, queues of placed orders, of paid ones, and of both.
 ///
 /// The figures are not of one moment. But if no order is placed any more, work flows downstream
 /// only, and a message that a first look misses between two places, a second one finds behind them:
 /// two idle looks in a row are the end.
 async fn in_queues(bus: &Bus, database: &Database, outbox: u64) -> Result<Look, Failure> {
-    let mut queues = Vec::with_capacity(ON_PLACED.len() + ON_PAID.len());
-    for name in ON_PLACED.into_iter().chain(ON_PAID) {
+    let mut queues = Vec::with_capacity(ON_PLACED.len() + ON_PAID.len() + ON_BOTH.len());
+    for name in ON_PLACED.into_iter().chain(ON_PAID).chain(ON_BOTH) {
         let depth = bus.operate()?.depth(&QueueName::new(name)?).await?;
         queues.push(QueueLook::new(name, depth)?);
     }

@@ -33,6 +33,19 @@ impl Tables for Postgres {
         )
     }
 
+    fn send_reminder(tx: &mut Tx<Self>, order_id: i64, text: String) -> Result<(), Failure> {
+        let sql = "INSERT INTO shop.reminder (order_id, text) VALUES ($1, $2)";
+        tx.write(sql, (order_id, text))
+    }
+
+    fn write_report(tx: &mut Tx<Self>) -> Result<(), Failure> {
+        tx.write(
+            "INSERT INTO shop.report (orders, cents)
+             SELECT count(*), coalesce(sum(cents), 0) FROM shop.ledger",
+            (),
+        )
+    }
+
     fn add_to_months(tx: &mut Tx<Self>, months: BTreeMap<String, Takings>) -> Result<(), Failure> {
         let orders: Vec<i64> = months.values().map(|takings| takings.orders).collect();
         let cents: Vec<i64> = months.values().map(|takings| takings.revenue.cents).collect();

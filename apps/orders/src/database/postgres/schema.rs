@@ -40,6 +40,18 @@ const STATEMENTS: &str = "
         text text NOT NULL,
         written_at bigint NOT NULL
     );
+    CREATE TABLE IF NOT EXISTS shop.reminder (
+        id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+        order_id bigint NOT NULL,
+        text text NOT NULL
+    );
+    -- One row for each night.
+    CREATE TABLE IF NOT EXISTS shop.report (
+        id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+        orders bigint NOT NULL,
+        cents numeric NOT NULL,
+        written_at timestamptz NOT NULL DEFAULT now()
+    );
     -- Several rows for a month: its takings are their sum.
     CREATE TABLE IF NOT EXISTS shop.takings (
         id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

@@ -43,6 +43,25 @@ impl Tables for Sqlite {
         })
     }
 
+    fn send_reminder(tx: &mut Tx<Self>, order_id: i64, text: String) -> Result<(), Failure> {
+        tx.write(move |db| {
+            let sql = "INSERT INTO reminder (order_id, text) VALUES (?1, ?2)";
+            db.execute(sql, params![order_id, text])?;
+            Ok(())
+        })
+    }
+
+    fn write_report(tx: &mut Tx<Self>) -> Result<(), Failure> {
+        tx.write(|db| {
+            db.execute(
+                "INSERT INTO report (orders, cents)
+                 SELECT count(*), coalesce(sum(cents), 0) FROM ledger",
+                [],
+            )?;
+            Ok(())
+        })
+    }
+
     fn add_to_months(tx: &mut Tx<Self>, months: BTreeMap<String, Takings>) -> Result<(), Failure> {
         tx.write(move |db| {
             for (month, takings) in &months {

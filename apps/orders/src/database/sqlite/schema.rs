@@ -38,6 +38,18 @@ const STATEMENTS: &[&str] = &[
         text TEXT NOT NULL,
         written_at INTEGER NOT NULL
     )",
+    "CREATE TABLE IF NOT EXISTS reminder (
+        id INTEGER PRIMARY KEY,
+        order_id INTEGER NOT NULL,
+        text TEXT NOT NULL
+    )",
+    // One row for each night.
+    "CREATE TABLE IF NOT EXISTS report (
+        id INTEGER PRIMARY KEY,
+        orders INTEGER NOT NULL,
+        cents INTEGER NOT NULL,
+        written_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+    )",
     "CREATE TABLE IF NOT EXISTS takings (
         month TEXT PRIMARY KEY,
         orders INTEGER NOT NULL,
