@@ -63,7 +63,8 @@ impl<'a> Schedules<'a> {
         self.set_paused(name, true).await
     }
 
-    /// It sends again, from its next moment on. Answers whether anything recurs under `name`.
+    /// It sends again, from its next moment on; moments that passed while it was paused and no instance ran are caught
+    /// up with as after downtime. Answers whether anything recurs under `name`.
     ///
     /// # Errors
     /// The store failed.

@@ -6,7 +6,7 @@ use tramline_core::clock::Timestamp;
 
 /// How many moments are caught up with in one transaction.
 const TOGETHER_MAX: usize = 100;
-/// What is late by less is in time.
+/// What is late by no more is in time.
 const IN_TIME: Duration = Duration::from_secs(60);
 /// When what never comes again is due.
 const NEVER: Timestamp = Timestamp::from_micros(i64::MAX / 2);
@@ -28,19 +28,19 @@ impl Recurring {
 
     /// What is to be done at `now` about the moments from `due` on, of which that one at least has come.
     pub(super) fn ticks(&self, due: Timestamp, now: Timestamp, is_paused: bool) -> Ticks {
-        let latest = || self.rhythm.latest(due, now);
-        let sent = match self.catch_up {
-            _ if is_paused => return Ticks { sent: Vec::new(), next: self.first(latest()) },
-            CatchUp::Once => vec![latest()],
-            CatchUp::All => self.rhythm.passed(due, now).take(TOGETHER_MAX).collect(),
-            CatchUp::None => {
-                let latest = latest();
-                let is_in_time = now.since(latest) <= IN_TIME;
-                let sent = if is_in_time { vec![latest] } else { Vec::new() };
-                return Ticks { sent, next: self.first(latest) };
-            }
+        let latest = |now| self.rhythm.latest(due, now);
+        if is_paused {
+            return Ticks { sent: Vec::new(), next: self.first(latest(now)) };
+        }
+        // Less is no downtime: a store that was slow, or a process that took over.
+        let was_down = now.since(due) > IN_TIME;
+        let from = match self.catch_up {
+            CatchUp::Once if was_down => latest(now),
+            CatchUp::None if was_down => self.first(latest(now.before(IN_TIME))),
+            _ => due,
         };
-        let next = self.first(sent.last().copied().unwrap_or(due));
+        let sent: Vec<_> = self.rhythm.passed(from, now).take(TOGETHER_MAX).collect();
+        let next = sent.last().map_or(from, |last| self.first(*last));
         Ticks { sent, next }
     }
 }
@@ -64,7 +64,8 @@ impl Rhythm {
             return due.after(Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)));
         }
         // Not all of them are walked through, after a long time.
-        const BACK_SECS: [u64; 4] = [60, 3600, 24 * 3600, 32 * 24 * 3600];
+        const DAY: u64 = 24 * 3600;
+        const BACK_SECS: [u64; 5] = [60, 3600, DAY, 32 * DAY, 366 * DAY];
         let near = BACK_SECS.into_iter().find_map(|secs| {
             let moment = self.after(now.before(Duration::from_secs(secs)))?;
             (moment <= now && moment > due).then_some(moment)

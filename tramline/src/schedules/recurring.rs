@@ -16,7 +16,8 @@ use tramline_core::transport::Outgoing;
 /// The header in which a message that recurs says for which moment it is: milliseconds since 1970-01-01 UTC.
 pub const SCHEDULED_FOR: &str = "scheduled_for";
 
-/// What becomes of the moments that passed while no instance ran.
+/// What becomes of the moments that passed while no instance ran. What is late by no more than a minute is in time:
+/// each such moment has its message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CatchUp {
     /// One message for all of them together, for the last.

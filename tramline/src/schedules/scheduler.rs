@@ -4,6 +4,7 @@ use super::planning::token;
 use super::recurring::{Declared, SCHEDULED_FOR};
 use crate::MessageId;
 use crate::stopping::Stopping;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tramline_core::clock::Timestamp;
@@ -18,13 +19,19 @@ use tramline_core::{Error, ErrorKind, Failure, Result};
 
 /// What a scheduler works with.
 pub(crate) struct Scheduler {
-    pub(crate) store: Arc<dyn DynStore>,
+    store: Arc<dyn DynStore>,
     /// What leaves is published in it.
-    pub(crate) scope: Scope,
-    pub(crate) stopping: Stopping,
-    pub(crate) recurring: Vec<Declared>,
+    scope: Scope,
+    stopping: Stopping,
+    recurring: Vec<Declared>,
     /// When old names are forgotten next.
-    pub(crate) prune_due: Timestamp,
+    prune_due: Timestamp,
+    /// How many schedules are to leave in one transaction.
+    batch_max: u32,
+    /// Since when the store has answered without a break.
+    healthy_since: Timestamp,
+    /// What recurs and could not leave, until when it is left alone.
+    resting: HashMap<String, Timestamp>,
 }
 
 /// How many schedules leave in one transaction.
@@ -35,7 +42,8 @@ const POLL: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a schedule that could not leave waits at most.
 const POSTPONED_MAX: Duration = Duration::from_secs(5 * 60);
-/// How late something must be in a rhythm that is not ours until it is taken for forsaken.
+/// How late something must be in a rhythm that is not ours until it is taken for forsaken: while the store answers,
+/// as those to whom it belongs may have been kept by the same outage.
 const FORSAKEN_AFTER: Duration = Duration::from_secs(60);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNED_AT_ONCE: u32 = 1000;
@@ -49,24 +57,40 @@ type Leaving = (ScheduleKey, Timestamp, Outgoing);
 pub(crate) async fn schedule(mut scheduler: Scheduler) {
     while !scheduler.stopping.has_begun() {
         let seen = scheduler.schedules().map_or(0, Schedules::changes);
-        match scheduler.pass().await {
+        let passed = scheduler.pass().await;
+        scheduler.learn(passed.is_ok());
+        match passed {
             Ok(None) => {}
             Ok(Some(next)) => scheduler.wait(seen, next).await,
             Err(error) if scheduler.stopping.heed(&error) => return,
             Err(error) => {
                 tracing::error!(%error, "the scheduler failed; going on after a pause");
-                let until = scheduler.now().after(PAUSE);
-                tokio::select! {
-                    biased;
-                    () = scheduler.stopping.begun() => {}
-                    () = scheduler.scope.composer.clock.sleep_until(until) => {}
-                }
+                scheduler.pause().await;
             }
         }
     }
 }
 
 impl Scheduler {
+    pub(crate) fn new(
+        store: Arc<dyn DynStore>,
+        scope: Scope,
+        stopping: Stopping,
+        recurring: Vec<Declared>,
+    ) -> Self {
+        let now = scope.composer.clock.now();
+        Self {
+            store,
+            scope,
+            stopping,
+            recurring,
+            prune_due: now,
+            batch_max: BATCH_MAX,
+            healthy_since: now,
+            resting: HashMap::new(),
+        }
+    }
+
     /// Makes known what recurs here.
     pub(crate) async fn declare(&self) -> Result<()> {
         let plans: Vec<_> = self.recurring.iter().map(|declared| self.recur(declared)).collect();
@@ -82,31 +106,57 @@ impl Scheduler {
     }
 
     /// Does what is due. Answers when there is more to do, if it is not at once.
+    ///
+    /// # Errors
+    /// The first of those that the store answered; all that could be done is done.
     async fn pass(&mut self) -> Result<Option<Timestamp>> {
         let now = self.now();
-        self.prune(now).await?;
-        let Look { due, next, recurring } = self.schedules()?.look(BATCH_MAX, now).await?;
+        let Look { due, next, recurring } = self.schedules()?.look(self.batch_max, now).await?;
         let mut any = !due.is_empty();
-        self.fire(due, now).await?;
         let mut next = next.unwrap_or(now.after(POLL));
+        let mut ended = Ok(());
+        self.resting.retain(|_, until| *until > now && *until <= now.after(POSTPONED_MAX));
         for declared in &self.recurring {
             let row = recurring.iter().find(|row| row.name == declared.name);
-            match self.next_of(declared, row) {
-                Some(due) if due > now => next = next.min(due),
-                _ if self.tick(declared, row, now).await? => any = true,
-                _ => next = next.min(now.after(PAUSE)),
+            let due = self.next_of(declared, row).filter(|due| *due > now);
+            if let Some(due) = due.or(self.resting.get(&declared.name).copied()) {
+                next = next.min(due);
+                continue;
+            }
+            match self.tick(declared, row, now).await {
+                Ok(None) => any = true,
+                Ok(Some(rest)) => {
+                    self.resting.insert(declared.name.clone(), now.after(rest));
+                    next = next.min(now.after(rest));
+                }
+                Err(error) => ended = ended.and(Err(error)),
             }
         }
-        Ok((!any).then_some(next))
+        ended = ended.and(self.fire(due, now).await);
+        any |= self.prune(now).await?;
+        ended.map(|()| (!any).then_some(next))
     }
 
-    async fn prune(&mut self, now: Timestamp) -> Result<()> {
-        if now < self.prune_due {
-            return Ok(());
+    /// A batch that is too much for the store is smaller the next time.
+    fn learn(&mut self, is_well: bool) {
+        if is_well {
+            self.batch_max = self.batch_max.saturating_mul(2).min(BATCH_MAX);
+        } else {
+            self.batch_max = (self.batch_max / 2).max(1);
+            self.healthy_since = self.now();
         }
-        self.prune_due = now.after(PRUNE_EVERY);
-        while self.schedules()?.prune(now, PRUNED_AT_ONCE).await? >= u64::from(PRUNED_AT_ONCE) {}
-        Ok(())
+    }
+
+    /// Answers whether there may be more of them.
+    async fn prune(&mut self, now: Timestamp) -> Result<bool> {
+        // A clock that was set back does not keep them either.
+        if now < self.prune_due && self.prune_due <= now.after(PRUNE_EVERY) {
+            return Ok(false);
+        }
+        let pruned = self.schedules()?.prune(now, PRUNED_AT_ONCE).await?;
+        let is_more = pruned >= u64::from(PRUNED_AT_ONCE);
+        self.prune_due = if is_more { now } else { now.after(PRUNE_EVERY) };
+        Ok(is_more)
     }
 
     async fn fire(&self, due: Vec<DueSchedule>, now: Timestamp) -> Result<()> {
@@ -120,19 +170,19 @@ impl Scheduler {
                 }
             }
         }
-        if let Err(failure) = self.send(&mut leaving, now).await? {
-            if let [(key, due, _)] = &leaving[..] {
-                return self.postpone(key, *due, now, &failure).await;
+        let mut groups = vec![leaving];
+        while let Some(mut group) = groups.pop() {
+            if self.stopping.has_begun() {
+                break;
+            }
+            let Err(failure) = self.send(&mut group, now).await? else { continue };
+            if let [(key, due, _)] = &group[..] {
+                self.postpone(key, *due, now, &failure).await?;
+                continue;
             }
             // One of them is to blame, and does not keep the others.
-            for one in leaving {
-                let mut alone = vec![one];
-                if let Err(failure) = self.send(&mut alone, now).await?
-                    && let [(key, due, _)] = &alone[..]
-                {
-                    self.postpone(key, *due, now, &failure).await?;
-                }
-            }
+            let rest = group.split_off(group.len() / 2);
+            groups.extend([rest, group]);
         }
         Ok(())
     }
@@ -161,6 +211,12 @@ impl Scheduler {
                 Err(CommitError::Handler(failure)) if !self.stopping.heed_failure(&failure) => {
                     return Ok(Err(failure));
                 }
+                // No other time helps it, such as one that is too large.
+                Err(CommitError::Store(error))
+                    if !error.is_transient() && !self.stopping.heed(&error) =>
+                {
+                    return Ok(Err(Failure::retryable(error)));
+                }
                 Err(error) => return Err(failed(error)),
             }
         }
@@ -184,32 +240,39 @@ impl Scheduler {
     fn next_of(&self, declared: &Declared, row: Option<&RecurringRow>) -> Option<Timestamp> {
         let row = row?;
         let is_ours = row.rhythm == declared.text;
-        Some(if is_ours { row.due } else { row.due.after(FORSAKEN_AFTER) })
+        let forsaken = || row.due.max(self.healthy_since).after(FORSAKEN_AFTER);
+        Some(if is_ours { row.due } else { forsaken() })
     }
 
-    /// Does what there is to do. Answers whether it could.
+    /// Does what there is to do. Answers for how long to leave it alone, if it could not leave.
     async fn tick(
         &self,
         declared: &Declared,
         row: Option<&RecurringRow>,
         now: Timestamp,
-    ) -> Result<bool> {
+    ) -> Result<Option<Duration>> {
         let name = &declared.name;
-        let Some(row) = row.filter(|row| row.rhythm == declared.text) else {
-            // Nobody who runs declares it as the store has it.
-            tracing::warn!(name, "this instance takes over what recurs");
-            return self.schedules()?.plan(vec![self.recur(declared)]).await.map(|_| true);
+        let Some(row) = row else {
+            return self.schedules()?.plan(vec![self.recur(declared)]).await.map(|_| None);
         };
         let ticks = declared.recurring.ticks(row.due, now, row.is_paused);
         let messages = ticks.sent.iter().map(|moment| self.message(declared, row, *moment));
         let messages = messages.collect::<std::result::Result<Vec<_>, _>>().map_err(refused)?;
-        let condition = Condition::Tick { row: row.clone(), next: ticks.next };
-        match self.commit(vec![condition], messages).await {
+        let mut conditions = vec![Condition::Tick { row: row.clone(), next: ticks.next }];
+        if row.rhythm != declared.text {
+            // Nobody who runs declares it as the store has it. The moment that they have left is not lost.
+            tracing::warn!(name, theirs = %row.rhythm, ours = %declared.text, "this instance takes over what recurs");
+            let (rhythm, due) = (declared.text.to_string(), ticks.next);
+            let change = Change::Recur { token: row.token, rhythm, due };
+            conditions.push(Condition::Plan(Plan { name: name.clone(), now, change }));
+        }
+        match self.commit(conditions, messages).await {
             // Refused, somebody else has had it.
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(None),
             Err(CommitError::Handler(failure)) if !self.stopping.heed_failure(&failure) => {
-                tracing::error!(name, %failure, "what recurs could not leave; again after a pause");
-                Ok(false)
+                let pause = now.since(row.due).clamp(PAUSE, POSTPONED_MAX);
+                tracing::error!(name, %failure, ?pause, "what recurs could not leave; again after a pause");
+                Ok(Some(pause))
             }
             Err(error) => Err(failed(error)),
         }
@@ -255,7 +318,17 @@ impl Scheduler {
             biased;
             () = self.stopping.begun() => {}
             () = schedules.changed_since(seen) => {}
-            () = clock.sleep_until(until) => {}
+            // Where the clock is set back, no longer than was meant.
+            () = clock.sleep_at_most_until(until) => {}
+        }
+    }
+
+    async fn pause(&self) {
+        let clock = &self.scope.composer.clock;
+        tokio::select! {
+            biased;
+            () = self.stopping.begun() => {}
+            () = clock.sleep_at_most_until(clock.now().after(PAUSE)) => {}
         }
     }
 }

@@ -42,13 +42,8 @@ pub(super) async fn fire_schedules(
     let running = bus.inner();
     let Some(store) = &running.schedules else { return Ok(()) };
     let publishing = publishing(&*running.transport, &store.database_dyn());
-    let scheduler = Scheduler {
-        store: store.clone(),
-        scope: Scope::outside(running.composer.clone(), publishing),
-        stopping: running.stopping.clone(),
-        recurring,
-        prune_due: running.composer.clock.now(),
-    };
+    let scope = Scope::outside(running.composer.clone(), publishing);
+    let scheduler = Scheduler::new(store.clone(), scope, running.stopping.clone(), recurring);
     scheduler.declare().await?;
     let killed = running.killed.clone();
     let firing = schedule(scheduler);
