@@ -143,7 +143,8 @@ impl<T: Transport> BusBuilder<T> {
     }
 
     /// Has `store` keep the schedules ([`crate::schedules`]), and this bus fire them: whatever is due there, whoever
-    /// has scheduled it. Works with every transport. It may be one of the bus's other stores, or not.
+    /// has scheduled it. Memory, SQLite and PostgreSQL keep schedules, with every transport. It may be one of the
+    /// bus's other stores, or not.
     pub fn schedules<S: tramline_core::store::Store + Clone>(mut self, store: &S) -> Self {
         self.schedules = Some(Arc::new(store.clone()));
         self

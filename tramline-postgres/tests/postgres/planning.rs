@@ -1,7 +1,7 @@
 //! Schedules that are changed in the transactions of handlers, and what is refused.
 
 use crate::kit::{
-    admit, begin, bodies, column, delivered, id, name, numbers, open, opened, put, within,
+    admit, begin, bodies, column, delivered, id, name, numbers, open, opened, put, send, within,
 };
 use std::sync::Arc;
 use tramline_core::ErrorKind;
@@ -149,6 +149,9 @@ async fn whatever_refuses_a_unit_is_told_by_its_index() {
 async fn of_units_that_fire_the_same_together_one_does_and_the_others_are_told() {
     const UNITS: usize = 40;
     let Some((database, postgres)) = opened().await else { return };
+    // Those whose queue is not known yet end alone.
+    assert!(send(&postgres, "first").await.is_accepted());
+    database.sql("DELETE FROM tramline.message");
     let postgres = Arc::new(postgres);
     let names: Vec<String> = (0..UNITS / 4).map(|n| n.to_string()).collect();
     let plans = names.iter().map(|name| schedule(name, 1, 10)).collect();
