@@ -115,8 +115,11 @@ async fn firing_cancelling_and_replacing_at_once_are_answered_as_one_after_the_o
         replaced += usize::from(said[2] == Said::Replaced(Planned::Done));
     }
     assert_eq!(bodies(&database, "work").len(), fired, "what has fired has left, and nothing else");
-    println!("of {ROUNDS}, {fired} fired, {cancelled} cancelled in time, {replaced} replaced");
-    assert!([fired, cancelled, replaced].iter().all(|count| (1..ROUNDS).contains(count)));
+    let counts = [fired, cancelled, replaced];
+    assert!(
+        counts.iter().all(|count| (1..ROUNDS).contains(count)),
+        "each wins and loses: {counts:?}"
+    );
 }
 
 /// Nobody knows the name before: there is no row that one could wait for.
@@ -138,7 +141,7 @@ async fn of_a_schedule_and_a_cancellation_that_overtakes_it_the_cancellation_win
     }
     let waiting = column(&database, "SELECT count(*) FROM tramline.schedule WHERE state = 0");
     assert_eq!(waiting, ["0"]);
-    println!("of {ROUNDS} cancellations, {overtaken} overtook their schedules");
+    assert!((1..ROUNDS).contains(&overtaken), "some do: {overtaken}");
 }
 
 /// Else the server would end one of two that wait for each other.

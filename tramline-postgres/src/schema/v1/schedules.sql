@@ -22,7 +22,8 @@ CREATE FUNCTION tramline.change_schedules(
 AS $$
 DECLARE
     c record;
-    v_is_first boolean;
+    -- Whoever fires sleeps until the first one is due: only an earlier one is news to him.
+    v_first bigint := (SELECT at FROM tramline.schedule WHERE state = 0 ORDER BY at LIMIT 1);
     v_answer int;
 BEGIN
     answers := array_fill(0, ARRAY[cardinality(p_kinds)]);
@@ -34,12 +35,9 @@ BEGIN
         ORDER BY n.kind > 2, n.name COLLATE "C", n.nth
     LOOP
         IF c.kind = 0 THEN
-            -- Whoever fires sleeps until the first one is due: only an earlier one is news to him.
-            v_is_first := NOT EXISTS (
-                SELECT FROM tramline.schedule WHERE state = 0 AND at <= c.due ORDER BY at LIMIT 1);
             v_answer := tramline.put_schedule(
                 c.name, c.token, c.moment, c.due, c.text, c.envelope, c.body, c.flag);
-            wakes := wakes OR v_is_first AND v_answer = 0;
+            wakes := wakes OR v_answer = 0 AND (v_first IS NULL OR c.due < v_first);
         ELSIF c.kind = 1 THEN
             v_answer := tramline.cancel_schedule(c.name, c.moment, c.due);
         ELSIF c.kind = 2 THEN
