@@ -9,8 +9,8 @@ use tramline_core::Result;
 /// A PostgreSQL database as a bus, as a store, or as both at once.
 ///
 /// Clones are the same handle. A handle holds one connection each to send, to settle, to take, to commit, to
-/// listen, to look after things and for the relay, made when first needed; a store has those of its handlers
-/// beside them.
+/// listen, to look after things, for the relay and for schedules, made when first needed; a store has those of
+/// its handlers beside them.
 #[derive(Clone)]
 pub struct Postgres {
     pub(crate) core: Arc<Core>,

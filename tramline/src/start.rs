@@ -143,8 +143,9 @@ impl<T: Transport> BusBuilder<T> {
     }
 
     /// Has `store` keep the schedules ([`crate::schedules`]), and this bus fire them: whatever is due there, whoever
-    /// has scheduled it. Works with every transport. It may be one of the bus's other stores, or not. All buses that
-    /// share it must be on one broker, because whoever looks first fires; and names are those of all of them.
+    /// has scheduled it. Memory, SQLite and PostgreSQL keep schedules, with every transport. It may be one of the
+    /// bus's other stores, or not. All buses that share it must be on one broker, because whoever looks first fires;
+    /// and names are those of all of them.
     pub fn schedules<S: tramline_core::store::Store + Clone>(mut self, store: &S) -> Self {
         self.schedules = Some(Arc::new(store.clone()));
         self

@@ -114,7 +114,11 @@ pub async fn a_schedule_fires_with_a_commit_and_once<H: StoreHarness>(harness: H
     fire(&[("b", 2)]).done(&harness, &store).await;
     let sent = store.outbox().claim(10, Duration::from_secs(60), crate::kit::time::now());
     assert_eq!(sent.await.expect("the outbox can be claimed").len(), 2);
-    assert_eq!(plan(schedules, [cancel("a", 11)]).await, [Planned::TooLate]);
+    let twice = [cancel("a", 11), cancel("a", 12)];
+    assert_eq!(plan(schedules, twice).await, [Planned::TooLate, Planned::TooLate]);
+    let overtaken = plan(schedules, [schedule("a", 3, 20), schedule("b", 4, 20)]).await;
+    assert_eq!(overtaken, [Planned::AlreadyCancelled, Planned::Done], "b has fired, no more");
+    assert_eq!(names(&look(schedules, 30).await.due), ["b"]);
 }
 
 pub async fn a_cancellation_says_what_it_found_and_is_remembered_for_a_day<H: StoreHarness>(

@@ -171,6 +171,8 @@ pub enum ScheduleState {
     Cancelled,
     /// It was cancelled before anybody knew it.
     CancelledUnknown,
+    /// It was cancelled when it had fired. The next one of its name, which that may have overtaken, does not fire.
+    CancelledLate,
 }
 
 impl ScheduleState {
@@ -178,9 +180,14 @@ impl ScheduleState {
     pub fn cancelled(known: Option<Self>) -> (Planned, Self) {
         match known {
             Some(Self::Waits | Self::Cancelled) => (Planned::Cancelled, Self::Cancelled),
-            Some(Self::Fired) => (Planned::TooLate, Self::Fired),
+            Some(Self::Fired | Self::CancelledLate) => (Planned::TooLate, Self::CancelledLate),
             Some(Self::CancelledUnknown) | None => (Planned::NotYetKnown, Self::CancelledUnknown),
         }
+    }
+
+    /// Whether another one of its name is not to fire.
+    pub fn is_cancelled(self) -> bool {
+        matches!(self, Self::Cancelled | Self::CancelledUnknown | Self::CancelledLate)
     }
 
     /// As a number in a column.
@@ -190,13 +197,14 @@ impl ScheduleState {
             Self::Fired => 1,
             Self::Cancelled => 2,
             Self::CancelledUnknown => 3,
+            Self::CancelledLate => 4,
         }
     }
 
     /// What [`number`](Self::number) has written.
     pub fn of(number: i64) -> Option<Self> {
-        [Self::Waits, Self::Fired, Self::Cancelled, Self::CancelledUnknown]
-            .into_iter()
-            .find(|state| state.number() == number)
+        use ScheduleState::{Cancelled, CancelledLate, CancelledUnknown, Fired, Waits};
+        let all = [Waits, Fired, Cancelled, CancelledUnknown, CancelledLate];
+        all.into_iter().find(|state| state.number() == number)
     }
 }

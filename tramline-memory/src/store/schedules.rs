@@ -67,17 +67,14 @@ impl ScheduleRows {
     }
 
     fn is_cancelled(&self, name: &str, now: Timestamp) -> bool {
-        use ScheduleState::{Cancelled, CancelledUnknown};
-        self.known(name, now).is_some_and(|row| matches!(row.state, Cancelled | CancelledUnknown))
+        self.known(name, now).is_some_and(|row| row.state.is_cancelled())
     }
 
     fn cancel(&mut self, name: String, now: Timestamp) -> Planned {
         let known = self.known(&name, now);
         let (planned, state) = ScheduleState::cancelled(known.map(|row| row.state));
-        if planned != Planned::TooLate {
-            let (token, due) = known.map_or((0, now), |row| (row.token, row.due));
-            self.set(name, Row { token, state, due, at: now.after(NAME_KEPT), outgoing: None });
-        }
+        let (token, due) = known.map_or((0, now), |row| (row.token, row.due));
+        self.set(name, Row { token, state, due, at: now.after(NAME_KEPT), outgoing: None });
         planned
     }
 

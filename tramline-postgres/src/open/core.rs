@@ -23,6 +23,8 @@ use tramline_core::{Error, ErrorKind, Result};
 
 /// The outbox rings as the queue that cannot be.
 pub(crate) const OUTBOX: i32 = tramline_core::rows::OUTBOX as i32;
+/// And the schedules as another one.
+pub(crate) const SCHEDULES: i32 = tramline_core::rows::SCHEDULES as i32;
 
 /// An opened database.
 pub(crate) struct Core {
@@ -68,6 +70,8 @@ pub(crate) struct Core {
     pub(crate) looking: Arc<Line>,
     /// For the relay, whose claims may be large.
     pub(crate) relaying: Arc<Line>,
+    /// For schedules. Who changes one may have to wait for another who does.
+    pub(crate) scheduling: Arc<Line>,
     /// For the transactions of handlers.
     pub(crate) pool: Pool,
     /// Transactions of the program's own that have written messages.
@@ -122,6 +126,7 @@ impl Core {
             heard: AtomicBool::new(false),
             looking: line("look"),
             relaying: line("relay"),
+            scheduling: line("schedule"),
             pool: Pool::own(settings.pool.clone()),
             watch: Watch::default(),
             rest: Rest::default(),
@@ -170,7 +175,7 @@ impl Core {
         i64::try_from(self.settings.lease.as_micros()).unwrap_or(i64::MAX / 2)
     }
 
-    /// Something was committed into these queues, [`OUTBOX`] being one: whoever reads them, here or
+    /// Something was committed into these queues, [`OUTBOX`] and [`SCHEDULES`] being two: whoever reads them, here or
     /// elsewhere, has something to look at.
     pub(crate) fn woken_by_commit(self: &Arc<Self>, queues: impl IntoIterator<Item = i32>) {
         let queues: Vec<i32> = queues.into_iter().collect();

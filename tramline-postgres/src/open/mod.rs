@@ -5,5 +5,5 @@ mod outdated;
 mod pooler;
 mod session;
 
-pub(crate) use self::core::{Core, OUTBOX};
+pub(crate) use self::core::{Core, OUTBOX, SCHEDULES};
 pub(crate) use session::Session;

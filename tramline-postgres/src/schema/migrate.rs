@@ -23,6 +23,8 @@ const STEPS: &[&str] = &[concat!(
     "\n",
     include_str!("v1/outbox.sql"),
     "\n",
+    include_str!("v1/schedules.sql"),
+    "\n",
     include_str!("v1/conclude.sql"),
     "\n",
     include_str!("v1/from_sql.sql"),

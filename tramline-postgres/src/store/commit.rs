@@ -1,6 +1,6 @@
 //! A unit of work comes to its end: all of it, or nothing.
 
-use super::conclude::{Answer, Call};
+use super::conclude::{Answer, Call, Concluded};
 use super::conditions::Asked;
 use super::failure;
 use super::group::{Reply, Work};
@@ -8,7 +8,7 @@ use super::messages::{Messages, Outward};
 use super::queued::run_all;
 use super::steps::{self, StepError, Stepped, Within};
 use super::tx::{Parts, PostgresTx, Transaction, open};
-use crate::open::{Core, OUTBOX};
+use crate::open::{Core, OUTBOX, SCHEDULES};
 use crate::queue::{Legs, Routes};
 use crate::send::{Columns, Placed, Plan, Step};
 use sqlx::postgres::PgConnection;
@@ -51,7 +51,7 @@ pub(super) async fn commit(
     let outgoing = published.into_iter().chain(buffered);
     let messages = Messages::of(&scope, outgoing).map_err(CommitError::Handler)?;
     let work = Work { statements: queued, conditions, messages };
-    let asked = || Asked::of(&core.database, &work.conditions).map_err(CommitError::Store);
+    let asked = || Asked::of(&core.database, &work.conditions).map_err(not_asked);
     if let Some(transaction) = opened {
         return Unit { core, work: &work, asked: asked()? }.end(transaction).await;
     }
@@ -63,7 +63,7 @@ pub(super) async fn commit(
         Reply::Ended(ended) => return ended,
         Reply::Alone(work) => work,
     };
-    let asked = Asked::of(&core.database, &work.conditions).map_err(CommitError::Store)?;
+    let asked = Asked::of(&core.database, &work.conditions).map_err(not_asked)?;
     let transaction = open(core).await.map_err(CommitError::Store)?;
     Unit { core, work: &work, asked }.end(transaction).await
 }
@@ -135,7 +135,12 @@ impl Unit<'_> {
                 routes = self.read_routes(connection).await?;
                 continue;
             }
-            let end = self.judged(&answer, &routed);
+            let concluded = Concluded::of(&self.asked.changes, connection).await;
+            let concluded = match concluded {
+                Ok(concluded) => concluded,
+                Err(error) => return Err(failure::inside(self.core, self.doing(), &error).await),
+            };
+            let end = self.judged(&answer, &concluded, &routed);
             if let End::Done { .. } = end {
                 self.take(rest, &routes.routes, connection).await?;
             }
@@ -202,15 +207,24 @@ impl Unit<'_> {
         &self.work.messages.for_queues()[index].to
     }
 
-    fn judged(&self, answer: &Answer, routed: &[Option<Legs>]) -> End {
-        let refused = self.asked.refused(&answer.lost, &answer.known);
+    fn judged(&self, answer: &Answer, concluded: &Concluded, routed: &[Option<Legs>]) -> End {
+        let refused = self.asked.refused(&answer.lost, &answer.known, &concluded.changed);
         if !refused.is_empty() {
             return End::Refused(Committed::Refused(refused));
         }
         let queues = routed.iter().flatten().flatten().map(|queue| queue.id);
         let outbox = self.work.messages.is_for_outbox().then_some(OUTBOX);
+        let schedules = concluded.wakes.then_some(SCHEDULES);
         let unrouted = self.work.unrouted(routed);
-        End::Done { queues: queues.chain(outbox).collect(), unrouted }
+        End::Done { queues: queues.chain(outbox).chain(schedules).collect(), unrouted }
+    }
+}
+
+/// What is asked for cannot be: it is so each time, unless it is about the database.
+fn not_asked(error: Error) -> CommitError {
+    match error.kind() {
+        ErrorKind::Misconfigured => CommitError::Store(error),
+        _ => CommitError::Handler(Failure::permanent(error)),
     }
 }
 

@@ -1,7 +1,8 @@
-//! The call that ends a unit of work: conditions and messages together.
+//! The calls that end a unit of work: conditions and messages together, and what changes schedules.
 
 use super::conditions::{Acks, Asked, Sightings};
 use super::messages::Outward;
+use super::schedules::Changes;
 use crate::send::Columns;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
@@ -61,5 +62,41 @@ impl Call<'_> {
             .fetch_one(connection)
             .await?;
         Ok(Answer { lost: row.try_get(0)?, known: row.try_get(1)?, is_stale: row.try_get(2)? })
+    }
+}
+
+/// What the server says to changes of schedules.
+#[derive(Default)]
+pub(super) struct Concluded {
+    /// Those, counted from 1, for which something is not as it was: the unit has to be rolled back.
+    pub(super) changed: Vec<i32>,
+    /// Something is due earlier than all that was known.
+    pub(super) wakes: bool,
+}
+
+impl Concluded {
+    /// Asks nothing if there are none.
+    pub(super) async fn of(
+        changes: &Changes<'_>,
+        connection: &mut PgConnection,
+    ) -> Result<Self, sqlx::Error> {
+        const CONCLUDE: &str = "SELECT changed, wakes
+             FROM tramline.conclude_schedules(false, $1, $2, $3, $4, $5, $6, $7, $8, $9)";
+        if changes.is_empty() {
+            return Ok(Self::default());
+        }
+        let row = sqlx::query(CONCLUDE)
+            .bind(&changes.kinds[..])
+            .bind(&changes.names[..])
+            .bind(&changes.tokens[..])
+            .bind(&changes.moments[..])
+            .bind(&changes.dues[..])
+            .bind(&changes.texts[..])
+            .bind(&changes.envelopes[..])
+            .bind(&changes.bodies[..])
+            .bind(&changes.flags[..])
+            .fetch_one(connection)
+            .await?;
+        Ok(Self { changed: row.try_get(0)?, wakes: row.try_get(1)? })
     }
 }

@@ -1,5 +1,6 @@
 //! Conditions as columns, and what is answered to them.
 
+use super::schedules::Changes;
 use std::borrow::Cow;
 use tramline_core::store::{Condition, DatabaseId, Refusal, Sighting};
 use tramline_core::transport::Ticket;
@@ -10,8 +11,10 @@ use tramline_core::{Error, ErrorKind, Result};
 pub(super) struct Asked<'c> {
     pub(super) acks: Acks,
     pub(super) sightings: Sightings<'c>,
+    pub(super) changes: Changes<'c>,
     ack_indices: Vec<usize>,
     sighting_indices: Vec<usize>,
+    change_indices: Vec<usize>,
 }
 
 /// The deliveries that are acked.
@@ -35,7 +38,7 @@ pub(super) struct Sightings<'c> {
 
 impl<'c> Asked<'c> {
     /// # Errors
-    /// [`ErrorKind::Misconfigured`]: a ticket is of another database.
+    /// [`ErrorKind::Misconfigured`]: a ticket is of another database. Others: a schedule cannot be written down.
     pub(super) fn of(
         database: &DatabaseId,
         conditions: impl IntoIterator<Item = &'c Condition>,
@@ -52,26 +55,41 @@ impl<'c> Asked<'c> {
                     asked.sighting_indices.push(index);
                 }
                 Condition::Due { .. } | Condition::Tick { .. } | Condition::Plan(_) => {
-                    return Err(Error::unsupported("schedules", "postgres"));
+                    asked.changes.add_of(condition)?;
+                    asked.change_indices.push(index);
                 }
             }
         }
         Ok(asked)
     }
 
-    /// The conditions that did not hold, by their indices: acks that were lost, counted from 1, and what
-    /// the inbox said of each sighting.
-    pub(super) fn refused(&self, lost: &[i32], known: &[i32]) -> Vec<(usize, Refusal)> {
-        let lost = lost.iter().filter_map(|nth| {
-            let index = self.ack_indices.get(usize::try_from(*nth).ok()?.checked_sub(1)?)?;
-            Some((*index, Refusal::LeaseLost))
-        });
+    /// The conditions that did not hold, by their indices: acks that were lost and schedules that are not as they
+    /// were, both counted from 1, and what the inbox said of each sighting.
+    pub(super) fn refused(
+        &self,
+        lost: &[i32],
+        known: &[i32],
+        changed: &[i32],
+    ) -> Vec<(usize, Refusal)> {
+        let lost = nths(&self.ack_indices, lost, Refusal::LeaseLost);
+        let changed = nths(&self.change_indices, changed, Refusal::Changed);
         let known = self.sighting_indices.iter().zip(known);
         let known = known.filter_map(|(index, known)| Some((*index, refusal(*known)?)));
-        let mut refused: Vec<_> = lost.chain(known).collect();
+        let mut refused: Vec<_> = lost.chain(known).chain(changed).collect();
         refused.sort_by_key(|(index, _)| *index);
         refused
     }
+}
+
+fn nths(
+    indices: &[usize],
+    nths: &[i32],
+    refusal: Refusal,
+) -> impl Iterator<Item = (usize, Refusal)> {
+    nths.iter().filter_map(move |nth| {
+        let index = indices.get(usize::try_from(*nth).ok()?.checked_sub(1)?)?;
+        Some((*index, refusal))
+    })
 }
 
 impl Acks {
@@ -133,7 +151,9 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
     use std::sync::Arc;
+    use tramline_core::clock::Timestamp;
     use tramline_core::envelope::Envelope;
+    use tramline_core::store::ScheduleKey;
 
     fn admit(id: &str) -> Condition {
         let id = id.parse().unwrap();
@@ -150,14 +170,35 @@ mod tests {
         let here = DatabaseId::new("here");
         let conditions = [admit("a"), ack(&here), admit("b"), ack(&here), admit("c")];
         let asked = Asked::of(&here, &conditions).unwrap();
-        assert_eq!(asked.refused(&[], &[0, 0, 0]), []);
+        assert_eq!(asked.refused(&[], &[0, 0, 0], &[]), []);
         let expected = [
             (0, Refusal::Duplicate),
             (2, Refusal::KeyReused),
             (3, Refusal::LeaseLost),
             (4, Refusal::Busy),
         ];
-        assert_eq!(asked.refused(&[2], &[1, 2, 3]), expected);
+        assert_eq!(asked.refused(&[2], &[1, 2, 3], &[]), expected);
+    }
+
+    #[test]
+    fn schedules_are_counted_apart_and_told_by_the_index_of_their_condition() {
+        let here = DatabaseId::new("here");
+        let due = |name: &str| Condition::Due {
+            key: ScheduleKey { name: name.to_owned(), token: 1 },
+            now: Timestamp::from_micros(0),
+        };
+        let conditions = [due("a"), admit("m"), due("b"), ack(&here)];
+        let asked = Asked::of(&here, &conditions).unwrap();
+        let expected = [(1, Refusal::Duplicate), (2, Refusal::Changed), (3, Refusal::LeaseLost)];
+        assert_eq!(asked.refused(&[1], &[1], &[2]), expected);
+    }
+
+    #[test]
+    fn a_schedule_with_a_nul_in_its_name_is_refused() {
+        let key = ScheduleKey { name: "a\0".to_owned(), token: 1 };
+        let conditions = [Condition::Due { key, now: Timestamp::from_micros(0) }];
+        let error = Asked::of(&DatabaseId::new("here"), &conditions).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Refused);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod messages;
 mod outbox;
 mod pool;
 mod queued;
+mod schedules;
 mod steps;
 #[expect(clippy::module_inception, reason = "the contract itself, beside its parts")]
 mod store;

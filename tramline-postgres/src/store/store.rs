@@ -9,7 +9,7 @@ use crate::postgres::Postgres;
 use tramline_core::clock::Timestamp;
 use tramline_core::compose::Scope;
 use tramline_core::store::{
-    CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Sighting, Store,
+    CommitError, Committed, Condition, DatabaseId, Outbox, Refusal, Schedules, Sighting, Store,
 };
 use tramline_core::transport::Outgoing;
 use tramline_core::{Error, Failure, Result};
@@ -55,6 +55,10 @@ impl Store for Postgres {
 
     fn outbox(&self) -> &dyn Outbox {
         self
+    }
+
+    fn schedules(&self) -> Option<&dyn Schedules> {
+        Some(self)
     }
 
     fn is_away(&self, failure: &Failure) -> bool {

@@ -3,12 +3,13 @@
 use crate::kit::{
     appended, begin, bodies, name, next, note, numbers, prepared, put, receiver, send, within,
 };
+use crate::planning::at;
 use futures_util::future::join_all;
 use std::time::Duration;
 use tramline_core::clock::{Clock, SystemClock};
 use tramline_core::compose::Publishing;
 use tramline_core::settlement::{Settled, Settlement};
-use tramline_core::store::{Committed, Store};
+use tramline_core::store::{Committed, Schedules, Store};
 use tramline_core::topology::Topology;
 use tramline_core::transport::{Delivery, Transport};
 use tramline_postgres::Postgres;
@@ -16,8 +17,8 @@ use tramline_postgres::sqlx::{self, Connection, PgConnection};
 use tramline_services::testing::Database;
 
 /// To send, to settle, to take, to commit what was queued, to listen, to look after things, for the relay,
-/// for operators.
-const ITS_OWN: i64 = 8;
+/// for schedules, for operators.
+const ITS_OWN: i64 = 9;
 const HANDLERS_MAX: u32 = 3;
 /// So many of everything.
 const COUNT: i64 = 200;
@@ -85,6 +86,15 @@ async fn look(postgres: &Postgres) {
     }
 }
 
+/// Puts schedules, and looks what is due.
+async fn schedule(postgres: &Postgres) {
+    for n in 0..COUNT {
+        let plan = crate::planning::schedule(&n.to_string(), n, n);
+        Schedules::plan(postgres, vec![plan]).await.unwrap();
+        Schedules::look(postgres, 10, at(0)).await.unwrap();
+    }
+}
+
 async fn relay(postgres: &Postgres) {
     let mut left = COUNT as usize;
     while left > 0 {
@@ -99,7 +109,7 @@ async fn relay(postgres: &Postgres) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handle_has_eight_connections_and_those_of_its_handlers_whatever_it_does_at_once() {
+async fn a_handle_has_nine_connections_and_those_of_its_handlers_whatever_it_does_at_once() {
     let Some(database) = Database::fresh() else { return };
     drop(prepared(&database).await);
     let mut observer = Observer::of(&database).await;
@@ -111,7 +121,8 @@ async fn a_handle_has_eight_connections_and_those_of_its_handlers_whatever_it_do
         let postgres = postgres.clone();
         async move {
             let messages = async { tokio::join!(messages(&postgres), units(&postgres)) };
-            within(async { tokio::join!(messages, relay(&postgres), look(&postgres)) }).await
+            let (looking, scheduling) = (look(&postgres), schedule(&postgres));
+            within(async { tokio::join!(messages, relay(&postgres), looking, scheduling) }).await
         }
     });
     let all = ITS_OWN + i64::from(HANDLERS_MAX);

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::interval;
 use tramline_core::settlement::{Settled, Settlement};
+use tramline_core::store::Schedules;
 use tramline_core::transport::{Delivery, Receiver};
 use tramline_postgres::Postgres;
 use tramline_services::testing::Database;
@@ -50,14 +51,33 @@ async fn pass_on_answers(
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_hears_nothing_looks_often_and_is_not_waited_for() {
-    let Some(database) = Database::fresh() else { return };
+/// A database, and its URL behind such a proxy.
+async fn unheard() -> Option<(Database, String)> {
+    let database = Database::fresh()?;
     drop(prepared(&database).await);
     let server = database.url.socket_addrs(|| None).unwrap()[0];
     let mut url = database.url.clone();
     url.set_port(Some(without_notifications(server).await.port())).unwrap();
     url.set_query(Some("sslmode=disable"));
+    Some((database, url.into()))
+}
+
+/// More often than it is told that it hears nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_nothing_looks_for_schedules_by_itself() {
+    let Some((database, url)) = unheard().await else { return };
+    let postgres = Postgres::connect(url).await.unwrap();
+    for _ in 0..10 {
+        let seen = postgres.changes();
+        within(postgres.changed_since(seen)).await;
+        assert!(postgres.changes() > seen);
+    }
+    assert_eq!(column(&database, "SELECT count(*) FROM tramline.asleep"), ["0"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_nothing_looks_often_and_is_not_waited_for() {
+    let Some((database, url)) = unheard().await else { return };
     let one = Postgres::connect(url.as_str()).await.unwrap();
     let other = Postgres::connect(url.as_str()).await.unwrap();
     let mut consumer = receiver(&one, 1).await;

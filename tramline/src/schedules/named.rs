@@ -28,7 +28,8 @@ pub enum Scheduled {
 pub enum Cancelled {
     /// It will not fire.
     Cancelled,
-    /// It has fired, in the last 24 hours.
+    /// It has fired, in the last 24 hours. If this overtook another one of its name, that will not fire: the name stays
+    /// cancelled for 24 hours from now.
     TooLate,
     /// There is nothing under this name, or it fired longer ago. If this overtook its schedule, that will not fire:
     /// the name stays cancelled for 24 hours.

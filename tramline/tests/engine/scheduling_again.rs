@@ -82,6 +82,32 @@ async fn after_downtime_there_is_one_message_or_all_or_none() {
 }
 
 #[tokio::test]
+async fn less_than_a_minute_is_no_downtime() {
+    for catch_up in [CatchUp::Once, CatchUp::None, CatchUp::All] {
+        let (world, log) = (World::new(), Log::default());
+        let from = world.clock.now();
+        let every = || Recurring::every(10 * SECOND).after_downtime(catch_up);
+        stop(recur(&world, &log, every()).await).await;
+        world.wind(35 * SECOND).await;
+        let _bus = recur(&world, &log, every()).await;
+        idle().await;
+        assert_eq!(moments(&log, from), [10, 20, 30], "{catch_up:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_longer_downtime_that_is_left_out_the_last_minute_is_in_time() {
+    let (world, log) = (World::new(), Log::default());
+    let from = world.clock.now();
+    let every = || Recurring::every(20 * SECOND).after_downtime(CatchUp::None);
+    stop(recur(&world, &log, every()).await).await;
+    world.wind(205 * SECOND).await;
+    let _bus = recur(&world, &log, every()).await;
+    idle().await;
+    assert_eq!(moments(&log, from), [160, 180, 200]);
+}
+
+#[tokio::test]
 async fn what_is_more_than_a_minute_late_is_left_out_where_that_is_wanted() {
     let (world, log) = (World::new(), Log::default());
     let from = world.clock.now();
@@ -145,9 +171,10 @@ async fn a_rhythm_that_is_changed_counts_from_then_on() {
     for _ in 0..4 {
         world.wind(30 * SECOND).await;
     }
-    assert_eq!(moments(&log, from), [120], "nobody is left who declares it so");
+    let taken_over = "nobody is left who declares it so, and what they have left is not lost";
+    assert_eq!(moments(&log, from), [120, 180], "{taken_over}");
     world.wind(HOUR).await;
-    assert_eq!(moments(&log, from), [120, 3840], "the older one has taken over");
+    assert_eq!(moments(&log, from), [120, 180, 3780], "the older one goes on");
     stop(old).await;
 }
 

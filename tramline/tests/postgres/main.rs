@@ -4,3 +4,4 @@ mod draining;
 mod failing;
 mod from_sql;
 mod requests;
+mod scheduling;

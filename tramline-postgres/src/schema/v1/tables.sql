@@ -175,7 +175,7 @@ CREATE TABLE tramline.claim (
     kept boolean NOT NULL DEFAULT false
 );
 
--- Who waits to be woken for a queue; 0 is the outbox. What a crash of the server forgets here is
+-- Who waits to be woken for a queue; 0 is the outbox, and -1 the schedules. What a crash of the server forgets here is
 -- written again by those whose connections it broke.
 CREATE UNLOGGED TABLE tramline.asleep (
     queue int NOT NULL,
@@ -242,6 +242,31 @@ CREATE TABLE tramline.outbox_aside (
 );
 CREATE INDEX outbox_aside_key ON tramline.outbox_aside (hashtextextended(key, 0), id);
 CREATE INDEX outbox_parked ON tramline.outbox_aside (id) WHERE parked;
+
+-- Messages that leave at a moment. `state`: 0 waits, 1 has fired, 2 was cancelled, 3 was cancelled before
+-- anybody knew it. `at`: when it is looked at, which is `due` unless it could not leave then; of those that do
+-- not wait, until when the name is remembered. Names are in the order of their bytes.
+CREATE TABLE tramline.schedule (
+    name text COLLATE "C" PRIMARY KEY,
+    token bigint NOT NULL,
+    state smallint NOT NULL,
+    due bigint NOT NULL,
+    at bigint NOT NULL,
+    destination text,
+    envelope text,
+    body bytea
+);
+CREATE INDEX schedule_waiting ON tramline.schedule (at) WHERE state = 0;
+CREATE INDEX schedule_remembered ON tramline.schedule (at) WHERE state > 0;
+
+-- What recurs, and when next.
+CREATE TABLE tramline.recurring (
+    name text COLLATE "C" PRIMARY KEY,
+    token bigint NOT NULL,
+    rhythm text NOT NULL,
+    due bigint NOT NULL,
+    paused boolean NOT NULL
+);
 
 -- What has happened since the tables were made, counted.
 CREATE TABLE tramline.tally (

@@ -14,6 +14,7 @@ use crate::open::Core;
 use crate::queue::{Legs, Routes};
 use crate::store::queued::{BEGIN, Column};
 use tokio_postgres::Error;
+use tokio_postgres::types::ToSql;
 use tramline_core::Result;
 
 /// Where several may have to wait, one after the other.
@@ -42,8 +43,15 @@ pub(super) struct Attempt<'a> {
     pub(super) core: &'a Core,
     pub(super) connected: &'a Connected,
     pub(super) routes: &'a Routes,
-    pub(super) conclude: &'a tokio_postgres::Statement,
+    pub(super) calls: &'a Calls,
     pub(super) units: &'a [Ready<'a>],
+}
+
+/// What ends units, prepared.
+pub(super) struct Calls {
+    pub(super) conclude: tokio_postgres::Statement,
+    /// If any of them changes schedules.
+    pub(super) schedule: Option<tokio_postgres::Statement>,
 }
 
 /// What a request was for.
@@ -60,6 +68,10 @@ pub(super) enum At {
     },
     /// The end of this unit; in a group that ends as a whole, of the first.
     Conclude {
+        unit: usize,
+    },
+    /// The schedules of this unit; in a group that ends as a whole, of all.
+    Schedule {
         unit: usize,
     },
     /// What this unit has done is kept from here on.
@@ -84,17 +96,18 @@ pub(super) enum Ended<F> {
 }
 
 impl Attempt<'_> {
-    /// All of them or none: the first fault ends it for all.
+    /// All of them or none: the first fault ends it for all. Answers whether something is due earlier than all that
+    /// was known.
     ///
     /// # Errors
     /// A ticket is of another database.
-    pub(super) async fn together(&self, runs: Vec<Run<'_>>) -> Result<Ended<()>> {
+    pub(super) async fn together(&self, runs: Vec<Run<'_>>) -> Result<Ended<bool>> {
         let all = self.units.iter().map(|unit| (unit.work, unit.routed));
         let conclusion = Conclusion::of(self.core, self.routes.version, all)?;
         if let Err(error) = self.begin(BEGIN).await {
             return Ok(Ended::Lost(error));
         }
-        let parameters = conclusion.parameters();
+        let (parameters, changes) = (conclusion.parameters(), conclusion.changes());
         let mut flight = Flight::new();
         let client = self.connected.client();
         let mut sent = 0;
@@ -104,17 +117,18 @@ impl Attempt<'_> {
             flight.send(At::Run { first }, async move { client.execute_raw(&many, columns).await });
         }
         (sent..self.units.len()).for_each(|unit| self.send_statements(unit, &mut flight));
-        flight.send(At::Conclude { unit: 0 }, client.execute(self.conclude, &parameters));
+        flight.send(At::Conclude { unit: 0 }, client.execute(&self.calls.conclude, &parameters));
+        self.send_changes(0, changes.as_ref(), &mut flight);
         let is_sent = self.send_commit(&mut flight);
-        let mut fault = None;
+        let (mut fault, mut wakes) = (None, false);
         for (at, answered) in flight.answers().await {
-            let answered = answered.map_err(|error| self.connected.heeded(error));
-            if let (None, Err(error)) = (&fault, answered) {
-                fault = Some((at, error));
+            match answered.map_err(|error| self.connected.heeded(error)) {
+                Ok(rows) => wakes |= rows > 0 && matches!(at, At::Schedule { .. }),
+                Err(error) => _ = fault.get_or_insert((at, error)),
             }
         }
         Ok(match fault {
-            None => Ended::In(()),
+            None => Ended::In(wakes),
             Some((at, error)) => failed(at, error, is_sent),
         })
     }
@@ -134,12 +148,14 @@ impl Attempt<'_> {
         if let Err(error) = self.begin(BEGIN_APART).await {
             return Ok(Ended::Lost(error));
         }
-        let parameters: Vec<_> = conclusions.iter().map(Conclusion::parameters).collect();
+        let parameters = conclusions.iter().map(|one| (one.parameters(), one.changes()));
+        let parameters: Vec<_> = parameters.collect();
         let client = self.connected.client();
         let mut flight = Flight::new();
-        for (unit, parameters) in parameters.iter().enumerate() {
+        for (unit, (parameters, changes)) in parameters.iter().enumerate() {
             self.send_statements(unit, &mut flight);
-            flight.send(At::Conclude { unit }, client.execute(self.conclude, parameters));
+            flight.send(At::Conclude { unit }, client.execute(&self.calls.conclude, parameters));
+            self.send_changes(unit, changes.as_ref(), &mut flight);
             flight.send(At::Keep { unit }, self.run("SAVEPOINT good"));
             flight.send(At::Undo, self.run("ROLLBACK TO SAVEPOINT good"));
         }
@@ -153,7 +169,10 @@ impl Attempt<'_> {
                 // The next one undoes it. Without a next, the commit finds a transaction that has failed.
                 (At::Undo, Err(error)) if is_certain(&error) => not_undone = Some((at, error)),
                 (
-                    At::Statement { unit, .. } | At::Conclude { unit } | At::Keep { unit },
+                    At::Statement { unit, .. }
+                    | At::Conclude { unit }
+                    | At::Schedule { unit }
+                    | At::Keep { unit },
                     Err(error),
                 ) if is_certain(&error) => {
                     faults[unit].get_or_insert((at, error));
@@ -186,6 +205,18 @@ impl Attempt<'_> {
         for (nth, (statement, queued)) in statements.iter().zip(&work.statements).enumerate() {
             let request = self.connected.client().execute_raw(statement, &queued.parameters);
             flight.send(At::Statement { unit, nth }, request);
+        }
+    }
+
+    fn send_changes<'f>(
+        &'f self,
+        unit: usize,
+        changes: Option<&'f [&'f (dyn ToSql + Sync); 9]>,
+        flight: &mut Flight<'f, At>,
+    ) {
+        if let (Some(changes), Some(schedule)) = (changes, &self.calls.schedule) {
+            let request = self.connected.client().execute(schedule, changes);
+            flight.send(At::Schedule { unit }, request);
         }
     }
 

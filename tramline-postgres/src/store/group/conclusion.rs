@@ -1,4 +1,4 @@
-//! The call that ends one unit, or many at once.
+//! The calls that end one unit, or many at once.
 
 use super::unit::Work;
 use crate::open::Core;
@@ -23,6 +23,10 @@ pub(super) const CONCLUDE: &str =
     "SELECT FROM tramline.conclude(true, $1, $2, $3, $4, $5, $6, $7, $8,
     $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)";
 
+/// Changes schedules, and raises as well. Answers a row if something is due earlier than all that was known.
+pub(super) const SCHEDULE: &str = "SELECT
+    FROM tramline.conclude_schedules(true, $1, $2, $3, $4, $5, $6, $7, $8, $9) AS s WHERE s.wakes";
+
 impl<'c> Conclusion<'c> {
     /// Of these units, by the routes of this version.
     ///
@@ -46,6 +50,12 @@ impl<'c> Conclusion<'c> {
         }
         let topology = is_sending.then_some(version);
         Ok(Self { now: core.now(), asked, topology, rows, outward })
+    }
+
+    /// For [`SCHEDULE`], if schedules are changed.
+    pub(super) fn changes(&self) -> Option<[&(dyn ToSql + Sync); 9]> {
+        let changes = &self.asked.changes;
+        (!changes.is_empty()).then(|| changes.parameters())
     }
 
     /// For [`CONCLUDE`].

@@ -32,7 +32,7 @@ pub(super) fn cause(at: At, state: &str) -> Cause {
         (_, "0A000" | "26000") => Cause::Outdated,
         // A type that was dropped and made anew is not found by what was prepared.
         (At::Statement { .. }, "XX000") => Cause::Outdated,
-        (At::Conclude { .. }, "TM002") => Cause::Refused,
+        (At::Conclude { .. } | At::Schedule { .. }, "TM002") => Cause::Refused,
         (At::Conclude { .. }, "TM003") => Cause::Stale,
         // Two who wait for each other; or something before it, and not the statement, had failed.
         (At::Statement { .. }, state) if state.starts_with("40") || state == "25P02" => {
@@ -43,11 +43,13 @@ pub(super) fn cause(at: At, state: &str) -> Cause {
     }
 }
 
-/// The conditions that did not hold, in the words of `tramline.conclude`.
-#[derive(Debug, Deserialize)]
+/// The conditions that did not hold, in the words of `tramline.conclude` or `tramline.conclude_schedules`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Detail {
     pub(super) lost: Vec<i32>,
     pub(super) known: Vec<i32>,
+    pub(super) changed: Vec<i32>,
 }
 
 impl Detail {
@@ -82,6 +84,8 @@ mod tests {
             // A user's own function may raise anything.
             (statement, "TM002", Cause::Statement),
             (conclude, "TM002", Cause::Refused),
+            (At::Schedule { unit: 0 }, "TM002", Cause::Refused),
+            (At::Schedule { unit: 0 }, "TM001", Cause::Unclear),
             (conclude, "TM003", Cause::Stale),
             (conclude, "TM001", Cause::Unclear),
             (At::Commit, "23503", Cause::Unclear),

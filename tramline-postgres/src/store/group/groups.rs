@@ -1,13 +1,13 @@
 //! One group after the other, on one connection.
 
-use super::attempt::{At, Attempt, Ended, Ready, Run};
-use super::conclusion::CONCLUDE;
+use super::attempt::{At, Attempt, Calls, Ended, Ready, Run};
+use super::conclusion::{CONCLUDE, SCHEDULE};
 use super::decision::{Cause, Detail, cause};
 use super::shunned::Shunned;
 use super::unit::Waiting;
 use crate::error::{failed, is_certain, words};
 use crate::link::{Connected, Line};
-use crate::open::{Core, OUTBOX};
+use crate::open::{Core, OUTBOX, SCHEDULES};
 use crate::queue::{Legs, Routes};
 use crate::store::conditions::Asked;
 use crate::store::failure::explained;
@@ -105,7 +105,7 @@ impl Groups {
                 unit.alone();
                 continue;
             }
-            if unit.work.conditions.len() > CONDITIONS_MAX {
+            if unit.work.conditions.len() > CONDITIONS_MAX || unit.work.is_refused_twice() {
                 // The limits of a group are not made for it.
                 unit.alone();
                 continue;
@@ -125,8 +125,8 @@ impl Groups {
         group: Vec<Waiting>,
     ) -> Vec<Waiting> {
         let routes = core.routes();
-        let conclude = match connected.prepared(CONCLUDE).await {
-            Ok(conclude) => conclude,
+        let calls = match calls(connected, &group).await {
+            Ok(calls) => calls,
             Err(error) if !is_certain(&error) => return self.lost(group),
             Err(error) => {
                 let error = explained(core, failed(doing(core), &error)).await;
@@ -150,7 +150,7 @@ impl Groups {
             }
         }
         if !members.is_empty() {
-            again.extend(self.together(core, connected, &routes, &conclude, members).await);
+            again.extend(self.together(core, connected, &routes, &calls, members).await);
         }
         again
     }
@@ -206,16 +206,16 @@ impl Groups {
         core: &Arc<Core>,
         connected: &Arc<Connected>,
         routes: &Routes,
-        conclude: &Statement,
+        calls: &Calls,
         mut members: Vec<Member>,
     ) -> Vec<Waiting> {
         let runs = self.runs(core, connected, &members).await;
         let units: Vec<Ready<'_>> = members.iter().map(Member::ready).collect();
-        let attempt = Attempt { core, connected, routes, conclude, units: &units };
+        let attempt = Attempt { core, connected, routes, calls, units: &units };
         let next = match attempt.together(runs).await {
             Err(error) => Next::Failed(error),
-            Ok(Ended::In(())) => {
-                wake(core, members.iter());
+            Ok(Ended::In(wakes)) => {
+                wake(core, members.iter(), wakes);
                 let done = |member: Member| member.waiting.ended(Ok(Committed::Done));
                 members.into_iter().for_each(done);
                 return Vec::new();
@@ -234,7 +234,7 @@ impl Groups {
         };
         match next {
             Next::Again => waiting(members),
-            Next::Apart => self.apart(core, connected, routes, conclude, members).await,
+            Next::Apart => self.apart(core, connected, routes, calls, members).await,
             Next::Alone => {
                 members.into_iter().for_each(|member| member.waiting.alone());
                 Vec::new()
@@ -340,7 +340,7 @@ impl Groups {
         core: &Arc<Core>,
         connected: &Arc<Connected>,
         routes: &Routes,
-        conclude: &Statement,
+        calls: &Calls,
         mut members: Vec<Member>,
     ) -> Vec<Waiting> {
         let mut again = Vec::new();
@@ -348,11 +348,13 @@ impl Groups {
             let behind = members.split_off(members.len().min(APART_MAX));
             let these = std::mem::replace(&mut members, behind);
             let units: Vec<Ready<'_>> = these.iter().map(Member::ready).collect();
-            let attempt = Attempt { core, connected, routes, conclude, units: &units };
+            let attempt = Attempt { core, connected, routes, calls, units: &units };
             match attempt.apart().await {
                 Ok(Ended::In(faults)) => {
                     let ended = faults.iter().map(Option::is_none);
-                    wake(core, these.iter().zip(ended).filter(|one| one.1).map(|one| one.0));
+                    let is_in = these.iter().zip(ended).filter(|one| one.1).map(|one| one.0);
+                    let wakes = is_in.clone().any(|member| member.waiting.work.is_scheduling());
+                    wake(core, is_in, wakes);
                     for (member, fault) in these.into_iter().zip(faults) {
                         again.extend(self.end_apart(core, connected, member, fault).await);
                     }
@@ -452,6 +454,15 @@ impl Groups {
     }
 }
 
+async fn calls(connected: &Connected, group: &[Waiting]) -> Result<Calls, tokio_postgres::Error> {
+    let conclude = connected.prepared(CONCLUDE).await?;
+    let schedule = match group.iter().any(|unit| unit.work.is_scheduling()) {
+        true => Some(connected.prepared(SCHEDULE).await?),
+        false => None,
+    };
+    Ok(Calls { conclude, schedule })
+}
+
 impl Member {
     fn says_the_same(&self, other: &Self) -> bool {
         let (these, those) = (&self.waiting.work.statements, &other.waiting.work.statements);
@@ -489,7 +500,9 @@ fn verdict(
     let detail = Detail::read(error.as_db_error().and_then(|error| error.detail()));
     let asked = Asked::of(&core.database, &work.conditions).map_err(CommitError::Store)?;
     match detail {
-        Some(Detail { lost, known }) => Ok(Committed::Refused(asked.refused(&lost, &known))),
+        Some(Detail { lost, known, changed }) => {
+            Ok(Committed::Refused(asked.refused(&lost, &known, &changed)))
+        }
         None => Err(CommitError::Store(failed(doing(core), error))),
     }
 }
@@ -502,8 +515,9 @@ fn unknown(core: &Core, members: Vec<Member>, error: &tokio_postgres::Error) {
     }
 }
 
-/// These are in: whoever reads what they have written has something to read.
-fn wake<'m>(core: &Arc<Core>, members: impl Iterator<Item = &'m Member>) {
+/// These are in: whoever reads what they have written has something to read, and if it `wakes`, whoever fires
+/// schedules has something to do earlier.
+fn wake<'m>(core: &Arc<Core>, members: impl Iterator<Item = &'m Member>, wakes: bool) {
     let (mut queues, mut unrouted) = (BTreeSet::new(), BTreeSet::new());
     for Member { waiting, routed, .. } in members {
         queues.extend(routed.iter().flatten().flatten().map(|queue| queue.id));
@@ -512,6 +526,7 @@ fn wake<'m>(core: &Arc<Core>, members: impl Iterator<Item = &'m Member>) {
         }
         unrouted.append(&mut waiting.work.unrouted(routed));
     }
+    queues.extend(wakes.then_some(SCHEDULES));
     core.woken_by_commit(queues);
     core.warn_unrouted(unrouted);
 }

@@ -1,12 +1,12 @@
 //! A unit of work that has come to its end, without a transaction of its own.
 
 use crate::queue::{Legs, Routes};
-use crate::send::{Plan, Step};
+use crate::send::{self, Step};
 use crate::store::messages::Messages;
 use crate::store::queued::Statement;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
-use tramline_core::store::{CommitError, Committed, Condition};
+use tramline_core::store::{Change, CommitError, Committed, Condition, Plan};
 use tramline_core::transport::Destination;
 
 /// What is to be committed. It can be tried again: nothing of it changes.
@@ -38,7 +38,26 @@ impl Work {
 
     pub(super) fn bytes(&self) -> usize {
         let statements = self.statements.iter().map(Statement::bytes);
-        statements.sum::<usize>() + self.messages.bytes()
+        let plans = self.conditions.iter().map(|condition| match condition {
+            Condition::Plan(Plan { change: Change::Put { outgoing, .. }, .. }) => {
+                outgoing.envelope.body.len()
+            }
+            _ => 0,
+        });
+        statements.sum::<usize>() + self.messages.bytes() + plans.sum::<usize>()
+    }
+
+    /// Whether schedules are changed.
+    pub(super) fn is_scheduling(&self) -> bool {
+        self.conditions.iter().any(|one| !matches!(one, Condition::Ack(_) | Condition::Admit(_)))
+    }
+
+    /// Whether two calls may each refuse it: with others, the first to do so would be the only one that is heard.
+    pub(super) fn is_refused_twice(&self) -> bool {
+        let may_be =
+            |one: &Condition| matches!(one, Condition::Due { .. } | Condition::Tick { .. });
+        let is_delivered = |one: &Condition| matches!(one, Condition::Ack(_) | Condition::Admit(_));
+        self.conditions.iter().any(may_be) && self.conditions.iter().any(is_delivered)
     }
 
     /// Where its messages go.
@@ -49,8 +68,8 @@ impl Work {
 
     /// Whether its messages can be written without asking anything of their queues.
     pub(super) fn is_plain(&self, routed: &[Option<Legs>]) -> bool {
-        let plan = Plan::of(self.messages.for_queues(), routed);
-        let is_in = |placed: &Option<_>| matches!(placed, Some(crate::send::Placed::In(_)));
+        let plan = send::Plan::of(self.messages.for_queues(), routed);
+        let is_in = |placed: &Option<_>| matches!(placed, Some(send::Placed::In(_)));
         matches!(&plan.steps[..], [] | [Step::Put(_)]) && plan.placed.iter().all(is_in)
     }
 

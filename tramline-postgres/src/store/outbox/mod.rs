@@ -6,5 +6,6 @@ mod outbox;
 mod rest;
 mod stored;
 
+pub(super) use self::outbox::CLAIM_BYTES_MAX;
 pub(crate) use asking::Unknown;
 pub(crate) use rest::Rest;

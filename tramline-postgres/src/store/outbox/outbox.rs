@@ -17,7 +17,7 @@ use tramline_core::store::{Outbox, OutboxRow, OutboxToken, ParkedRow};
 use tramline_core::{BoxFuture, Error, ErrorKind, Result};
 
 /// How many bytes of bodies one claim brings, give or take the last row.
-const CLAIM_BYTES_MAX: i64 = 16 * 1024 * 1024;
+pub(in crate::store) const CLAIM_BYTES_MAX: i64 = 16 * 1024 * 1024;
 
 impl Outbox for Postgres {
     fn claim(

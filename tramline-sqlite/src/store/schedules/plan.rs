@@ -79,11 +79,9 @@ fn cancel(work: &Work<'_>, name: &str, now: Timestamp) -> rusqlite::Result<Plann
         .query_row(params![name, now.as_micros()], |row| row.get(0))
         .optional()?;
     let (planned, state) = ScheduleState::cancelled(known.and_then(ScheduleState::of));
-    if planned != Planned::TooLate {
-        let until = now.after(NAME_KEPT).as_micros();
-        let parameters = params![name, state.number(), now.as_micros(), until];
-        work.connection.prepare_cached(CANCEL)?.execute(parameters)?;
-    }
+    let until = now.after(NAME_KEPT).as_micros();
+    let parameters = params![name, state.number(), now.as_micros(), until];
+    work.connection.prepare_cached(CANCEL)?.execute(parameters)?;
     Ok(planned)
 }
 

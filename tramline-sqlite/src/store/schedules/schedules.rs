@@ -59,7 +59,7 @@ impl Schedules for Sqlite {
         Box::pin(self.change_schedules(job, "forget schedules", move |work| {
             let mut delete = work.connection.prepare_cached(SQL)?;
             let mut pruned = 0;
-            for state in 1..=3 {
+            for state in 1..=4 {
                 pruned += delete.execute(params![state, now.as_micros(), limit])?;
             }
             Ok(pruned as u64)
