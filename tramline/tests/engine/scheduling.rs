@@ -1,6 +1,6 @@
 //! Named schedules: replaced, cancelled, fired once, in transactions and by several buses.
 
-use crate::kit::{Log, Paid, Ping, SECOND, Watched, World, at_once, idle};
+use crate::kit::{Commit, Log, Paid, Ping, SECOND, Watched, World, at_once, idle};
 use std::time::Duration;
 use tramline::core::clock::{Clock, Timestamp};
 use tramline::core::store::{Schedules, Waiting};
@@ -213,6 +213,42 @@ async fn one_that_cannot_leave_waits_and_does_not_keep_others() {
     let _second = world.bus().state(log.clone()).endpoint(later).start().await.unwrap();
     world.wind(10 * SECOND).await;
     assert_eq!(handled(&log), ["2", "1"]);
+}
+
+/// A bus whose schedules are kept in the world's memory, which answers commits as it is told.
+async fn told(world: &World, log: &Log, commits: &[Commit]) -> Bus {
+    let store = Watched::keeping_schedules(world.memory.clone()).then(commits.iter().copied());
+    let mail = Endpoint::new("mail").subscribe::<Paid>().concurrency(1).handle(keep);
+    let bus = world.bus().schedules(&store).state(log.clone()).endpoint(mail);
+    bus.start().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_lost_answer_fires_nothing_twice_and_loses_nothing() {
+    for lost in [Commit::DoneUnknown, Commit::LostUnknown, Commit::Away] {
+        let (world, log) = (World::new(), Log::default());
+        let bus = told(&world, &log, &[lost]).await;
+        bus.schedule("a", SECOND, &Paid { n: 1 }).await.unwrap();
+        world.wind(SECOND).await;
+        world.wind(SECOND).await;
+        assert_eq!(handled(&log), ["1"], "{lost:?}");
+        assert_eq!(bus.cancel("a").await.unwrap(), Cancelled::TooLate);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_the_store_refuses_is_parted_until_one_is_to_blame() {
+    let (world, log) = (World::new(), Log::default());
+    let bus = told(&world, &log, &[Commit::Fail; 3]).await;
+    for n in 1..=4 {
+        bus.schedule(n.to_string(), SECOND, &Paid { n }).await.unwrap();
+    }
+    world.wind(SECOND).await;
+    let mut left = handled(&log);
+    assert_eq!(left, ["2", "3", "4"], "four, two and the first of them were refused");
+    world.wind(SECOND).await;
+    left.push("1".to_owned());
+    assert_eq!(handled(&log), left, "after a pause");
 }
 
 async fn plan(ping: Ping, planner: Planner, _tx: Tx<Memory>) -> Result<(), Failure> {

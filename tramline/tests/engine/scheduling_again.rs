@@ -1,6 +1,6 @@
 //! What recurs: one message for each moment, whatever starts, stops and dies.
 
-use crate::kit::{Log, Ping, SECOND, World, idle};
+use crate::kit::{Commit, Log, Paid, Ping, SECOND, Watched, World, idle};
 use std::time::Duration;
 use tramline::core::clock::{Clock, Timestamp};
 use tramline::schedules::{RecurringSchedule, SCHEDULED_FOR};
@@ -176,6 +176,35 @@ async fn a_rhythm_that_is_changed_counts_from_then_on() {
     world.wind(HOUR).await;
     assert_eq!(moments(&log, from), [120, 180, 3780], "the older one goes on");
     stop(old).await;
+}
+
+#[tokio::test]
+async fn after_an_outage_of_the_store_nobody_is_taken_for_gone_at_once() {
+    let (world, log) = (World::new(), Log::default());
+    let from = world.clock.now();
+    let store = Watched::keeping_schedules(world.memory.clone());
+    let hourly = ("tick", Recurring::every(HOUR), Ping { n: 1 });
+    let older = world.bus().schedules(&store).recurring(hourly.0, hourly.1, hourly.2);
+    let older = older.start().await.unwrap();
+    stop(recur(&world, &log, Recurring::every(MINUTE)).await).await;
+    world.wind(119 * SECOND).await;
+    store.commits.lock().push_back(Commit::Away);
+    older.schedule("other", Duration::ZERO, &Paid { n: 2 }).await.unwrap();
+    idle().await;
+    assert!(store.commits.lock().is_empty(), "it was away");
+    let ticks = async || {
+        let queued = world.in_queue("ticks").await;
+        queued.len()
+    };
+    for _ in 0..5 {
+        world.wind(10 * SECOND).await;
+    }
+    assert_eq!(ticks().await, 0, "the others may have been kept by the same");
+    world.wind(15 * SECOND).await;
+    assert_eq!(ticks().await, 1);
+    let _bus = recur(&world, &log, Recurring::every(HOUR)).await;
+    idle().await;
+    assert_eq!(moments(&log, from), [60], "what was left is not lost");
 }
 
 #[tokio::test]

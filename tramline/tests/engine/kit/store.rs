@@ -12,7 +12,7 @@ use tramline::core::clock::Timestamp;
 use tramline::core::compose::Scope;
 use tramline::core::store::{
     CommitError, Committed, Condition, DatabaseId, Outbox, OutboxRow, OutboxToken, ParkedRow,
-    Refusal, Sighting, Store,
+    Refusal, Schedules, Sighting, Store,
 };
 use tramline::core::transport::Outgoing;
 use tramline::core::{BoxFuture, Error, ErrorKind, Result};
@@ -21,6 +21,7 @@ use tramline::memory::store::{MemoryTx, MemoryWriter};
 #[derive(Clone)]
 pub(crate) struct Watched {
     pub(crate) memory: Memory,
+    keeps_schedules: bool,
     /// Transactions that are open at this moment.
     pub(crate) open: Arc<AtomicUsize>,
     /// What commits answer, in order; beyond them what the memory says.
@@ -63,6 +64,7 @@ impl Watched {
     pub(crate) fn on(memory: Memory) -> Self {
         Self {
             memory,
+            keeps_schedules: false,
             open: Arc::default(),
             commits: Arc::default(),
             failing_claims: Arc::default(),
@@ -72,6 +74,10 @@ impl Watched {
             inbox_is_outdated: Arc::default(),
             slow_due: Arc::default(),
         }
+    }
+
+    pub(crate) fn keeping_schedules(memory: Memory) -> Self {
+        Self { keeps_schedules: true, ..Self::on(memory) }
     }
 
     pub(crate) fn then(self, commits: impl IntoIterator<Item = Commit>) -> Self {
@@ -171,6 +177,9 @@ impl Store for Watched {
     }
     fn outbox(&self) -> &dyn Outbox {
         self
+    }
+    fn schedules(&self) -> Option<&dyn Schedules> {
+        self.keeps_schedules.then_some(&self.memory as &dyn Schedules)
     }
 }
 
