@@ -18,10 +18,10 @@ use tramline_core::{Error, ErrorKind};
 /// has an inbox there handles it once. A message without an id has another one each time.
 ///
 /// Another bus that is away, full or closed charges no message: these come back after a second, for as long as it
-/// takes; a [circuit breaker](Endpoint::circuit_breaker) counts them as failures. What it refuses for another reason is
-/// retried as the endpoint's policy says. A message that asks for a reply is a dead letter, as its address means
-/// nothing there; its requester is told that it failed. So is one that has crossed 16 bridges, counted in its header
-/// `tramline_bridges`: some of them lead to each other.
+/// takes; a [circuit breaker](crate::Endpoint::circuit_breaker) counts them as failures. What it refuses for another
+/// reason is retried as the endpoint's policy says. A message that asks for a reply is a dead letter, as its address
+/// means nothing there; its requester is told that it failed. So is one that has crossed 16 bridges, counted in its
+/// header `tramline_bridges`: some of them lead to each other.
 ///
 /// Both buses are in one process, so stop this side first. The endpoint keeps its order, retries, filters and limits.
 ///

@@ -173,6 +173,8 @@ async fn a_rhythm_that_is_changed_counts_from_then_on() {
     }
     let taken_over = "nobody is left who declares it so, and what they have left is not lost";
     assert_eq!(moments(&log, from), [120, 180], "{taken_over}");
+    let listed = old.schedules().unwrap().recurring().await.unwrap();
+    assert_eq!((&*listed[0].rhythm, listed[0].next), ("every 3600s", from.after(3780 * SECOND)));
     world.wind(HOUR).await;
     assert_eq!(moments(&log, from), [120, 180, 3780], "the older one goes on");
     stop(old).await;
