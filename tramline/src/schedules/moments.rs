@@ -26,17 +26,25 @@ impl Recurring {
         self.rhythm.after(now).unwrap_or(NEVER)
     }
 
-    /// What is to be done at `now` about the moments from `due` on, of which that one at least has come.
-    pub(super) fn ticks(&self, due: Timestamp, now: Timestamp, is_paused: bool) -> Ticks {
+    /// What is to be done at `now` about the moments from `due` on, of which that one at least has come, and was left to
+    /// others for as long as `waited`.
+    pub(super) fn ticks(
+        &self,
+        due: Timestamp,
+        now: Timestamp,
+        waited: Duration,
+        is_paused: bool,
+    ) -> Ticks {
         let latest = |now| self.rhythm.latest(due, now);
         if is_paused {
             return Ticks { sent: Vec::new(), next: self.first(latest(now)) };
         }
         // Less is no downtime: a store that was slow, or a process that took over.
-        let was_down = now.since(due) > IN_TIME;
+        let in_time = IN_TIME.saturating_add(waited);
+        let was_down = now.since(due) > in_time;
         let from = match self.catch_up {
             CatchUp::Once if was_down => latest(now),
-            CatchUp::None if was_down => self.first(latest(now.before(IN_TIME))),
+            CatchUp::None if was_down => self.first(latest(now.before(in_time))),
             _ => due,
         };
         let sent: Vec<_> = self.rhythm.passed(from, now).take(TOGETHER_MAX).collect();

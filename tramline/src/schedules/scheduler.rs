@@ -115,6 +115,8 @@ impl Scheduler {
         let mut any = !due.is_empty();
         let mut next = next.unwrap_or(now.after(POLL));
         let mut ended = Ok(());
+        // A clock that was set back keeps nobody from taking over.
+        self.healthy_since = self.healthy_since.min(now);
         self.resting.retain(|_, until| *until > now && *until <= now.after(POSTPONED_MAX));
         for declared in &self.recurring {
             let row = recurring.iter().find(|row| row.name == declared.name);
@@ -213,7 +215,7 @@ impl Scheduler {
                 }
                 // No other time helps it, such as one that is too large.
                 Err(CommitError::Store(error))
-                    if !error.is_transient() && !self.stopping.heed(&error) =>
+                    if is_to_blame(&error) && !self.stopping.heed(&error) =>
                 {
                     return Ok(Err(Failure::retryable(error)));
                 }
@@ -255,11 +257,13 @@ impl Scheduler {
         let Some(row) = row else {
             return self.schedules()?.plan(vec![self.recur(declared)]).await.map(|_| None);
         };
-        let ticks = declared.recurring.ticks(row.due, now, row.is_paused);
+        let is_ours = row.rhythm == declared.text;
+        let waited = if is_ours { Duration::ZERO } else { FORSAKEN_AFTER };
+        let ticks = declared.recurring.ticks(row.due, now, waited, row.is_paused);
         let messages = ticks.sent.iter().map(|moment| self.message(declared, row, *moment));
         let messages = messages.collect::<std::result::Result<Vec<_>, _>>().map_err(refused)?;
         let mut conditions = vec![Condition::Tick { row: row.clone(), next: ticks.next }];
-        if row.rhythm != declared.text {
+        if !is_ours {
             // Nobody who runs declares it as the store has it. The moment that they have left is not lost.
             tracing::warn!(name, theirs = %row.rhythm, ours = %declared.text, "this instance takes over what recurs");
             let (rhythm, due) = (declared.text.to_string(), ticks.next);
@@ -273,6 +277,12 @@ impl Scheduler {
                 let pause = now.since(row.due).clamp(PAUSE, POSTPONED_MAX);
                 tracing::error!(name, %failure, ?pause, "what recurs could not leave; again after a pause");
                 Ok(Some(pause))
+            }
+            Err(CommitError::Store(error))
+                if is_to_blame(&error) && !self.stopping.heed(&error) =>
+            {
+                tracing::error!(name, %error, "what recurs is refused; again after a pause");
+                Ok(Some(POSTPONED_MAX))
             }
             Err(error) => Err(failed(error)),
         }
@@ -331,6 +341,11 @@ impl Scheduler {
             () = clock.sleep_at_most_until(clock.now().after(PAUSE)) => {}
         }
     }
+}
+
+/// Whether it is the message, and not the store, because of which it could not be committed.
+fn is_to_blame(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Refused)
 }
 
 fn unclear() -> Error {

@@ -239,7 +239,7 @@ async fn a_lost_answer_fires_nothing_twice_and_loses_nothing() {
 #[tokio::test]
 async fn a_batch_that_the_store_refuses_is_parted_until_one_is_to_blame() {
     let (world, log) = (World::new(), Log::default());
-    let bus = told(&world, &log, &[Commit::Fail; 3]).await;
+    let bus = told(&world, &log, &[Commit::TooLarge; 3]).await;
     for n in 1..=4 {
         bus.schedule(n.to_string(), SECOND, &Paid { n }).await.unwrap();
     }

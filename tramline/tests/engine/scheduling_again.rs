@@ -210,6 +210,20 @@ async fn after_an_outage_of_the_store_nobody_is_taken_for_gone_at_once() {
 }
 
 #[tokio::test]
+async fn a_takeover_is_no_downtime() {
+    for catch_up in [CatchUp::Once, CatchUp::None] {
+        let (world, log) = (World::new(), Log::default());
+        let from = world.clock.now();
+        let hourly = Recurring::every(HOUR).after_downtime(catch_up);
+        let _older = recur(&world, &log, hourly).await;
+        stop(recur(&world, &log, Recurring::every(10 * SECOND)).await).await;
+        world.wind(MINUTE).await;
+        world.wind(11 * SECOND).await;
+        assert_eq!(moments(&log, from), [10], "{catch_up:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_id_is_made_of_the_name_and_its_moment() {
     let (world, log) = (World::new(), Log::default());
     let bus = bus(&world, &log);

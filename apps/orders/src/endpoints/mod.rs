@@ -12,3 +12,4 @@ mod vip;
 
 pub(crate) use all::{all, recurring};
 pub(crate) use light::{ANALYTICS, EMAIL, INVENTORY, ON_BOTH, ON_PAID, ON_PLACED, PAYMENT, VIP};
+pub(crate) use reminder::reminder_name;

@@ -23,13 +23,13 @@ pub(super) fn endpoint<S: Tables>() -> Endpoint {
 async fn plan(OrderPlaced(order): OrderPlaced, planner: Planner) -> Result<(), Failure> {
     // Where there is nothing to charge there is nothing to pay.
     if order.is_chargeable() {
-        planner.schedule_to(REMINDER, name(&order), PATIENCE, &RemindCustomer(order))?;
+        planner.schedule_to(REMINDER, reminder_name(&order), PATIENCE, &RemindCustomer(order))?;
     }
     Ok(())
 }
 
 async fn cancel(OrderPaid(order): OrderPaid, planner: Planner) -> Result<(), Failure> {
-    planner.cancel(&name(&order))
+    planner.cancel(&reminder_name(&order))
 }
 
 async fn remind<S: Tables>(
@@ -40,7 +40,7 @@ async fn remind<S: Tables>(
 }
 
 /// Of the schedule that is the reminder of `order`.
-fn name(order: &Order) -> String {
+pub(crate) fn reminder_name(order: &Order) -> String {
     format!("reminder:{}", order.order_id)
 }
 

@@ -3,9 +3,10 @@
 use super::dead_letters::DeadLetters;
 use super::figures::Figures;
 use crate::database::{Database, Effects, KnownOrder};
+use crate::endpoints::reminder_name;
 use crate::order::Order;
 use crate::run::Gauge;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use tramline::{Bus, Failure};
 
 /// What a run came to, and whether it is right.
@@ -44,7 +45,7 @@ impl Report {
         let found = Figures::found(&effects, dead.count);
         differences.extend(found.differences(&expected));
         if gauge == Gauge::Queues {
-            differences.extend(waiting_reminder(bus).await?);
+            differences.extend(waiting_reminder(bus, &known).await?);
         }
         let Effects { kills, broker_kills, run_micros, latencies_micros, .. } = effects;
         Ok(Self {
@@ -89,11 +90,15 @@ fn expectation(ours: &[Order], known: &[KnownOrder]) -> (Figures, Vec<String>) {
     (Figures::expected(ours.iter().chain(others)), differences)
 }
 
-/// Every order is paid or rejected in the end, so that no reminder waits. Where a server is the broker, some may still
+/// Every one of `known` is paid or rejected in the end, so that no reminder waits. Where a server is the broker, some may still
 /// be on their way to be cancelled.
-async fn waiting_reminder(bus: &Bus) -> Result<Option<String>, Failure> {
-    let waiting = bus.schedules()?.named(None, 1).await?;
-    Ok(waiting.first().map(|first| format!("{} waits, although its order is done", first.name)))
+async fn waiting_reminder(bus: &Bus, known: &[KnownOrder]) -> Result<Option<String>, Failure> {
+    const FEW: u32 = 100;
+    let names: HashSet<_> = known.iter().map(|known| reminder_name(&known.order)).collect();
+    // One that was placed just now may still be on its way.
+    let waiting = bus.schedules()?.named(None, FEW).await?;
+    let waits = waiting.into_iter().find(|waiting| names.contains(&waiting.name));
+    Ok(waits.map(|waits| format!("{} waits, although its order is done", waits.name)))
 }
 
 /// The value that so many percent of the sorted `values` do not exceed; 0 without any.

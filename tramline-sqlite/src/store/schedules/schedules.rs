@@ -60,7 +60,8 @@ impl Schedules for Sqlite {
             let mut delete = work.connection.prepare_cached(SQL)?;
             let mut pruned = 0;
             for state in 1..=4 {
-                pruned += delete.execute(params![state, now.as_micros(), limit])?;
+                let left = limit.saturating_sub(u32::try_from(pruned).unwrap_or(u32::MAX));
+                pruned += delete.execute(params![state, now.as_micros(), left])?;
             }
             Ok(pruned as u64)
         }))

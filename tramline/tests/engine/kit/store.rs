@@ -52,6 +52,8 @@ pub(crate) enum Commit {
     LostUnknown,
     /// The store fails.
     Fail,
+    /// It is too much for the store.
+    TooLarge,
     /// The store cannot be reached.
     Away,
     /// It goes through, and the answer never comes.
@@ -146,6 +148,9 @@ impl Store for Watched {
             Some(Commit::LostUnknown) => Err(CommitError::Unknown(lost())),
             Some(Commit::Fail) => {
                 Err(CommitError::Store(Error::new(ErrorKind::Corrupt, "write the inbox")))
+            }
+            Some(Commit::TooLarge) => {
+                Err(CommitError::Store(Error::new(ErrorKind::TooLarge, "write a row")))
             }
             Some(Commit::Away) => {
                 Err(CommitError::Store(Error::new(ErrorKind::Unavailable, "reach the store")))
