@@ -26,8 +26,8 @@ impl Recurring {
         self.rhythm.after(now).unwrap_or(NEVER)
     }
 
-    /// What is to be done at `now` about the moments from `due` on, of which that one at least has come, and was left to
-    /// others for as long as `waited`.
+    /// What is to be done at `now` about the moments from `due` on, of which that one at least has come, and was left
+    /// to others for as long as `waited`.
     pub(super) fn ticks(
         &self,
         due: Timestamp,

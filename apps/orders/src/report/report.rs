@@ -90,8 +90,8 @@ fn expectation(ours: &[Order], known: &[KnownOrder]) -> (Figures, Vec<String>) {
     (Figures::expected(ours.iter().chain(others)), differences)
 }
 
-/// Every one of `known` is paid or rejected in the end, so that no reminder waits. Where a server is the broker, some may still
-/// be on their way to be cancelled.
+/// Every one of `known` is paid or rejected in the end, so that no reminder waits. Where a server is the broker, some
+/// may still be on their way to be cancelled.
 async fn waiting_reminder(bus: &Bus, known: &[KnownOrder]) -> Result<Option<String>, Failure> {
     const FEW: u32 = 100;
     let names: HashSet<_> = known.iter().map(|known| reminder_name(&known.order)).collect();
