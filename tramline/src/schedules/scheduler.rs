@@ -135,8 +135,8 @@ impl Scheduler {
             }
         }
         ended = ended.and(self.fire(due, now).await);
-        any |= self.prune(now).await?;
-        ended.map(|()| (!any).then_some(next))
+        any |= ended.and(self.prune(now).await)?;
+        Ok((!any).then_some(next))
     }
 
     /// A batch that is too much for the store is smaller the next time.
@@ -246,7 +246,8 @@ impl Scheduler {
         Some(if is_ours { row.due } else { forsaken() })
     }
 
-    /// Does what there is to do. Answers for how long to leave it alone, if it could not leave.
+    /// Sends what has come, under the condition that its row is as it was read. Answers for how long to leave it alone,
+    /// if it could not leave.
     async fn tick(
         &self,
         declared: &Declared,
