@@ -86,6 +86,14 @@ macro_rules! transport_suite {
                 what_was_handled_is_still_known_and_after_the_window_it_is_not,
                 a_duplicate_is_dropped_only_for_queues_that_remember_it,
             }
+            transport::unique::{
+                one_message_of_a_key_is_there_at_a_time_or_the_wish_is_refused,
+                what_waits_for_its_time_or_its_retry_holds_its_key,
+                a_dead_letter_a_purge_and_an_expiry_free_the_key,
+                copies_and_redrives_are_let_in_and_each_holds_the_key,
+                a_message_is_unique_in_those_queues_that_ask_for_it,
+                who_sends_at_once_brings_in_one,
+            }
             transport::keeping::{
                 what_was_handled_is_gone_where_nobody_asked_to_keep_it,
                 what_was_handled_is_kept_to_be_looked_at_or_no_wish_is_accepted,
@@ -205,6 +213,7 @@ macro_rules! store_suite {
                 a_ticket_of_an_earlier_delivery_is_lost,
                 a_refused_transaction_leaves_the_delivery_as_it_was,
                 a_failed_transaction_leaves_the_delivery_as_it_was,
+                what_is_acked_in_a_transaction_frees_its_key_for_what_is_sent_in_it,
                 several_acks_commit_together_or_the_bad_ones_are_named,
             }
             store::publishing::{

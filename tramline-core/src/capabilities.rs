@@ -196,6 +196,8 @@ pub struct Capabilities {
     pub length_max: LengthLimit,
     /// Queues that drop messages with a key seen before.
     pub dedup: Support,
+    /// Queues that have one message of a key at a time, and drop what comes meanwhile.
+    pub unique: Support,
     /// Queues that keep handled messages for a while.
     pub keep_completed: Support,
     /// Queues that forget dead letters after a while.
@@ -229,6 +231,8 @@ pub struct Needs {
     pub length_max: bool,
     /// Its queue drops duplicates by key.
     pub dedup: bool,
+    /// Its queue has one message of a key at a time.
+    pub unique: bool,
     /// Its queue keeps handled messages.
     pub keep_completed: bool,
     /// Its queue forgets dead letters.
@@ -262,6 +266,7 @@ impl Capabilities {
             (!needs.priority || offered(self.priority), "priority", "priorities"),
             (!needs.length_max || self.length_max.is_offered(), "length_max", "a maximum length"),
             (!needs.dedup || offered(self.dedup), "dedup", "deduplication"),
+            (!needs.unique || offered(self.unique), "unique", "unique messages"),
             (
                 !needs.keep_completed || offered(self.keep_completed),
                 "keep_completed",

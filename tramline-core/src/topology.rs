@@ -43,6 +43,11 @@ pub struct QueueSpec {
     /// idempotency key, else its id. Copies (retries, redrives) are never dropped.
     #[serde(default)]
     pub dedup_window: Option<Duration>,
+    /// Whether a message is dropped while another one of its key ([`Envelope::key`](crate::envelope::Envelope::key))
+    /// waits here or is at work; dead letters do not count. What has no key is never dropped, and neither are
+    /// copies (retries, redrives).
+    #[serde(default)]
+    pub unique: bool,
     /// After how many deliveries the broker itself gives up on a message.
     #[serde(default)]
     pub delivery_limit: Option<u32>,
@@ -68,6 +73,7 @@ impl QueueSpec {
             priority_max: None,
             length_max: None,
             dedup_window: None,
+            unique: false,
             delivery_limit: None,
             keep_completed: None,
             keep_dead: None,
@@ -89,6 +95,7 @@ impl QueueSpec {
         note(&mut found, "priority_max", &self.priority_max, &asked.priority_max);
         note(&mut found, "length_max", &self.length_max, &asked.length_max);
         note(&mut found, "dedup_window", &self.dedup_window, &asked.dedup_window);
+        note(&mut found, "unique", &self.unique, &asked.unique);
         note(&mut found, "delivery_limit", &self.delivery_limit, &asked.delivery_limit);
         note(&mut found, "keep_completed", &self.keep_completed, &asked.keep_completed);
         note(&mut found, "keep_dead", &self.keep_dead, &asked.keep_dead);

@@ -68,6 +68,7 @@ mod shared;
 mod state;
 pub mod store;
 mod transport;
+mod unique;
 mod window;
 
 pub use delivery::MemoryDelivery;

@@ -6,6 +6,7 @@ use crate::keys::Keys;
 use crate::memory::Handle;
 use crate::ready::Ready;
 use crate::row::Row;
+use crate::unique::Held;
 use crate::window::Window;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -36,6 +37,8 @@ pub(crate) struct Queue {
     pub(crate) length_max: Option<(u64, QueueName)>,
     /// What was sent before, if it drops that.
     pub(crate) window: Option<Window>,
+    /// Whose keys are held, if it has one message of a key at a time.
+    pub(crate) unique: Option<Held>,
     /// What was handled, if it keeps that.
     pub(crate) kept: Option<Kept>,
     priority_max: u8,
@@ -94,6 +97,7 @@ impl Queue {
         Self {
             length_max: spec.length_max.map(|max| (max, spec.name.clone())),
             window: spec.dedup_window.map(Window::new),
+            unique: spec.unique.then(Held::default),
             kept: spec.keep_completed.map(Kept::new),
             priority_max: spec.priority_max.unwrap_or(0),
             delivery_limit: spec.delivery_limit,
@@ -132,6 +136,9 @@ impl Queue {
 
     /// Puts a row in behind all others of its key, to be taken at once or when it is due.
     pub(crate) fn put(&mut self, id: i64, row: Row, due: Option<Timestamp>, rings: &mut Rings) {
+        if let Some(held) = &mut self.unique {
+            held.hold(&row);
+        }
         // What was due before it stands before it, whether or not anybody has taken anything since.
         if due.is_none() && self.keys.keep(&row) {
             self.promote(row.since);
@@ -182,6 +189,11 @@ impl Queue {
         }
     }
 
+    /// The key of a row.
+    pub(crate) fn key_of(&self, id: i64) -> Option<&str> {
+        self.rows.get(&id)?.0.envelope.key.as_deref()
+    }
+
     /// Puts a leased row into the place that it had, with its key still its own.
     pub(crate) fn put_back(&mut self, id: i64, due: Option<Timestamp>, rings: &mut Rings) {
         let Some((row, _)) = self.rows.remove(&id) else { return };
@@ -211,6 +223,9 @@ impl Queue {
     /// Takes a row out, wherever it waits. Its key goes on.
     pub(crate) fn remove(&mut self, id: i64, rings: &mut Rings) -> Option<Row> {
         let (row, place) = self.rows.remove(&id)?;
+        if let Some(held) = &mut self.unique {
+            held.free(&row);
+        }
         match place {
             Place::Ready => self.ready.remove(rank(&row, self.priority_max), id),
             Place::Delayed(due) => self.delayed.remove(&(due, id)),
@@ -250,12 +265,13 @@ impl Queue {
     /// how many.
     pub(crate) fn purge(&mut self) -> usize {
         let behind = self.keys.take_behind();
-        behind.iter().for_each(|id| drop(self.rows.remove(id)));
-        let ready = std::mem::take(&mut self.ready);
+        let ready: Vec<i64> = std::mem::take(&mut self.ready).into_iter().collect();
         let purged = ready.len() + behind.len();
-        for id in ready {
-            if let Some((row, _)) = self.rows.remove(&id) {
-                self.keys.leave(id, &row);
+        for id in behind.into_iter().chain(ready) {
+            let Some((row, _)) = self.rows.remove(&id) else { continue };
+            self.keys.leave(id, &row);
+            if let Some(held) = &mut self.unique {
+                held.free(&row);
             }
         }
         purged

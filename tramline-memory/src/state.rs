@@ -107,14 +107,13 @@ impl State {
         Ok(Posted { routed, is_ahead })
     }
 
-    /// Puts all copies of all messages, or none of any. A row leaves each of `queues` in the same
-    /// change.
+    /// Puts all copies of all messages, or none of any. The rows `left` leave their queues in the same change.
     pub(crate) fn post_together(
         &mut self,
         messages: Vec<Vec<Post>>,
-        queues: &[QueueNumber],
+        left: &[(QueueNumber, i64)],
     ) -> Result<()> {
-        let mut admission = Admission::new(self).beside(queues);
+        let mut admission = Admission::new(self).beside(left);
         let judged = messages.into_iter().map(|copies| admission.judge(copies));
         let admitted: Vec<Vec<Post>> = judged.collect::<Result<_>>()?;
         admitted.into_iter().for_each(|posts| self.put_all(posts));

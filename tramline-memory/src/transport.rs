@@ -38,6 +38,7 @@ impl Transport for Memory {
             priority: Support::Native,
             length_max: LengthLimit::Whole,
             dedup: Support::Native,
+            unique: Support::Native,
             keep_completed: Support::Native,
             keep_dead: Support::Native,
             shared_transaction: Support::Native,

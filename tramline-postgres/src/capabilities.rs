@@ -23,6 +23,7 @@ pub(crate) fn capabilities() -> Capabilities {
         priority: native,
         length_max: LengthLimit::Whole,
         dedup: native,
+        unique: native,
         keep_completed: native,
         keep_dead: native,
         shared_transaction: native,

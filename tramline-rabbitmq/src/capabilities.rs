@@ -46,6 +46,7 @@ pub(crate) fn capabilities(
         priority: if kind == Some(QueueKind::Classic) { native } else { no },
         length_max: LengthLimit::EachQueue,
         dedup: no,
+        unique: no,
         keep_completed: no,
         keep_dead: native,
         shared_transaction: no,

@@ -45,6 +45,7 @@ impl Transport for Sqlite {
             priority: native,
             length_max: LengthLimit::Whole,
             dedup: native,
+            unique: native,
             keep_completed: native,
             keep_dead: native,
             shared_transaction: native,

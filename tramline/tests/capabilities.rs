@@ -88,6 +88,7 @@ const ROWS: &[Row] = &[
     ("priorities", |can| plain(can.priority)),
     ("maximum length", |can| length(can.length_max)),
     ("deduplication window", |can| plain(can.dedup)),
+    ("one message of a key at a time", |can| plain(can.unique)),
     ("handled messages are kept", |can| plain(can.keep_completed)),
     ("dead letters are forgotten after a time", |can| plain(can.keep_dead)),
     ("ack, writes and messages in one transaction", |can| plain(can.shared_transaction)),

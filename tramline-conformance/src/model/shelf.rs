@@ -68,6 +68,12 @@ impl Shelf {
         !letter.is_copy && self.seen.get(&known_by(letter)).is_some_and(|until| now < *until)
     }
 
+    /// Whether it has one of the message's key, and wants no other.
+    pub(super) fn has_its_like(&self, letter: &Letter) -> bool {
+        let of_key = |row: &Row| letter.key.is_some() && row.letter.key == letter.key;
+        self.spec.unique && !letter.is_copy && self.rows.values().any(of_key)
+    }
+
     pub(super) fn is_full(&self, letter: &Letter) -> bool {
         let max = self.spec.length_max.unwrap_or(u64::MAX);
         !letter.is_copy && self.rows.len() as u64 >= max

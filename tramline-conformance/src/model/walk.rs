@@ -64,7 +64,8 @@ where
     walker.finish().await;
 }
 
-/// The first queue keeps an order by key and has every other wish, the last one keeps one order.
+/// The first queue keeps an order by key and has nearly every other wish, the last one keeps one order and has one
+/// message of a key at a time.
 fn specs() -> [QueueSpec; 2] {
     let first = QueueSpec {
         ordering: Ordering::PerKey,
@@ -75,7 +76,12 @@ fn specs() -> [QueueSpec; 2] {
         keep_dead: Some(LONG),
         ..plain(NAMES[0])
     };
-    let last = QueueSpec { ordering: Ordering::PerQueue, length_max: Some(14), ..plain(NAMES[1]) };
+    let last = QueueSpec {
+        ordering: Ordering::PerQueue,
+        length_max: Some(14),
+        unique: true,
+        ..plain(NAMES[1])
+    };
     [first, last]
 }
 
@@ -224,7 +230,10 @@ where
     /// Puts a message where it goes, or nowhere because a queue is full. Answers whether it is in.
     fn shelve(&mut self, post: &Post) -> bool {
         let (now, letter) = (self.now(), &post.letter);
-        let new = post.to.iter().filter(|queue| !self.shelves[**queue].has_seen(letter, now));
+        let new = post.to.iter().filter(|queue| {
+            let shelf = &self.shelves[**queue];
+            !shelf.has_seen(letter, now) && !shelf.has_its_like(letter)
+        });
         let new: Vec<usize> = new.copied().collect();
         if new.iter().any(|queue| self.shelves[*queue].is_full(letter)) {
             return false;

@@ -1,14 +1,17 @@
 //! The ack is part of the transaction, where store and transport share a database.
 
 use super::harness::{StoreHarness, Write};
-use super::work::{ENDPOINT, Work, put, shared};
+use super::work::{ENDPOINT, Work, outside, put, shared};
 use crate::kit::consumer::{ack, settle};
-use crate::kit::message::{message, messages, to_queue};
+use crate::kit::message::{keyed, message, messages, to_queue};
 use crate::kit::operator::{Expected, assert_depth};
 use crate::kit::scene::{Scene, WORK};
+use crate::kit::topology::plain;
 use std::sync::Arc;
+use tramline_core::compose::Publishing;
 use tramline_core::settlement::{Settled, Settlement};
 use tramline_core::store::{Condition, Refusal, Sighting};
+use tramline_core::topology::{QueueSpec, Topology};
 use tramline_core::transport::{Delivery, Ticket, Transport};
 
 pub async fn an_ack_in_a_transaction_ends_the_delivery<H: StoreHarness>(harness: H) {
@@ -95,6 +98,34 @@ pub async fn a_failed_transaction_leaves_the_delivery_as_it_was<H: StoreHarness>
     failing.provided([ticket_of(&delivery)]).failed(&harness, &store).await;
     settle(delivery, Settlement::Return).await;
     consumer.ack_all(&["a"]).await;
+}
+
+/// Of what it sends under the key it has just freed, one is let in.
+pub async fn what_is_acked_in_a_transaction_frees_its_key_for_what_is_sent_in_it<
+    H: StoreHarness,
+>(
+    harness: H,
+) {
+    const ONE: &str = "one-of-a-key";
+    let store = harness.fresh().await;
+    let Some(mut scene) = shared(&harness, &store).await else {
+        return;
+    };
+    let one = QueueSpec { unique: true, ..plain(ONE) };
+    scene.declare(Topology { queues: vec![plain(WORK), one], ..Topology::default() }).await;
+    scene.send_all(&["a1", "b1"].map(|id| to_queue(ONE, keyed(id)))).await;
+    let mut consumer = scene.consumer(ONE, 2).await;
+    let [first, other] = consumer.next_are(&["a1", "b1"]).await.try_into().ok().expect("both");
+    let again = ["a2", "a3", "b2"].map(|id| to_queue(ONE, keyed(id)));
+    let work = Work::of([])
+        .under(outside(Publishing::Queues))
+        .provided([ticket_of(&first)])
+        .buffering(again);
+    work.done(&harness, &store).await;
+    first.settled_by_store();
+    ack(other).await;
+    consumer.ack_all(&["a2"]).await;
+    assert_depth(&scene, ONE, Expected::default(), "at the end").await;
 }
 
 /// A batch is acked as one: a bad ticket in it is named, and the others stay good.

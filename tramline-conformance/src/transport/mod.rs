@@ -21,3 +21,4 @@ pub mod retry;
 pub mod sending;
 pub mod settling;
 pub mod stress;
+pub mod unique;

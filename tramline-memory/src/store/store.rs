@@ -147,13 +147,13 @@ fn refusals<'a>(state: &mut State, conditions: &'a [Condition]) -> Vec<(usize, R
     decided.filter_map(|(index, refusal)| Some((index, refusal?))).collect()
 }
 
-/// The queues of what is acked, one entry for each message.
-fn acked(conditions: &[Condition]) -> Vec<QueueNumber> {
+/// What is acked: queues and rows.
+fn acked(conditions: &[Condition]) -> Vec<(QueueNumber, i64)> {
     let acked = conditions.iter().filter_map(|condition| match condition {
-        Condition::Ack(ticket) => Some(claim(ticket).queue),
+        Condition::Ack(ticket) => Some(claim(ticket)),
         _ => None,
     });
-    acked.collect()
+    acked.map(|claim| (claim.queue, claim.row)).collect()
 }
 
 fn claim(ticket: &Ticket) -> Claim {

@@ -21,7 +21,7 @@ pub(super) struct Unit<'a> {
     /// Messages that go out behind those which the writes publish.
     buffered: Vec<Outgoing>,
     /// Queues that a handled message leaves in the same change.
-    left: Vec<QueueNumber>,
+    left: Vec<(QueueNumber, i64)>,
 }
 
 impl<'a> Unit<'a> {
@@ -34,7 +34,7 @@ impl<'a> Unit<'a> {
     }
 
     /// The messages that are acked with it make room for those that it sends.
-    pub(super) fn leaving(self, left: Vec<QueueNumber>) -> Self {
+    pub(super) fn leaving(self, left: Vec<(QueueNumber, i64)>) -> Self {
         Self { left, ..self }
     }
 

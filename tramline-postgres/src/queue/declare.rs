@@ -105,8 +105,8 @@ fn difference(routes: &Routes, asked: &QueueSpec) -> Option<String> {
 async fn write(connected: &Connected, topology: &Topology, core: &Core) -> Result<u64> {
     const QUEUE: &str = "WITH made AS (
              INSERT INTO tramline.queue (name, spec, ordering, priority_max, length_max, dedup_window,
-                 keep_completed, keep_dead, is_particular)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING 1)
+                 is_unique, keep_completed, keep_dead, is_particular)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING RETURNING 1)
          SELECT count(*) FROM made";
     const SUBSCRIPTION: &str = "WITH made AS (
              INSERT INTO tramline.subscription AS s (topic, queue, rules)
@@ -134,6 +134,7 @@ async fn write(connected: &Connected, topology: &Topology, core: &Core) -> Resul
                     &columns.priority_max,
                     &columns.length_max,
                     &columns.dedup_window,
+                    &spec.unique,
                     &columns.keep_completed,
                     &columns.keep_dead,
                     &columns.is_particular,
@@ -216,6 +217,7 @@ impl Columns {
             keep_dead: micros(spec.keep_dead),
             is_particular: ordering != 0
                 || spec.length_max.is_some()
+                || spec.unique
                 || spec.keep_completed.is_some(),
         })
     }

@@ -58,7 +58,8 @@ const RANK_MAX: i32 = 255;
 impl Queue {
     /// Whether a message may be dropped or refused, or is counted when it comes.
     pub(crate) fn judges(&self) -> bool {
-        !self.is_known || self.spec.length_max.is_some() || self.spec.dedup_window.is_some()
+        let QueueSpec { length_max, dedup_window, unique, .. } = &self.spec;
+        !self.is_known || *unique || length_max.is_some() || dedup_window.is_some()
     }
 
     /// Why nothing is done with a queue that is not known. The rest of the database can be worked

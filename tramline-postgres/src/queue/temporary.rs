@@ -45,7 +45,7 @@ impl Temporary {
     pub(crate) async fn restore(&self, core: &Core) -> Result<()> {
         const RESTORE: &str =
             "SELECT tramline.restore_queue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-             $12, $13, $14, $15, $16)";
+             $12, $13, $14, $15, $16, $17)";
         let known = self.0.lock().clone();
         for Own { id, spec, subscriptions } in known {
             let connected = core.operating.connected().await?;
@@ -69,6 +69,7 @@ impl Temporary {
                         &columns.priority_max,
                         &columns.length_max,
                         &columns.dedup_window,
+                        &spec.unique,
                         &columns.keep_completed,
                         &columns.keep_dead,
                         &columns.is_particular,

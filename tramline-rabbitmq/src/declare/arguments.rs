@@ -216,6 +216,7 @@ fn unsupported(spec: &QueueSpec, kind: QueueKind) -> Vec<String> {
         (spec.priority_max.is_some() && !classic, "priorities (`queue-type=classic` has them)"),
         (spec.delivery_limit.is_some() && classic, "a delivery limit (quorum queues have it)"),
         (spec.dedup_window.is_some(), "deduplication"),
+        (spec.unique, "unique messages"),
         (spec.keep_completed.is_some(), "to keep handled messages"),
         (
             spec.keep_dead.is_some_and(|keep| keep.as_millis() > TTL_MILLIS_MAX),
@@ -350,6 +351,7 @@ mod tests {
             (QueueSpec { priority_max: Some(5), ..spec([]) }, "priorities"),
             (QueueSpec { delivery_limit: Some(5), ..classic() }, "a delivery limit"),
             (QueueSpec { dedup_window: second, ..spec([]) }, "deduplication"),
+            (QueueSpec { unique: true, ..spec([]) }, "unique messages"),
             (QueueSpec { keep_completed: second, ..spec([]) }, "to keep handled messages"),
             (QueueSpec { keep_dead: Some(day * 50), ..spec([]) }, "more than 49 days"),
         ] {

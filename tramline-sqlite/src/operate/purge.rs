@@ -3,7 +3,7 @@
 use crate::error::failed;
 use crate::queue::promote::promote;
 use crate::queue::release::release;
-use crate::queue::{leave, length};
+use crate::queue::{leave, length, unique};
 use crate::writer::Work;
 use rusqlite::{Connection, params};
 use tramline_core::Result;
@@ -56,21 +56,26 @@ fn dead_letters(work: &Work<'_>, queue: i64, last: i64) -> rusqlite::Result<usiz
 }
 
 fn behind(work: &Work<'_>, queue: i64, last: i64) -> rusqlite::Result<usize> {
-    const SELECT: &str = "SELECT lane, place, seq FROM tramline_behind
+    const SELECT: &str = "SELECT lane, place, seq, key FROM tramline_behind
          WHERE queue = ?1 AND seq <= ?2 LIMIT ?3 + 0";
     const DELETE: &str =
         "DELETE FROM tramline_behind WHERE queue = ?1 AND lane = ?2 AND place = ?3";
-    let gone: Vec<(String, i64, i64)> = work
+    let gone: Vec<(String, i64, i64, Option<String>)> = work
         .connection
         .prepare_cached(SELECT)?
-        .query_map([queue, last, STEP as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .query_map([queue, last, STEP as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?
         .collect::<rusqlite::Result<_>>()?;
-    for (lane, place, seq) in &gone {
+    for (lane, place, seq, _) in &gone {
         work.connection.prepare_cached(DELETE)?.execute(params![queue, lane, place])?;
         release(work, *seq)?;
     }
     if let Some(queue) = work.particular(queue) {
         length::shrink(work, &queue, gone.len())?;
+        for (.., seq, key) in &gone {
+            unique::free(work, &queue, *seq, key.as_deref())?;
+        }
     }
     Ok(gone.len())
 }

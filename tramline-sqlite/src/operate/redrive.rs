@@ -6,7 +6,7 @@ use crate::queue::promote::promote_before;
 use crate::queue::release::release;
 use crate::queue::routes::Queue;
 use crate::queue::sql::DIRECT;
-use crate::queue::{lane, length};
+use crate::queue::{lane, length, unique};
 use crate::sqlite::Sqlite;
 use crate::writer::{Plan, Work, WriteError};
 use rusqlite::params;
@@ -131,11 +131,8 @@ fn redrive_one(work: &Work<'_>, queue: i64, seq: i64) -> rusqlite::Result<bool> 
     let new = work.connection.last_insert_rowid();
     let now = work.now().as_micros();
     let particular = work.particular(queue);
-    if let Some(queue) = &particular {
-        length::grow(work, queue, 1)?;
-    }
     let lane = match &particular {
-        Some(queue) => waits_in(work, queue, seq, new)?,
+        Some(queue) => enter(work, queue, seq, new)?,
         None => None,
     };
     match lane {
@@ -154,17 +151,14 @@ fn redrive_one(work: &Work<'_>, queue: i64, seq: i64) -> rusqlite::Result<bool> 
     Ok(true)
 }
 
-/// The lane that the dead letter `seq` must wait in as `new`, if something is out of it.
-fn waits_in(
-    work: &Work<'_>,
-    queue: &Queue,
-    seq: i64,
-    new: i64,
-) -> rusqlite::Result<Option<String>> {
+/// The dead letter `seq` comes in as `new`. Answers the lane that it must wait in, if something is out of that.
+fn enter(work: &Work<'_>, queue: &Queue, seq: i64, new: i64) -> rusqlite::Result<Option<String>> {
     let key: Option<String> = work
         .connection
         .prepare_cached("SELECT key FROM tramline_dead WHERE queue = ?1 AND seq = ?2")?
         .query_row([queue.id, seq], |row| row.get(0))?;
+    length::grow(work, queue, 1)?;
+    unique::hold(work, queue, new, key.as_deref())?;
     let Some(lane) = queue.lane(key.as_deref()) else { return Ok(None) };
     promote_before(work, queue)?;
     let leads = lane::lead(work, queue.id, lane, new)?;

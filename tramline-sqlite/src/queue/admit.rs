@@ -1,9 +1,10 @@
-//! Which of its queues take a message: what a queue has seen it drops, and one that is full makes the
-//! message stay outside of all.
+//! Which of its queues take a message: what a queue has seen it drops, or what it has one of already, and one that
+//! is full makes the message stay outside of all.
 
 use super::length;
 use super::parcel::Parcel;
 use super::routes::{Legs, Queue};
+use super::unique;
 use crate::writer::Work;
 use rusqlite::{OptionalExtension, params};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tramline_core::name::QueueName;
 
 /// What the queues of a message say.
 pub(super) enum Admitted {
-    /// These take it. The others know it already.
+    /// These take it. The others know it already, or have one of its key.
     By(Legs),
     /// This one has no room.
     Full(QueueName),
@@ -28,6 +29,9 @@ pub(super) fn admit(work: &Work<'_>, parcel: &Parcel, legs: &Legs) -> rusqlite::
         if let Some(queue) = work.particular(leg.queue) {
             if !queue.is_known {
                 return Ok(Admitted::Unknown(queue));
+            }
+            if unique::is_held(work, &queue, parcel.envelope.key.as_deref())? {
+                continue;
             }
             if let Some(key) = seen_as.as_deref().filter(|_| queue.spec.dedup_window.is_some()) {
                 if has_seen(work, &queue, key)? {

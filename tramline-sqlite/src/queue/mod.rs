@@ -13,3 +13,4 @@ pub(crate) mod release;
 pub(crate) mod routes;
 pub(crate) mod sql;
 pub(crate) mod temporary;
+pub(crate) mod unique;

@@ -5,7 +5,7 @@ use super::parcel::Parcel;
 use super::promote::promote_before;
 use super::routes::{Leg, Legs, Queue};
 use super::sql::{DIRECT, tail};
-use super::{lane, length};
+use super::{lane, length, unique};
 use crate::writer::Work;
 use rusqlite::{ToSql, params};
 use std::sync::Arc;
@@ -72,6 +72,7 @@ pub(crate) fn place(
         let queue = if leg.is_particular { work.particular(leg.queue) } else { None };
         if let Some(queue) = &queue {
             length::grow(work, queue, 1)?;
+            unique::hold(work, queue, seq, parcel.envelope.key.as_deref())?;
         }
         if let Some(due) = parcel.due.filter(|due| *due > now) {
             write_delayed(work, parcel, *leg, seq, due, flags)?;

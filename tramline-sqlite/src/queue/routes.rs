@@ -67,11 +67,13 @@ pub(crate) struct Leg {
 impl Queue {
     /// Whether anything but rows has to be kept right when messages come and go.
     fn is_particular(&self) -> bool {
-        let QueueSpec { ordering, length_max, dedup_window, keep_completed, .. } = &self.spec;
+        let QueueSpec { ordering, length_max, dedup_window, unique, keep_completed, .. } =
+            &self.spec;
         !self.is_known
             || *ordering != Ordering::None
             || length_max.is_some()
             || dedup_window.is_some()
+            || *unique
             || keep_completed.is_some()
     }
 

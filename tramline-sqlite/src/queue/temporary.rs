@@ -13,11 +13,12 @@ const MESSAGES: [&str; 5] =
     ["tramline_ready", "tramline_delayed", "tramline_behind", "tramline_leased", "tramline_dead"];
 
 /// What else is kept of a queue.
-const REST: [&str; 8] = [
+const REST: [&str; 9] = [
     "tramline_completed",
     "tramline_lane",
     "tramline_length",
     "tramline_seen",
+    "tramline_unique",
     "tramline_subscription",
     "tramline_consumer",
     "tramline_temporary",

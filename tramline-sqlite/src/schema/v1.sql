@@ -37,6 +37,14 @@ CREATE TABLE tramline_seen (
 ) WITHOUT ROWID;
 CREATE INDEX tramline_seen_age ON tramline_seen (queue, at);
 
+-- Which messages hold their keys, in queues that have one of each at a time.
+CREATE TABLE tramline_unique (
+    queue INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (queue, key, seq)
+) WITHOUT ROWID;
+
 -- Those that the last declaration of their queue did not ask for are orphaned: they still hold.
 CREATE TABLE tramline_subscription (
     topic TEXT NOT NULL,

@@ -162,6 +162,29 @@ impl Endpoint {
         self
     }
 
+    /// The queue has one message of a key at a time: what is sent under a key ([`Draft::key`](crate::Draft::key))
+    /// while another one of that key waits in the queue or is being handled is dropped, and its sender is told that it
+    /// is there. For work that is to be done once however often it is asked for: "build the index of shop 7".
+    ///
+    /// A key is free again when its message was handled, is a dead letter or was purged; a message that waits for its
+    /// time or for a retry holds it. Messages without a key are never dropped, and neither are retries and redrives.
+    /// What changes while a handler runs is not seen by that run, and asking for another one then is dropped: where
+    /// that matters, let the handler read what is to be done as late as it can, or order messages by key instead. A
+    /// handler that asks for its own work again is still running; in a transactional endpoint its message leaves in the
+    /// same moment, and the new one is let in.
+    ///
+    /// RabbitMQ does not offer it (capability `unique`).
+    ///
+    /// ```
+    /// # use tramline::Endpoint;
+    /// # let index_shop = |shop: String| async move {};
+    /// let endpoint = Endpoint::new("search-index").unique().handle(index_shop);
+    /// ```
+    pub fn unique(mut self) -> Self {
+        self.wishes.unique = true;
+        self
+    }
+
     /// Handled messages stay to be looked at for so long; not at all if not said.
     pub fn keep_completed(mut self, duration: Duration) -> Self {
         self.wishes.keep_completed = Some(duration);

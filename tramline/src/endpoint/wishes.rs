@@ -16,6 +16,7 @@ pub(crate) struct QueueWishes {
     pub(crate) keep_completed: Option<Duration>,
     pub(crate) keep_dead: Option<Duration>,
     pub(crate) temporary: bool,
+    pub(crate) unique: bool,
     pub(crate) arguments: BTreeMap<String, String>,
 }
 
@@ -33,6 +34,7 @@ impl QueueWishes {
         spec.keep_completed = merged("keep_completed", completed, self.keep_completed, problems);
         spec.keep_dead = merged("keep_dead", dead, self.keep_dead, problems);
         spec.temporary |= self.temporary;
+        spec.unique |= self.unique;
         for (name, value) in &self.arguments {
             let said = spec.arguments.get(name).cloned();
             let what = format!("argument {name}");

@@ -342,6 +342,7 @@ fn needs(endpoint: &Endpoint, spec: &QueueSpec) -> Needs {
         priority: spec.priority_max.is_some(),
         length_max: spec.length_max.is_some(),
         dedup: spec.dedup_window.is_some(),
+        unique: spec.unique,
         keep_completed: spec.keep_completed.is_some(),
         keep_dead: spec.keep_dead.is_some(),
         temporary_queue: spec.temporary,

@@ -219,6 +219,7 @@ async fn what_an_endpoint_asks_of_its_queue_is_declared() {
         .ordering(Ordering::PerKey)
         .length_max(7)
         .dedup_window(SECOND)
+        .unique()
         .keep_completed(2 * SECOND)
         .keep_dead(3 * SECOND)
         .handle(handle);
@@ -227,6 +228,7 @@ async fn what_an_endpoint_asks_of_its_queue_is_declared() {
     let mut spec = QueueSpec::new(QueueName::new("q").unwrap());
     (spec.ordering, spec.length_max) = (Ordering::PerKey, Some(7));
     spec.dedup_window = Some(SECOND);
+    spec.unique = true;
     (spec.keep_completed, spec.keep_dead) = (Some(2 * SECOND), Some(3 * SECOND));
     let same = Endpoint::new("q").queue_spec(spec).handle(handle);
     world.bus().endpoint(same).start().await.unwrap();

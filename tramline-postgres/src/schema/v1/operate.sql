@@ -125,6 +125,9 @@ BEGIN
         IF q.length_max IS NOT NULL THEN
             INSERT INTO tramline.length VALUES (p_queue, 1);
         END IF;
+        IF q.is_unique AND m.key IS NOT NULL THEN
+            INSERT INTO tramline.unique_key VALUES (p_queue, tramline.short(m.key), m.place);
+        END IF;
         PERFORM tramline.write(m, tramline.lane_of(q.ordering, m.key), NULL, v_now);
         v_redriven := v_redriven + 1;
     END LOOP;

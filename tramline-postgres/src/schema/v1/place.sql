@@ -148,6 +148,9 @@ BEGIN
                 SELECT FROM tramline.seen s WHERE s.queue = q.id AND s.key = p_seen_as
                     AND s.at > v_now - q.dedup_window);
         END IF;
+        IF p_judged AND q.is_unique AND p_key IS NOT NULL THEN
+            CONTINUE WHEN tramline.is_held(q.id, p_key);
+        END IF;
         IF p_judged AND q.length_max IS NOT NULL THEN
             IF tramline.length_of(q.id) >= q.length_max THEN
                 RETURN -q.id;
@@ -168,9 +171,22 @@ BEGIN
         END IF;
         m := ROW(q.id, tramline.new_place(q.rank), tramline.first_epoch(v_now), p_flags, p_failures, 0, p_trials, v_now,
             p_unhandled_since, p_first_failed_at, p_expires_at, p_key, p_history, p_envelope, p_body);
+        IF q.is_unique AND p_key IS NOT NULL THEN
+            INSERT INTO tramline.unique_key VALUES (q.id, tramline.short(p_key), m.place);
+        END IF;
         PERFORM tramline.write(m, tramline.lane_of(q.ordering, p_key), p_due, v_now);
     END LOOP;
     RETURN cardinality(p_queues);
+END
+$$;
+
+-- Whether a message of this key is in a queue that has one of each at a time. Nobody else brings one in until this
+-- transaction has ended.
+CREATE FUNCTION tramline.is_held(p_queue int, p_key text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(-1953260906, hashtext(p_queue || ' ' || p_key));
+    RETURN EXISTS (
+        SELECT FROM tramline.unique_key u WHERE u.queue = p_queue AND u.key = tramline.short(p_key));
 END
 $$;
 

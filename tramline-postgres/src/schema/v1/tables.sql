@@ -28,6 +28,7 @@ CREATE TABLE tramline.queue (
     priority_max smallint NOT NULL,
     length_max bigint,
     dedup_window bigint,
+    is_unique boolean NOT NULL,
     keep_completed bigint,
     keep_dead bigint,
     -- There is more to do when a message leaves than to delete its row.
@@ -150,6 +151,14 @@ CREATE TABLE tramline.seen (
     PRIMARY KEY (queue, key)
 );
 CREATE INDEX seen_age ON tramline.seen (queue, at);
+
+-- Which messages hold their keys, in queues that have one of each at a time.
+CREATE TABLE tramline.unique_key (
+    queue int NOT NULL,
+    key text NOT NULL,
+    place bigint NOT NULL,
+    PRIMARY KEY (queue, key, place)
+);
 
 -- Who takes messages, or rows of the outbox. A row that is renewed no more is removed, and with it what the
 -- process had taken.

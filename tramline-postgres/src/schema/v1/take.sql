@@ -328,7 +328,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- A message is no longer in its queue: there is room, and its lane goes on. True.
+-- A message is no longer in its queue: there is room, its key is free, and its lane goes on. True.
 CREATE FUNCTION tramline.left(p_queue int, p_place bigint, p_key text)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -338,6 +338,10 @@ BEGIN
     SELECT * INTO q FROM tramline.queue WHERE id = p_queue;
     IF q.length_max IS NOT NULL THEN
         INSERT INTO tramline.length VALUES (p_queue, -1);
+    END IF;
+    IF q.is_unique AND p_key IS NOT NULL THEN
+        DELETE FROM tramline.unique_key
+        WHERE queue = p_queue AND key = tramline.short(p_key) AND place = p_place;
     END IF;
     v_lane := tramline.lane_of(q.ordering, p_key);
     IF v_lane IS NOT NULL THEN

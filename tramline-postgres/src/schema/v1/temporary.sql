@@ -38,6 +38,7 @@ CREATE FUNCTION tramline.sweep(p_queue int) RETURNS void LANGUAGE sql AS $$
     DELETE FROM tramline.behind WHERE queue = p_queue;
     DELETE FROM tramline.lane WHERE queue = p_queue;
     DELETE FROM tramline.turn WHERE queue = p_queue;
+    DELETE FROM tramline.unique_key WHERE queue = p_queue;
 $$;
 
 -- Sweeps behind queues that were removed a minute ago: nobody goes by ways that old any more.
@@ -68,7 +69,7 @@ $$;
 CREATE FUNCTION tramline.restore_queue(
     p_process bigint, p_label text, p_lease bigint, p_now bigint, p_queue int, p_name text, p_spec text,
     p_ordering smallint, p_priority_max smallint, p_length_max bigint, p_dedup_window bigint,
-    p_keep_completed bigint, p_keep_dead bigint, p_is_particular boolean, p_topics text[], p_rules text[]
+    p_is_unique boolean, p_keep_completed bigint, p_keep_dead bigint, p_is_particular boolean, p_topics text[], p_rules text[]
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM tramline.temporary WHERE queue = p_queue) THEN
@@ -76,10 +77,10 @@ BEGIN
     END IF;
     LOCK TABLE tramline.topology IN EXCLUSIVE MODE;
     INSERT INTO tramline.queue (id, name, spec, ordering, priority_max, length_max, dedup_window,
-        keep_completed, keep_dead, is_particular)
+        is_unique, keep_completed, keep_dead, is_particular)
     OVERRIDING SYSTEM VALUE
     VALUES (p_queue, p_name, p_spec, p_ordering, p_priority_max, p_length_max, p_dedup_window,
-        p_keep_completed, p_keep_dead, p_is_particular)
+        p_is_unique, p_keep_completed, p_keep_dead, p_is_particular)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RETURN false;

@@ -28,6 +28,10 @@ struct Books {
     handled_keys: BTreeSet<(QueueName, String)>,
     /// Queues that drop what their senders' keys say was there before, whatever became of that.
     deduplicating: BTreeSet<QueueName>,
+    /// Queues that have one message of a key at a time, and drop what comes meanwhile.
+    unique: BTreeSet<QueueName>,
+    /// The keys of what was handled or is dead in those.
+    stood_for: BTreeSet<(QueueName, String)>,
     /// Queues whose dead letters go after a while.
     forgetting: BTreeSet<QueueName>,
     /// The dead letters of those, for as long as the run.
@@ -51,6 +55,9 @@ impl Ledger {
         for spec in &topology.queues {
             if spec.dedup_window.is_some() {
                 books.deduplicating.insert(spec.name.clone());
+            }
+            if spec.unique {
+                books.unique.insert(spec.name.clone());
             }
             if spec.keep_dead.is_some() {
                 books.forgetting.insert(spec.name.clone());
@@ -180,6 +187,7 @@ impl Ledger {
             let key = envelope.idempotency_key.clone();
             let known = key.is_some_and(|key| books.handled_keys.contains(&(place.0.clone(), key)));
             let is_dead = dead.contains(place) || books.were_dead.contains(place);
+            let known = known || books.is_stood_for(&place.0, envelope);
             if !known && !books.handled.contains(place) && !is_dead {
                 let message = described(&place.0, envelope);
                 let what = format!("{message} was accepted, and is neither handled nor dead");
@@ -198,10 +206,24 @@ impl Books {
         if let Some(key) = &envelope.idempotency_key {
             self.handled_keys.insert((queue.clone(), key.clone()));
         }
+        self.stand_for_the_like(queue, envelope);
+    }
+
+    /// A message of a queue that has one of its key at a time stands for those that were dropped meanwhile.
+    fn stand_for_the_like(&mut self, queue: &QueueName, envelope: &Envelope) {
+        if let Some(key) = envelope.key.clone().filter(|_| self.unique.contains(queue)) {
+            self.stood_for.insert((queue.clone(), key));
+        }
+    }
+
+    fn is_stood_for(&self, queue: &QueueName, envelope: &Envelope) -> bool {
+        let key = envelope.key.clone();
+        key.is_some_and(|key| self.stood_for.contains(&(queue.clone(), key)))
     }
 
     /// `dead` stands for what came under its key, where that was dropped.
     fn drop_behind(&mut self, queue: &QueueName, dead: &Envelope) {
+        self.stand_for_the_like(queue, dead);
         if let Some(key) =
             dead.idempotency_key.clone().filter(|_| self.deduplicating.contains(queue))
         {
