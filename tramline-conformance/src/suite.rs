@@ -90,6 +90,7 @@ macro_rules! transport_suite {
                 one_message_of_a_key_is_there_at_a_time_or_the_wish_is_refused,
                 what_waits_for_its_time_or_its_retry_holds_its_key,
                 a_dead_letter_a_purge_and_an_expiry_free_the_key,
+                a_purge_frees_the_keys_of_what_stands_behind_others,
                 copies_and_redrives_are_let_in_and_each_holds_the_key,
                 a_message_is_unique_in_those_queues_that_ask_for_it,
                 who_sends_at_once_brings_in_one,

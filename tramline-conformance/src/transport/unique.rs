@@ -9,8 +9,11 @@ use crate::kit::operator::{Expected, assert_depth, offered};
 use crate::kit::scene::{Scene, WORK};
 use crate::kit::time::{due_in, until};
 use crate::kit::topology::{plain, queues, subscribed};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
+use tramline_core::capabilities::Ordering;
 use tramline_core::dead::Reason;
 use tramline_core::envelope::Envelope;
 use tramline_core::name::QueueRef;
@@ -84,6 +87,23 @@ pub async fn a_dead_letter_a_purge_and_an_expiry_free_the_key<H: TransportHarnes
     consumer.ack_all(&["a5"]).await;
 }
 
+pub async fn a_purge_frees_the_keys_of_what_stands_behind_others<H: TransportHarness>(harness: H) {
+    let spec = QueueSpec { ordering: Ordering::PerQueue, ..spec() };
+    let Some(scene) = declared_or_refused(&harness, spec, |can| can.unique.is_native()).await
+    else {
+        return;
+    };
+    let Some(operator) = scene.transport.operate() else { return };
+    scene.send_all(&["a1", "b1"].map(sent)).await;
+    let purged = offered(operator.purge(&QueueRef::Main(queue_name(WORK))).await);
+    if purged.is_none() {
+        return;
+    }
+    assert_eq!(purged, Some(2));
+    scene.send_all(&["b2", "a2"].map(sent)).await;
+    scene.consumer(WORK, 1).await.ack_all(&["b2", "a2"]).await;
+}
+
 /// Dropping a copy would lose the message whose original is acked next; and each that is let in is waited for.
 pub async fn copies_and_redrives_are_let_in_and_each_holds_the_key<H: TransportHarness>(
     harness: H,
@@ -127,14 +147,15 @@ pub async fn a_message_is_unique_in_those_queues_that_ask_for_it<H: TransportHar
 
 /// Each from a process of its own.
 pub async fn who_sends_at_once_brings_in_one<H: TransportHarness>(harness: H) {
-    const SENDERS: usize = 3;
-    const ROUNDS: usize = 10;
+    const SENDERS: usize = 4;
+    const ROUNDS: usize = 20;
     let Some(scene) = unique(&harness).await else { return };
-    let mut senders = JoinSet::new();
+    let (mut senders, together) = (JoinSet::new(), Arc::new(Barrier::new(SENDERS)));
     for number in 0..SENDERS {
-        let process = scene.other(&harness).await;
+        let (process, together) = (scene.other(&harness).await, together.clone());
         senders.spawn(async move {
             for key in ('a'..).take(ROUNDS) {
+                together.wait().await;
                 process.send(sent(&format!("{key}{number}"))).await;
             }
         });

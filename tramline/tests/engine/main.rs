@@ -44,3 +44,4 @@ mod transactions;
 mod unhandled;
 mod versions;
 mod waiting;
+mod workers;
