@@ -1,13 +1,14 @@
 //! The bus, put together: the same parts in every process, endpoints where they run.
 
+use crate::accepted::accepted;
 use crate::clock::SharedClock;
-use crate::database::{Database, Opened, Tables};
+use crate::database::{Database, Opened, Stock, Tables};
 use crate::endpoints;
 use crate::gateway::Gateway;
 use crate::messages::OrderPlaced;
 use std::time::Duration;
 use tramline::core::erased::DynTransport;
-use tramline::{Bus, BusBuilder, Result};
+use tramline::{Bus, BusBuilder, Failure};
 
 /// What a process does on the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,20 +31,28 @@ pub(crate) async fn connect(
     database: &Database,
     clock: SharedClock,
     role: Role,
-) -> Result<Builder> {
+) -> Result<Builder, Failure> {
     let builder = Bus::connect(broker)
         .await?
         .inbox_retention(INBOX_RETENTION)
         .publishes::<OrderPlaced>()
+        .event(accepted())
         .state(clock)
         .state(Gateway);
+    let builder = match role {
+        Role::Publisher => builder,
+        Role::Handler => {
+            let stock = Stock::watch(database.clone()).await?;
+            builder.state(endpoints::stock_desk(stock)?)
+        }
+    };
     match database.opened() {
         Opened::Sqlite(tables) => with_tables(builder, tables.store(), role),
         Opened::Postgres(tables) => with_tables(builder, tables.store(), role),
     }
 }
 
-fn with_tables<S: Tables>(builder: Builder, store: &S, role: Role) -> Result<Builder> {
+fn with_tables<S: Tables>(builder: Builder, store: &S, role: Role) -> Result<Builder, Failure> {
     let builder = builder.store(store.clone()).schedules(store);
     match role {
         Role::Publisher => Ok(builder),

@@ -9,6 +9,7 @@
 //! 7. `run`, `chaos`: all that is watched, and disturbed
 //! 8. `report`: and must come out right, to the cent
 
+mod accepted;
 mod bus;
 mod chaos;
 mod cli;

@@ -3,6 +3,7 @@
 
 use crate::order::Order;
 use serde::{Deserialize, Serialize};
+use tramline::request::Request;
 use tramline::{Draft, Message};
 
 /// An order was accepted.
@@ -31,6 +32,30 @@ pub(crate) struct RemindCustomer(pub(crate) Order);
 
 impl Message for RemindCustomer {
     const NAME: &'static str = "orders.remind";
+}
+
+/// Can so many units be delivered?
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct CheckStock {
+    pub(crate) units: i64,
+}
+
+impl Message for CheckStock {
+    const NAME: &'static str = "stock.check";
+}
+
+impl Request for CheckStock {
+    type Reply = StockChecked;
+}
+
+/// What the stock says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StockChecked {
+    pub(crate) is_enough: bool,
+}
+
+impl Message for StockChecked {
+    const NAME: &'static str = "stock.checked";
 }
 
 /// The takings so far are to be written down.

@@ -88,6 +88,11 @@ impl Database {
         ask!(self, tables => tables.orders().await)
     }
 
+    /// How many units are in stock.
+    pub(crate) async fn units_left(&self) -> Result<i64, Failure> {
+        ask!(self, tables => tables.units_left().await)
+    }
+
     /// What is still to come of the orders that were placed.
     pub(crate) async fn due(&self) -> Result<Due, Failure> {
         ask!(self, tables => tables.due().await)

@@ -3,8 +3,9 @@
 use super::light::{PAYMENT, light};
 use crate::database::Tables;
 use crate::gateway::Gateway;
-use crate::messages::OrderPlaced;
+use crate::messages::{CheckStock, OrderPlaced};
 use std::time::Duration;
+use tramline::request::Mediator;
 use tramline::{Attempt, CircuitBreaker, Endpoint, Failure, State, Tx};
 
 /// So many calls are looked at before the gateway counts as down: an order in trouble is not an outage.
@@ -18,13 +19,18 @@ pub(super) fn endpoint<S: Tables>() -> Endpoint {
     light(PAYMENT).circuit_breaker(&gateway).subscribe::<OrderPlaced>().handle(charge::<S>)
 }
 
-/// The gateway first: only what it has charged goes into the ledger.
+/// The stock first: what cannot be delivered is not charged. Then the gateway: only what it has charged goes into the
+/// ledger.
 async fn charge<S: Tables>(
     OrderPlaced(order): OrderPlaced,
+    State(stock): State<Mediator>,
     State(gateway): State<Gateway>,
     attempt: Attempt,
     mut tx: Tx<S>,
 ) -> Result<(), Failure> {
+    if !stock.request(CheckStock { units: order.units }).await?.is_enough {
+        return Err(Failure::permanent(format!("{} units are not in stock", order.units)));
+    }
     gateway.charge(&order, attempt).await?;
     S::enter_charge(&mut tx, order, attempt)
 }

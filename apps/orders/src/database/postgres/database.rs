@@ -3,6 +3,7 @@
 use super::patience::{patiently, while_away};
 use super::schema;
 use crate::database::KnownOrder;
+use crate::database::stock::UNITS_DELIVERED;
 use crate::money::Money;
 use crate::order::Order;
 use tramline::core::store::Store;
@@ -41,6 +42,11 @@ impl Database {
 
     pub(super) fn pool(&self) -> &PgPool {
         self.postgres.pool()
+    }
+
+    pub(crate) async fn units_left(&self) -> Result<i64, Failure> {
+        const SQL: &str = "SELECT $1 - coalesce(sum(units), 0)::bigint FROM shop.picked";
+        Ok(sqlx::query_scalar(SQL).bind(UNITS_DELIVERED).fetch_one(self.pool()).await?)
     }
 
     pub(crate) async fn outbox_depth(&self) -> Result<u64, Failure> {

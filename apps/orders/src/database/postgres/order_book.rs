@@ -1,23 +1,23 @@
-//! Orders are placed: the row and the event in one transaction.
+//! Orders are placed: the row, and what its acceptance brings about, in one transaction.
 
 use super::database::{Database, order};
+use crate::accepted::OrderAccepted;
 use crate::database::Placed;
-use crate::messages::{OrderEvent, OrderPlaced};
 use crate::order::Order;
 use tramline::core::clock::Timestamp;
-use tramline::postgres::PostgresWriter;
 use tramline::postgres::sqlx;
-use tramline::{Bus, Failure, MessageId};
+use tramline::{Bus, Failure, MessageId, Postgres};
 
 /// Each order is a transaction; the server commits many at once.
 #[derive(Clone)]
 pub(crate) struct OrderBook {
-    writer: PostgresWriter,
+    bus: Bus,
+    postgres: Postgres,
 }
 
 impl OrderBook {
     pub(crate) fn new(bus: &Bus, database: &Database) -> Self {
-        Self { writer: bus.store(&database.postgres) }
+        Self { bus: bus.clone(), postgres: database.postgres.clone() }
     }
 
     pub(crate) async fn place(
@@ -30,7 +30,7 @@ impl OrderBook {
             ON CONFLICT DO NOTHING";
         const KNOWN: &str = "SELECT order_id, user_id, date::text, units, cents FROM shop.orders
             WHERE order_id = $1";
-        let mut tx = self.writer.begin();
+        let mut work = self.bus.begin(&self.postgres).await?;
         let is_new = sqlx::query(PLACE)
             .bind(placed.order_id)
             .bind(placed.user_id)
@@ -39,17 +39,19 @@ impl OrderBook {
             .bind(placed.total.cents)
             .bind(event_id.to_string())
             .bind(received_at.as_micros())
-            .execute(tx.connection().await?)
+            .execute(work.connection().await?)
             .await?
             .rows_affected()
             > 0;
         if !is_new {
-            let known = sqlx::query(KNOWN).bind(placed.order_id).fetch_one(tx.connection().await?);
+            let known =
+                sqlx::query(KNOWN).bind(placed.order_id).fetch_one(work.connection().await?);
             let known = order(&known.await?)?;
             return Ok(if known == placed { Placed::Again } else { Placed::Differs });
         }
-        tx.publish(OrderPlaced(placed).draft().id(event_id))?;
-        self.writer.commit(tx).await?;
+        let accepted = OrderAccepted { order: placed, event_id };
+        self.bus.events().publish_in(&mut work, &accepted).await?;
+        work.commit().await?;
         Ok(Placed::New)
     }
 }

@@ -38,6 +38,11 @@ impl Database {
         &self.sqlite
     }
 
+    pub(crate) async fn units_left(&self) -> Result<i64, Failure> {
+        const SQL: &str = "SELECT units_left FROM stock WHERE item = 'cd'";
+        self.sqlite.read(|snapshot| Ok(snapshot.query_row(SQL, [], |row| row.get(0))?)).await
+    }
+
     pub(crate) async fn outbox_depth(&self) -> Result<u64, Failure> {
         let (waiting, parked) = self.sqlite.outbox().depth().await?;
         Ok(waiting + parked)

@@ -3,11 +3,9 @@
 //! Nothing that a handler writes is unique by order: a double charge or a second mail must show in
 //! the figures, not vanish in a constraint.
 
+use crate::database::stock::UNITS_DELIVERED;
 use tramline::Failure;
 use tramline::sqlite::Db;
-
-/// What the warehouse holds before the first order.
-const STOCK_UNITS: i64 = 1_000_000;
 
 const STATEMENTS: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS orders (
@@ -88,7 +86,7 @@ pub(super) fn create(db: &Db<'_>) -> Result<(), Failure> {
     db.execute(
         "INSERT INTO stock (item, units_delivered, units_left) VALUES ('cd', ?1, ?1)
          ON CONFLICT DO NOTHING",
-        [STOCK_UNITS],
+        [UNITS_DELIVERED],
     )?;
     Ok(())
 }
