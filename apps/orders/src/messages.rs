@@ -34,11 +34,9 @@ impl Message for RemindCustomer {
     const NAME: &'static str = "orders.remind";
 }
 
-/// Can so many units be delivered?
+/// How much is left in the stock?
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct CheckStock {
-    pub(crate) units: i64,
-}
+pub(crate) struct CheckStock;
 
 impl Message for CheckStock {
     const NAME: &'static str = "stock.check";
@@ -48,10 +46,10 @@ impl Request for CheckStock {
     type Reply = StockChecked;
 }
 
-/// What the stock says.
+/// What the stock says: less than nothing where more was ordered than there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StockChecked {
-    pub(crate) is_enough: bool,
+    pub(crate) units_left: i64,
 }
 
 impl Message for StockChecked {

@@ -19,8 +19,8 @@ pub(super) fn endpoint<S: Tables>() -> Endpoint {
     light(PAYMENT).circuit_breaker(&gateway).subscribe::<OrderPlaced>().handle(charge::<S>)
 }
 
-/// The stock first: what cannot be delivered is not charged. Then the gateway: only what it has charged goes into the
-/// ledger.
+/// The stock first: inventory takes from it what was ordered, perhaps this order too by now, and while more was ordered
+/// than there is nobody is charged. Then the gateway: only what it has charged goes into the ledger.
 async fn charge<S: Tables>(
     OrderPlaced(order): OrderPlaced,
     State(stock): State<Mediator>,
@@ -28,8 +28,8 @@ async fn charge<S: Tables>(
     attempt: Attempt,
     mut tx: Tx<S>,
 ) -> Result<(), Failure> {
-    if !stock.request(CheckStock { units: order.units }).await?.is_enough {
-        return Err(Failure::permanent(format!("{} units are not in stock", order.units)));
+    if stock.request(CheckStock).await?.units_left < 0 {
+        return Err(Failure::permanent("out of stock: redrive it when more was delivered"));
     }
     gateway.charge(&order, attempt).await?;
     S::enter_charge(&mut tx, order, attempt)

@@ -52,6 +52,33 @@ fn an_order_is_accepted_once_paid_or_rejected_and_counts_in_the_next_report() {
     }
 }
 
+/// The stock is looked at every second.
+#[test]
+fn what_is_out_of_stock_is_not_charged() {
+    let folder = Folder::new();
+    let mut service = folder.start(&["--limit", "0"]);
+    let address = service.address();
+    let of_units =
+        |id, units| order(id, "11.77").replace(r#""units": 1"#, &format!(r#""units": {units}"#));
+    for id in 1..=2 {
+        assert_eq!(post(address, of_units(id, 999_999)).status, 202);
+    }
+    let mut id = 2;
+    let rejected = until("an order to be rejected", || {
+        id += 1;
+        assert_eq!(post(address, of_units(id, 1)).status, 202);
+        let ended = until("payment to answer", || {
+            let answer = get(address, &format!("/orders/{id}"));
+            (answer.text("state") != "placed").then_some(answer)
+        });
+        (ended.text("state") == "rejected").then_some(ended)
+    });
+    assert!(rejected.text("error").starts_with("out of stock"), "{rejected:?}");
+    service.signal("TERM");
+    // An order that could be charged is not: its report says so.
+    assert_eq!(service.ended().status.code(), Some(1));
+}
+
 #[test]
 fn more_requests_than_the_bound_are_sent_away_until_there_is_room() {
     const IN_FLIGHT_MAX: usize = 512;

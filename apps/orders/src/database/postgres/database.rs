@@ -46,7 +46,8 @@ impl Database {
 
     pub(crate) async fn units_left(&self) -> Result<i64, Failure> {
         const SQL: &str = "SELECT $1 - coalesce(sum(units), 0)::bigint FROM shop.picked";
-        Ok(sqlx::query_scalar(SQL).bind(UNITS_DELIVERED).fetch_one(self.pool()).await?)
+        let left = || sqlx::query_scalar(SQL).bind(UNITS_DELIVERED).fetch_one(self.pool());
+        Ok(patiently(left).await?)
     }
 
     pub(crate) async fn outbox_depth(&self) -> Result<u64, Failure> {

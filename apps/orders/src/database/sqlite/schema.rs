@@ -24,7 +24,7 @@ const STATEMENTS: &[&str] = &[
         attempt INTEGER NOT NULL
     )",
     "CREATE INDEX IF NOT EXISTS ledger_by_order ON ledger (order_id)",
-    // More may be taken than there is: that is a back order, not an error.
+    // More may be taken than there is: that is a back order, and nobody is charged for it.
     "CREATE TABLE IF NOT EXISTS stock (
         item TEXT PRIMARY KEY,
         units_delivered INTEGER NOT NULL,
