@@ -8,6 +8,7 @@ mod engine;
 mod journal;
 mod postgres;
 mod rabbitmq;
+mod schedules;
 mod servers;
 mod sqlite;
 

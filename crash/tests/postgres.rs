@@ -119,6 +119,13 @@ fn nothing_confirmed_is_lost_while_the_server_is_killed_and_stopped_under_load()
 }
 
 #[test]
+fn schedules_fire_once_or_are_cancelled_while_their_processes_and_the_server_are_killed() {
+    let Some((is_sound, told, faults)) = KILLED.run("schedules", &[]) else { return };
+    assert!(is_sound && told.contains("all sound"), "{told}\n{faults}");
+    assert!(told.contains("2 stops of the server, 15 kills"), "{told}");
+}
+
+#[test]
 fn everything_goes_on_by_itself_while_the_server_ends_connections() {
     CALM.scenario("sessions");
 }
@@ -164,6 +171,18 @@ fn a_key_whose_next_message_does_not_wait_for_the_one_before_is_found() {
 fn deaths_that_nobody_counts_are_found() {
     let Some(faults) = CALM.planted("poison", "forgets-deaths") else { return };
     assert!(faults.contains("the one that kills are still there"), "{faults}");
+}
+
+#[test]
+fn a_schedule_of_a_database_that_fires_under_the_token_of_another_is_found() {
+    let Some(faults) = KILLED.planted("schedules", "forgets-tokens") else { return };
+    assert!(faults.contains(" has not fired"), "{faults}");
+}
+
+#[test]
+fn a_cancellation_that_is_answered_and_not_kept_is_found() {
+    let Some(faults) = KILLED.planted("schedules", "forgets-cancellations") else { return };
+    assert!(faults.contains(" was cancelled and has fired"), "{faults}");
 }
 
 #[test]

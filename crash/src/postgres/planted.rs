@@ -1,6 +1,7 @@
 //! Bugs on purpose, to show that a scenario finds them. `crash/tests/postgres.rs` plants each.
 
 use super::database::Database;
+use crate::schedules;
 use rustix::process::{Pid, Signal, kill_process};
 use std::sync::Arc;
 use tramline::core::Result;
@@ -32,6 +33,14 @@ pub(crate) enum Bug {
     SaysYes,
     /// An ordered queue forgets that the head of a key is out
     ForgetsHeads,
+    /// Whoever has read a schedule fires what has replaced it meanwhile
+    ForgetsTokens,
+    /// What has fired sometimes waits on
+    FiresAgain,
+    /// What was cancelled sometimes waits on
+    ForgetsCancellations,
+    /// Of what recurs a moment is left out sometimes
+    SkipsMoments,
 }
 
 impl Bug {
@@ -81,6 +90,10 @@ impl Bug {
                  CREATE TRIGGER bug AFTER INSERT ON tramline.message
                      FOR EACH STATEMENT EXECUTE FUNCTION bug()",
             ),
+            Self::ForgetsTokens => Some(schedules::Bug::ForgetsTokens.postgres()),
+            Self::FiresAgain => Some(schedules::Bug::FiresAgain.postgres()),
+            Self::ForgetsCancellations => Some(schedules::Bug::ForgetsCancellations.postgres()),
+            Self::SkipsMoments => Some(schedules::Bug::SkipsMoments.postgres()),
             Self::WritesApart => None,
         }
     }

@@ -3,7 +3,9 @@
 use super::command::SUBJECT;
 use super::relay::Relay;
 use super::service::Service;
+use crate::schedules::Planner;
 use crate::servers::{DRAIN_LIMIT, Place, Process, Record};
+use tramline::Postgres;
 
 /// What this program is when the driver starts it.
 #[derive(clap::Subcommand)]
@@ -12,6 +14,8 @@ pub(crate) enum Role {
     Consume(Consumer),
     #[command(hide = true)]
     Relay(Relay),
+    #[command(hide = true)]
+    Plan(Planner),
 }
 
 impl Role {
@@ -19,6 +23,7 @@ impl Role {
         match self {
             Self::Consume(consumer) => consumer.run().await,
             Self::Relay(relay) => relay.run().await,
+            Self::Plan(planner) => planner.run::<Postgres>().await,
         }
     }
 
@@ -26,6 +31,7 @@ impl Role {
         match self {
             Self::Consume(consumer) => &consumer.place,
             Self::Relay(relay) => &relay.place,
+            Self::Plan(planner) => &planner.place,
         }
     }
 }

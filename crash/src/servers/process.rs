@@ -2,6 +2,7 @@
 
 use super::record::Record;
 use crate::child;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -69,6 +70,23 @@ impl Process {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         let killed = child.kill().and_then(|()| child.wait());
         killed.map(drop).map_err(|error| format!("failed to kill {}: {error}", self.name))
+    }
+
+    /// SIGSTOP.
+    pub(crate) fn stop(&self) -> Result<(), String> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&self) -> Result<(), String> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), String> {
+        let Some(child) = &self.child else { return Ok(()) };
+        // A child that is not waited for keeps its id, even when it has ended.
+        let sent = kill_process(Pid::from_child(child), signal);
+        sent.map_err(|error| format!("failed to signal {}: {error}", self.name))
     }
 
     /// Whether it has ended by itself since it was started.

@@ -2,16 +2,17 @@
 
 use super::consumer::Consumer;
 use super::poison::{self, Taster};
-use super::processes::Round;
 use super::producer::Producer;
 use super::round::{self, Figures};
-use super::schedules::{self, Planner};
+use super::schedules;
 use super::soak::{self, Soak};
+use crate::schedules::{Bug, Planner};
 use crate::servers::{failed, log, new_folder, runtime, seed};
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use tramline::Sqlite;
 
 /// What to run.
 #[derive(clap::Args)]
@@ -30,6 +31,9 @@ pub(crate) struct Arguments {
     /// Rounds of another kind: processes that schedule, cancel and fire, and 25 kills
     #[arg(long, conflicts_with = "poison")]
     schedules: bool,
+    /// What is wrong on purpose, in rounds with schedules that must find it
+    #[arg(long, value_name = "BUG", requires = "schedules", hide = true)]
+    plant: Option<Bug>,
     /// Instead of rounds: one file for so long (90s, 60m, 1h) under an even load, with calm between
     /// kills and stops, and a line each minute. Ends with an error if something grows without end or
     /// stands still, which is judged from two minutes on
@@ -59,12 +63,12 @@ enum Role {
 }
 
 impl Role {
-    fn round(&self) -> &Round {
+    fn end_with_the_driver(&self) -> Result<(), String> {
         match self {
-            Self::Produce(producer) => &producer.round,
-            Self::Consume(consumer) => &consumer.round,
-            Self::Taste(taster) => &taster.round,
-            Self::Plan(planner) => &planner.round,
+            Self::Produce(producer) => producer.round.end_with_the_driver(),
+            Self::Consume(consumer) => consumer.round.end_with_the_driver(),
+            Self::Taste(taster) => taster.round.end_with_the_driver(),
+            Self::Plan(planner) => planner.place.end_with_the_driver(),
         }
     }
 }
@@ -77,14 +81,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
 }
 
 fn play(role: &Role) -> Result<(), String> {
-    role.round().end_with_the_driver()?;
+    role.end_with_the_driver()?;
     log("warn,tramline::dead_letters=off");
     let runtime = runtime()?;
     match role {
         Role::Produce(producer) => runtime.block_on(producer.run()),
         Role::Consume(consumer) => runtime.block_on(consumer.run()),
         Role::Taste(taster) => runtime.block_on(taster.run()),
-        Role::Plan(planner) => runtime.block_on(planner.run()),
+        Role::Plan(planner) => runtime.block_on(planner.run::<Sqlite>()),
     }
 }
 
@@ -117,7 +121,7 @@ fn rounds(arguments: &Arguments, first: u64) -> Result<ExitCode, String> {
             return poison::run(folder, seed).map(|figures| figures.to_string());
         }
         if arguments.schedules {
-            return schedules::run(folder, seed).map(|figures| figures.to_string());
+            return schedules::run(folder, seed, arguments.plant);
         }
         let figures = round::run(folder, seed)?;
         all.add(&figures);

@@ -8,7 +8,7 @@
 //! 4. `message`: what is sent; `producer`, `consumer` with `elsewhere`: the processes; they write
 //!    down what they know to be accepted in [`crate::journal`]
 //! 5. `poison`: another kind of round, with one message that kills;
-//!    `schedules`: and another, of processes that schedule, cancel and fire
+//!    `schedules`: and another, [`crate::schedules`] on a file
 //! 6. `soak`: a round of an hour
 //! 7. `evidence`: what is found afterwards; `judge`: what must hold of it
 

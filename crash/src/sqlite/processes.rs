@@ -16,8 +16,6 @@ pub(crate) enum Role {
     Consumer,
     /// Of the poison case.
     Taster,
-    /// Of the case of schedules.
-    Planner,
 }
 
 /// One process, in all of its lives.
@@ -87,14 +85,13 @@ impl Process {
             Role::Producer => "produce",
             Role::Consumer => "consume",
             Role::Taster => "taste",
-            Role::Planner => "plan",
         });
         command.arg(folder);
         command.args(["--seed", &seed.to_string(), "--driver", &driver.to_string()]);
         if let Some(rate) = rate {
             command.args(["--rate", &rate.to_string()]);
         }
-        if matches!(self.role, Role::Producer | Role::Planner) {
+        if self.role == Role::Producer {
             command.args([self.index.to_string(), self.lives.to_string()]);
         }
         let log = File::options().create(true).append(true).open(self.log())?;

@@ -1,6 +1,6 @@
 //! What a scenario is given, and which there are.
 
-use super::{consumers, failover, order, poison, relays, sessions, stops};
+use super::{consumers, failover, order, poison, relays, schedules, sessions, stops};
 use crate::postgres::course::Count;
 use crate::postgres::database::Database;
 use crate::postgres::planted::{Bug, plant};
@@ -28,6 +28,8 @@ pub(crate) enum Scenario {
     Poison,
     /// The server is killed under load, stopped at once, and stopped in order
     Stops,
+    /// Processes that schedule, cancel and fire are killed, and the server with them
+    Schedules,
     /// Connections are ended by the server, all the time
     Sessions,
     /// The server is away, then refuses to write, and then is well
@@ -62,6 +64,7 @@ impl Scenario {
             Self::Order => order::run(world).await,
             Self::Poison => poison::run(world).await,
             Self::Stops => stops::run(world).await,
+            Self::Schedules => schedules::run(world).await,
             Self::Sessions => sessions::run(world).await,
             Self::Failover => failover::run(world).await,
         }
