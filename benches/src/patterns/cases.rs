@@ -46,7 +46,8 @@ pub(crate) fn cases() -> Vec<Case> {
             twin: Some(Box::new(schedules::put_by_hand)),
         },
         Case {
-            name: "schedules that are due on SQLite (at most 50 ms late)".to_owned(),
+            name: "schedules that are due among a million on SQLite (at most 50 ms late)"
+                .to_owned(),
             figures: schedules::LATE,
             amount: Amount::Fixed(2_000),
             ours: Box::new(schedules::leave),

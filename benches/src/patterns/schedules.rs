@@ -26,8 +26,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many are put by one call, and by one transaction of the twin.
 const TOGETHER: u64 = 10_000;
 const TOGETHER_BY_HAND: u64 = 1000;
-/// How many wait for another day while something is measured.
-const BACKLOG: u64 = 100_000;
+/// How many wait for another day while others leave, and while nothing does.
+const BACKLOG: u64 = 1_000_000;
+const BACKLOG_IDLE: u64 = 100_000;
 const DRAIN: Duration = Duration::from_secs(60);
 
 pub(super) fn put(schedules: u64) -> Result<Run> {
@@ -132,7 +133,7 @@ pub(super) fn idle(_: u64) -> Result<Run> {
         prepare(&file(&folder)).await?;
         let store = Sqlite::open(file(&folder)).await?;
         let bus = Bus::builder(store.clone()).schedules(&store).start().await?;
-        put_far(&bus, BACKLOG).await?;
+        put_far(&bus, BACKLOG_IDLE).await?;
         sleep(SETTLING).await;
         let (began, before) = (Instant::now(), cpu::used());
         sleep(IDLE).await;
