@@ -25,8 +25,8 @@ async fn open_with_short_lease(database: &Database) -> Postgres {
 fn lined_up(database: &Database, keys: &[&str], before: impl Iterator<Item = u32>) {
     let spec = serde_json::to_string(&QueueSpec::new(name("lined"))).unwrap();
     database.sql(&format!(
-        "INSERT INTO tramline.queue (name, spec, ordering, priority_max, is_particular)
-         VALUES ('lined', '{spec}', 1, 0, true)"
+        "INSERT INTO tramline.queue (name, spec, ordering, priority_max, is_unique, is_particular)
+         VALUES ('lined', '{spec}', 1, 0, false, true)"
     ));
     for (nth, before) in before.enumerate() {
         let key = keys[nth % keys.len()];

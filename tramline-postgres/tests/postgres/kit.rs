@@ -72,11 +72,13 @@ pub(crate) fn declare(database: &Database, spec: QueueSpec) {
     let json = serde_json::to_string(&spec).unwrap();
     let length_max = spec.length_max.map_or("NULL".to_owned(), |max| max.to_string());
     database.sql(&format!(
-        "INSERT INTO tramline.queue (name, spec, ordering, priority_max, length_max, is_particular)
-         VALUES ('{}', '{json}', 0, 0, {length_max}, {});
+        "INSERT INTO tramline.queue (name, spec, ordering, priority_max, length_max, is_unique,
+             is_particular)
+         VALUES ('{}', '{json}', 0, 0, {length_max}, {}, {});
          UPDATE tramline.topology SET version = version + 1",
         spec.name,
-        spec.length_max.is_some()
+        spec.unique,
+        spec.length_max.is_some() || spec.unique
     ));
 }
 
