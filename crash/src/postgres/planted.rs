@@ -72,9 +72,11 @@ impl Bug {
                  CREATE TRIGGER bug BEFORE UPDATE ON tramline.message
                      FOR EACH ROW EXECUTE FUNCTION bug()",
             ),
+            // The lane is looked at again, so that it does not stop when nothing more is sent to it.
             Self::ForgetsHeads => Some(
                 "CREATE FUNCTION bug() RETURNS trigger LANGUAGE plpgsql AS
                      $$ BEGIN DELETE FROM tramline.lane WHERE queue = NEW.queue AND lane = NEW.lane;
+                        INSERT INTO tramline.turn VALUES (NEW.queue, NEW.lane);
                         RETURN NULL; END $$;
                  CREATE TRIGGER bug AFTER INSERT ON tramline.lane
                      FOR EACH ROW EXECUTE FUNCTION bug()",

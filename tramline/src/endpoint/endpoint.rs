@@ -176,9 +176,15 @@ impl Endpoint {
     /// RabbitMQ does not offer it (capability `unique`).
     ///
     /// ```
-    /// # use tramline::Endpoint;
-    /// # let index_shop = |shop: String| async move {};
-    /// let endpoint = Endpoint::new("search-index").unique().handle(index_shop);
+    /// # use tramline::{Endpoint, Message};
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct BuildIndex { shop: u32 }
+    /// # impl Message for BuildIndex { const NAME: &'static str = "shops.build-index"; }
+    /// async fn build_index(index: BuildIndex) {
+    ///     println!("the index of shop {} is built", index.shop);
+    /// }
+    ///
+    /// let endpoint = Endpoint::new("search-index").unique().handle(build_index);
     /// ```
     pub fn unique(mut self) -> Self {
         self.wishes.unique = true;
